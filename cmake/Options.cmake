@@ -1,0 +1,33 @@
+# Compiler options of every target, and the system libraries.
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+add_library(gallocy_options INTERFACE)
+target_compile_options(gallocy_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+                       -Woverloaded-virtual -Wno-missing-field-initializers -fno-omit-frame-pointer)
+if(GALLOCY_SANITIZE)
+  target_compile_options(gallocy_options INTERFACE -fsanitize=${GALLOCY_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(gallocy_options INTERFACE -fsanitize=${GALLOCY_SANITIZE})
+  string(TOUPPER "${GALLOCY_SANITIZE}" sanitizer)
+  target_compile_definitions(gallocy_options INTERFACE "GALLOCY_SANITIZE_${sanitizer}=1")
+endif()
+if(GALLOCY_FUZZ)
+  target_compile_options(gallocy_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined)
+  target_link_options(gallocy_options INTERFACE -fsanitize=address,undefined)
+endif()
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(tl-expected REQUIRED)
+if(GALLOCY_TESTS)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()

@@ -1,0 +1,173 @@
+// Node: this process as a member of a cluster, and the regions of global memory it maps.
+//
+// A program written on the library runs once per node, each instance with its own main (`gallocy launch -n 4 -- prog`);
+// an instance started without the launcher is a cluster of one. There is at most one Node in a process.
+//
+// Threads: every function may be called from any thread of the program. Unless said otherwise a call that waits for
+// other nodes fails with kPeerLost when one of them dies, and never hangs.
+//
+// Example: each node fills its part of a shared array, then node 0 reads it all.
+//
+//   #include <gallocy/gallocy.h>
+//   int main() {
+//     auto node = gallocy::Node::join();
+//     if (!node) return gallocy::report(node.error());
+//     auto grid = (*node)->shared<double>("grid", 1 << 20);
+//     if (!grid) return gallocy::report(grid.error());
+//     auto [begin, end] = gallocy::share(grid->size(), (*node)->id(), (*node)->count());
+//     for (auto i = begin; i < end; ++i) (*grid)[i] = 1.0;
+//     if (auto met = (*node)->barrier(); !met) return gallocy::report(met.error());
+//     if ((*node)->id() == 0) std::cout << std::accumulate(grid->begin(), grid->end(), 0.0) << '\n';
+//   }
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "gallocy/result.h"
+
+namespace gallocy {
+
+namespace runtime {
+class Runtime;
+}
+
+// What a node does when another dies. kEnd: prints one line and exits with kPeerLost. kContinue: waits on the dead fail,
+// its locks pass on marked "owner died"; touching a page that only it held still ends the node with one line.
+enum class OnPeerLost : std::uint8_t { kEnd, kContinue };
+
+// Every field left empty takes the launcher's setting (environment GALLOCY_*), else the default given here.
+struct NodeOptions {
+  std::uint64_t memory_bytes = 0;  // frames this node may hold; default: 3/4 of the machine's memory / local nodes
+  std::string fault_engine;        // uffd-sigbus, uffd-thread, sigsegv; default: the fastest this machine permits
+  OnPeerLost on_peer_lost = OnPeerLost::kEnd;
+};
+
+// Where the home of a page is: the node that keeps its directory entry and backing copy.
+struct Placement {
+  enum class Kind : std::uint8_t { kFirstTouch, kInterleave, kNode, kBlocked };
+  Kind kind = Kind::kFirstTouch;
+  unsigned node = 0;  // kNode
+
+  static constexpr Placement first_touch() { return {}; }                                // where it is first used
+  static constexpr Placement interleave() { return {Kind::kInterleave, 0}; }             // 256 KiB blocks, in turn
+  static constexpr Placement on(unsigned node) { return {Kind::kNode, node}; }           // all on one node
+  static constexpr Placement blocked() { return {Kind::kBlocked, 0}; }                   // n equal parts, in order
+};
+
+struct RegionOptions {
+  std::string name;              // 1 … 255 bytes; every node that maps the same name sees the same memory
+  std::uint64_t bytes = 0;       // 1 … 8 TiB, rounded up to 256 KiB; may exceed all memory there is (sparse)
+  Placement placement{};
+};
+
+// A mapped region: sequentially coherent memory at the same address on every node. Reads as zero until written.
+// A plain value: it stays valid until the Node is destroyed.
+class Region {
+ public:
+  Region() = default;
+  Region(void* data, std::uint64_t bytes) : data_(data), bytes_(bytes) {}
+  void* data() const { return data_; }
+  std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  void* data_ = nullptr;
+  std::uint64_t bytes_ = 0;
+};
+
+enum class Access : std::uint8_t { kNone, kRead, kWrite };
+
+// Counters of this node since join. All are totals.
+struct Statistics {
+  std::uint64_t read_faults = 0, write_faults = 0;      // taken by program threads
+  std::uint64_t local_faults = 0;                       // of these, resolved without a message
+  std::uint64_t pages_received = 0, pages_sent = 0;     // with their bytes
+  std::uint64_t invalidations = 0;                      // pages taken away from this node
+  std::uint64_t prefetched = 0, prefetched_unused = 0;  // pages that came before they were asked for
+  std::uint64_t evicted = 0, spilled = 0;               // pages given up for the memory budget
+  std::uint64_t frames_sent = 0, bytes_sent = 0;        // messages of all layers
+  std::uint64_t lock_acquires = 0, lock_cached = 0;     // of these, without a message
+  std::uint64_t barriers = 0;
+  std::uint64_t resident_bytes = 0;                     // frames held now
+  std::uint64_t metadata_bytes = 0;                     // page and directory state held now
+  std::uint64_t fault_wait_ns = 0;                      // time program threads spent in faults
+};
+
+class Node {
+ public:
+  // Joins the cluster that the launcher described in the environment; returns when all nodes have joined.
+  static Result<std::unique_ptr<Node>> join(NodeOptions options = {});
+  // Waits for all nodes to come to this point (as MPI_Finalize does), then leaves.
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // The Node of this process; null before join and after leave.
+  static Node* current();
+
+  unsigned id() const;     // 0 … count() - 1
+  unsigned count() const;  // nodes of the cluster
+
+  // Maps the region of that name, creating it if it does not exist. Size and placement are those of its creation;
+  // kInvalidArgument if `bytes` differs from it, kOutOfMemory if the window has no room.
+  Result<Region> map(const RegionOptions& options);
+  // Maps an existing region, waiting up to `timeout` for it to be created.
+  Result<Region> attach(std::string_view name, std::chrono::milliseconds timeout = std::chrono::seconds(10));
+
+  // A region seen as an array of `count` elements.
+  template <typename T>
+    requires std::is_trivially_copyable_v<T>
+  Result<std::span<T>> shared(std::string name, std::size_t count, Placement placement = {}) {
+    auto region = map({.name = std::move(name), .bytes = count * sizeof(T), .placement = placement});
+    if (!region) return tl::unexpected(region.error());
+    return std::span<T>(static_cast<T*>(region->data()), count);
+  }
+
+  // Waits until every node has called it. One thread per node at a time.
+  Result<> barrier();
+
+  // System calls cannot fault remote pages in, unless the fault engine is uffd-thread with privilege: read(fd, p, n) on
+  // a page that is not here fails with EFAULT. prefault brings a range here with that access; other nodes may take it
+  // away again at any time, so use pinned() around system calls.
+  Result<> prefault(const void* start, std::size_t bytes, Access access);
+  // Runs f while the range is here with that access and stays here. At most kMaxPinnedBytes at a time; other nodes wait
+  // for the pages meanwhile, so keep f short. f must not wait for another node.
+  Result<> pinned(const void* start, std::size_t bytes, Access access, const std::function<void()>& f);
+  static constexpr std::size_t kMaxPinnedBytes = 64 << 20;
+
+  // The node that keeps the page of this address, as this node knows it; count() if nobody touched it yet.
+  unsigned home_of(const void* address) const;
+
+  Statistics statistics() const;
+  // Pages written by several nodes, hottest first: one line each with address, region, hand-overs and the words that
+  // each node wrote, if they are apart (false sharing).
+  std::string sharing_report(std::size_t most_pages = 20) const;
+
+  runtime::Runtime& runtime() { return *runtime_; }  // for the library itself
+
+ private:
+  explicit Node(std::unique_ptr<runtime::Runtime> runtime);
+  std::unique_ptr<runtime::Runtime> runtime_;
+};
+
+// The half-open part [begin, end) of `total` items that is node `id`'s of `count`; parts differ by at most one item.
+constexpr std::pair<std::size_t, std::size_t> share(std::size_t total, unsigned id, unsigned count) {
+  const std::size_t base = total / count, rest = total % count;
+  const std::size_t begin = base * id + (id < rest ? id : rest);
+  return {begin, begin + base + (id < rest ? 1 : 0)};
+}
+
+// Prints "gallocy: <message>" to standard error; returns the exit status.
+int report(const Error& error);
+
+}  // namespace gallocy

@@ -1,0 +1,31 @@
+// The body of every coherence message: one struct, because each of them speaks of a set of pages of one block.
+// docs/protocol.md has the table of who sends which to whom, and when.
+#pragma once
+
+#include <cstdint>
+
+#include "base/ids.h"
+
+namespace gallocy::wire {
+
+struct PageMessage {
+  std::uint64_t block = 0;      // BlockId
+  std::uint64_t pages = 0;      // set of pages of the block, bit i is page i
+  std::uint64_t held = 0;       // Request: pages of which the requester already holds a read copy
+  std::uint16_t requester = 0;  // the node that faulted
+  std::uint16_t origin = 0;     // the node that sent the message first (a home may forward it)
+  std::uint8_t access = 0;      // coherence::Access wanted or granted
+  std::uint8_t demand = 0;      // Request: index of the page that a thread waits for; the others are wishes
+  std::uint8_t flags = 0;       // PageFlag
+  std::uint8_t reserved = 0;
+  std::uint64_t carried = 0;  // pages whose bytes are the payload, in ascending order (subset of `pages`)
+};
+static_assert(sizeof(PageMessage) == 40);
+
+enum PageFlag : std::uint8_t {
+  kPageFromHome = 1,   // the sender is the home of the block (receivers may cache that)
+  kPagePredicted = 2,  // exclusive access was granted on a read fault by prediction
+  kPageClean = 4,      // the bytes equal those that the home granted: the prediction was wrong
+};
+
+}  // namespace gallocy::wire
