@@ -13,7 +13,7 @@ if(GALLOCY_SANITIZE)
   target_compile_definitions(gallocy_options INTERFACE "GALLOCY_SANITIZE_${sanitizer}=1")
 endif()
 if(GALLOCY_FUZZ)
-  target_compile_options(gallocy_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined)
+  target_compile_options(gallocy_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
   target_link_options(gallocy_options INTERFACE -fsanitize=address,undefined)
 endif()
 

@@ -34,6 +34,7 @@
 #include <utility>
 #include <vector>
 
+#include "gallocy/access.h"
 #include "gallocy/result.h"
 
 namespace gallocy {
@@ -85,15 +86,13 @@ class Region {
   std::uint64_t bytes_ = 0;
 };
 
-enum class Access : std::uint8_t { kNone, kRead, kWrite };
-
 // Counters of this node since join. All are totals.
 struct Statistics {
   std::uint64_t read_faults = 0, write_faults = 0;      // taken by program threads
   std::uint64_t local_faults = 0;                       // of these, resolved without a message
   std::uint64_t pages_received = 0, pages_sent = 0;     // with their bytes
   std::uint64_t invalidations = 0;                      // pages taken away from this node
-  std::uint64_t prefetched = 0, prefetched_unused = 0;  // pages that came before they were asked for
+  std::uint64_t prefetched = 0;                         // pages asked for before they were needed
   std::uint64_t evicted = 0, spilled = 0;               // pages given up for the memory budget
   std::uint64_t frames_sent = 0, bytes_sent = 0;        // messages of all layers
   std::uint64_t lock_acquires = 0, lock_cached = 0;     // of these, without a message
@@ -102,6 +101,17 @@ struct Statistics {
   std::uint64_t metadata_bytes = 0;                     // page and directory state held now
   std::uint64_t fault_wait_ns = 0;                      // time program threads spent in faults
 };
+
+// Calls f(name, value) for each counter, in the order above.
+template <typename F>
+void for_each_counter(const Statistics& s, F&& f) {
+  f("read_faults", s.read_faults), f("write_faults", s.write_faults), f("local_faults", s.local_faults);
+  f("pages_received", s.pages_received), f("pages_sent", s.pages_sent), f("invalidations", s.invalidations);
+  f("prefetched", s.prefetched), f("evicted", s.evicted), f("spilled", s.spilled);
+  f("frames_sent", s.frames_sent), f("bytes_sent", s.bytes_sent);
+  f("lock_acquires", s.lock_acquires), f("lock_cached", s.lock_cached), f("barriers", s.barriers);
+  f("resident_bytes", s.resident_bytes), f("metadata_bytes", s.metadata_bytes), f("fault_wait_ns", s.fault_wait_ns);
+}
 
 class Node {
  public:

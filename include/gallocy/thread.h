@@ -43,18 +43,37 @@ Result<std::uint64_t> start(ThreadPlace place, Entry entry, const void* closure,
 Result<> join(std::uint64_t thread, void* result, std::size_t result_bytes, Timeout timeout);
 void detach(std::uint64_t thread);
 
+// The program's load address differs from node to node, so a pointer to a function travels as its offset.
+std::uint64_t program_base() noexcept;
+
+template <typename T>
+struct Portable {
+  T value;
+  explicit Portable(const T& v) : value(v) {}
+  const T& get() const { return value; }
+};
+template <typename R, typename... A>
+struct Portable<R (*)(A...)> {
+  std::uint64_t offset;
+  explicit Portable(R (*f)(A...)) : offset(reinterpret_cast<std::uint64_t>(f) - program_base()) {}
+  auto get() const { return reinterpret_cast<R (*)(A...)>(program_base() + offset); }
+};
+
 template <typename Function, typename... Arguments>
 struct Closure {
   using Result = std::invoke_result_t<Function, Arguments...>;
-  Function function;
-  std::tuple<Arguments...> arguments;
+  Portable<Function> function;
+  std::tuple<Portable<Arguments>...> arguments;
+
+  explicit Closure(const Function& f, const Arguments&... a) : function(f), arguments(Portable<Arguments>(a)...) {}
 
   static void run(const void* closure, void* result) {
     const auto& self = *static_cast<const Closure*>(closure);
+    const auto call = [&](const auto&... argument) { return self.function.get()(argument.get()...); };
     if constexpr (std::is_void_v<Result>) {
-      std::apply(self.function, self.arguments);
+      std::apply(call, self.arguments);
     } else {
-      const Result value = std::apply(self.function, self.arguments);
+      const Result value = std::apply(call, self.arguments);
       std::memcpy(result, &value, sizeof value);
     }
   }
@@ -66,7 +85,7 @@ gallocy::Result<std::uint64_t> launch(ThreadPlace place, const Function& functio
   static_assert((std::is_trivially_copyable_v<Function> && ... && std::is_trivially_copyable_v<Arguments>),
                 "what is sent to another node must be trivially copyable");
   static_assert(sizeof(Body) <= kMaxClosureBytes, "pass a pointer to global memory instead");
-  const Body body{function, {arguments...}};
+  const Body body(function, arguments...);
   return start(place, &Body::run, &body, sizeof body);
 }
 }  // namespace thread_detail

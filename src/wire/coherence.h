@@ -17,15 +17,20 @@ struct PageMessage {
   std::uint8_t access = 0;      // coherence::Access wanted or granted
   std::uint8_t demand = 0;      // Request: index of the page that a thread waits for; the others are wishes
   std::uint8_t flags = 0;       // PageFlag
-  std::uint8_t reserved = 0;
-  std::uint64_t carried = 0;  // pages whose bytes are the payload, in ascending order (subset of `pages`)
+  std::uint8_t line = 0;        // Request: which 64 bytes of the demanded page, for the sharing report
+  std::uint64_t carried = 0;       // pages whose bytes are the payload, in ascending order (subset of `pages`)
+  std::uint32_t home_version = 0;  // how often the block's home had moved when the sender was, or learnt of, its home
+  std::uint32_t reserved = 0;
 };
-static_assert(sizeof(PageMessage) == 40);
+static_assert(sizeof(PageMessage) == 48);
 
 enum PageFlag : std::uint8_t {
   kPageFromHome = 1,   // the sender is the home of the block (receivers may cache that)
   kPagePredicted = 2,  // exclusive access was granted on a read fault by prediction
   kPageClean = 4,      // the bytes equal those that the home granted: the prediction was wrong
+  kPageLost = 8,       // Decline: the only copy died with its node
+  kPageConsumed = 16,  // HandOver: answers the request in pages/demand/access, the receiver serves itself
+  kPageFence = 32,     // Invalidate: take nothing away, only acknowledge (all that was sent before has arrived)
 };
 
 }  // namespace gallocy::wire

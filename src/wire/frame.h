@@ -31,6 +31,9 @@ enum class MessageType : std::uint16_t {
   kPagePutAck,
   kPageHandOver,
   kPageLend,
+  // atomic operations at the home of a page: bodies in wire/atomic.h
+  kAtomicRequest = 0x180,
+  kAtomicReply,
   // sync: 0x2xx, bodies in wire/sync.h
   kSyncFirst = 0x200,
   kSyncLast = 0x2ff,

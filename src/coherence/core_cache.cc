@@ -1,0 +1,266 @@
+// What a node does as requester, reader and owner of pages.
+#include <algorithm>
+
+#include "base/check.h"
+#include "coherence/core.h"
+
+namespace gallocy::coherence {
+FaultOutcome Core::fault(PageId page, Access want, std::uint64_t now, Effects& effects, std::uint64_t hold_us,
+                         unsigned line) {
+  now_ = now;
+  effects_ = &effects;
+  if (hold_us != 0) longer_hold_us_[page] = hold_us;
+  faulting_ = page;
+  (want == Access::kWrite ? counters_.write_faults : counters_.read_faults) += 1;
+  const BlockId block = block_of(page);
+  LocalPage& p = local(page);
+  const auto outcome = [&] {
+    if (p.lost != 0) return FaultOutcome::kLost;
+    if (p.mapped() >= want) return FaultOutcome::kResolved;
+    if (is_home(block)) initialise(block);
+    block_state(block).recent = 1;
+    const auto advice = streams_.fault(page);
+    const bool marker = p.prefetched != 0;
+    p.prefetched = 0;
+    if (p.right() >= want && p.evicting == 0) {
+      ++counters_.local_faults;
+      hold(page, 0);
+      map_run(page, want, advice.pages);
+      if (marker) read_ahead_behind(PageId{page.value + advice.pages}, want);
+      return FaultOutcome::kResolved;
+    }
+    p.waited = 1;
+    if (p.pending() != Access::kNone || p.evicting != 0) {
+      if (marker) read_ahead_behind(PageId{page.value + advice.pages}, want);
+      return FaultOutcome::kPending;
+    }
+    request(page, want, advice.pages, advice.read_ahead, line);
+    if (p.lost != 0) return FaultOutcome::kLost;
+    return p.mapped() >= want ? FaultOutcome::kResolved : FaultOutcome::kPending;
+  }();
+  keep_budget();
+  effects_ = nullptr;
+  faulting_.reset();
+  return outcome;
+}
+
+// Maps the page and, in a stream, those behind it that need no message either. Each is mapped as far as its right goes:
+// a page this node owns becomes writable even on a read (exclusive-clean), so that the write that often follows costs no
+// second fault.
+void Core::map_run(PageId page, Access want, unsigned pages) {
+  const BlockId block = block_of(page);
+  RegionPages& r = region(block);
+  const unsigned first = index_in_block(page);
+  PageSet readable = 0, writable = 0;
+  unsigned i = first;
+  for (; i < std::min<unsigned>(first + pages, kBlockPages); ++i) {
+    const LocalPage& p = r.local(page_at(block, i));
+    if (p.right() < want || p.mapped() >= want || p.evicting != 0 || (p.prefetched != 0 && i != first)) break;
+    (p.right() == Access::kWrite ? writable : readable) |= set_of(i);
+  }
+  take_frames(block, readable | writable);
+  if (readable != 0) protect(block, readable, Access::kRead);
+  if (writable != 0) protect(block, writable, Access::kWrite);
+  streams_.extend(page, i - first);
+  wake(block, readable | writable);
+}
+
+// Asks the home for the page and for up to pages - 1 behind it (wishes, which the home may decline).
+void Core::request(PageId page, Access want, unsigned pages, bool read_ahead, unsigned line) {
+  const BlockId block = block_of(page);
+  RegionPages& r = region(block);
+  const unsigned first = index_in_block(page);
+  const unsigned end = std::min<unsigned>(first + pages, kBlockPages);
+  wire::PageMessage m{.block = block.value,
+                      .requester = options_.self.value,
+                      .origin = options_.self.value,
+                      .access = static_cast<std::uint8_t>(want),
+                      .demand = static_cast<std::uint8_t>(first),
+                      .line = static_cast<std::uint8_t>(line)};
+  for (unsigned i = first; i < end; ++i) {
+    LocalPage& p = r.local(page_at(block, i));
+    if (p.right() >= want || p.pending() != Access::kNone || p.evicting != 0 || p.lost != 0) continue;
+    p.set_pending(want);
+    m.pages |= set_of(i);
+    if (p.right() == Access::kRead) m.held |= set_of(i);
+  }
+  pending_[block] |= m.pages;
+  list_block(block);
+  streams_.extend(page, end - first);
+  counters_.prefetched += count(m.pages) - 1;
+  if (is_home(block)) {
+    serve(m);
+  } else {
+    send(home_of(block), wire::MessageType::kPageRequest, m);
+  }
+  if (read_ahead) read_ahead_behind(page_at(block, end), want);
+}
+
+// Asks for the block at `end` before anybody needs it. Its first page is a marker: it is not mapped when it comes, so
+// that touching it shows (by a fault that needs no message) that the stream goes on.
+void Core::read_ahead_behind(PageId end, Access want) {
+  RegionPages* r = find(end);
+  if (r == nullptr || options_.longest_run < kBlockPages || index_in_block(end) != 0) return;
+  LocalPage& marker = r->local(end);
+  if (is_home(block_of(end)) || marker.right() >= want || marker.pending() != Access::kNone || marker.evicting != 0 ||
+      marker.lost != 0)
+    return;
+  marker.prefetched = 1;
+  request(end, want, kBlockPages, false, 0);
+}
+
+// The pages are ours with `access`, and their bytes are in the frames.
+void Core::install(BlockId block, PageSet pages, Access access, std::uint8_t flags) {
+  RegionPages& r = region(block);
+  PageSet to_map = pages;
+  for_each(pages, [&](unsigned i) {
+    const PageId page = page_at(block, i);
+    LocalPage& p = r.local(page);
+    p.set_right(access);
+    if (p.prefetched != 0) to_map &= ~set_of(i);
+    if (p.waited != 0) hold(page, options_.minimum_hold_us);
+    p.waited = 0;
+    if ((flags & wire::kPagePredicted) != 0 && !is_home(block)) {
+      p.predicted = 1;
+      checksums_[page] = frames_.checksum(page);
+    }
+  });
+  take_frames(block, pages);
+  protect(block, to_map, access);
+  wake(block, pages);
+}
+
+// Of the pages: those that were asked for and not answered. They no longer are.
+PageSet Core::forget_pending(BlockId block, PageSet pages) {
+  const auto found = pending_.find(block);
+  if (found == pending_.end()) return 0;
+  const PageSet answered = found->second & pages;
+  found->second &= ~answered;
+  if (found->second == 0) pending_.erase(found);
+  RegionPages& r = region(block);
+  for_each(answered, [&](unsigned i) { r.local(page_at(block, i)).set_pending(Access::kNone); });
+  return answered;
+}
+
+bool Core::on_data(NodeId from, const wire::PageMessage& m) {
+  const BlockId block{m.block};
+  const auto access = static_cast<Access>(m.access);
+  if (access == Access::kNone || m.requester != options_.self.value) return false;
+  if ((m.flags & wire::kPageFromHome) != 0) learn_home(block, from, m.home_version);
+  const PageSet wanted = forget_pending(block, m.pages);
+  counters_.pages_received += count(m.carried);
+  if (wanted != 0) {
+    if (is_home(block)) {
+      Transaction* t = transaction_of(block, wanted);
+      if (t == nullptr || t->requester != options_.self) return false;
+      t = split_off(block, t, wanted);
+      t->await_done = false;
+      t->flags |= m.flags & wire::kPageClean;
+      transfer_done(block, *t);
+      return true;
+    }
+    install(block, wanted, access, m.flags);
+  }
+  if ((m.flags & wire::kPageFromHome) == 0) {  // a three-hop transfer: the home waits to hear that it has arrived
+    wire::PageMessage done = m;
+    done.carried = 0;
+    send(NodeId{m.origin}, wire::MessageType::kPageDone, done);
+  }
+  return true;
+}
+
+bool Core::on_decline(const wire::PageMessage& m) {
+  const BlockId block{m.block};
+  if (m.requester != options_.self.value) return false;
+  const PageSet pages = forget_pending(block, m.pages);
+  RegionPages& r = region(block);
+  for_each(pages, [&](unsigned i) { r.local(page_at(block, i)).prefetched = 0; });
+  counters_.declined += count(pages);
+  if ((m.flags & wire::kPageLost) != 0) {
+    lose(block, pages, NodeId{m.origin});
+  } else if (pages != 0) {
+    wake(block, pages);
+  }
+  return true;
+}
+
+// The home asks this node, the owner, to pass the pages on to the requester.
+bool Core::on_forward(NodeId from, const wire::PageMessage& m) {
+  const BlockId block{m.block};
+  RegionPages& r = region(block);
+  bool owned = true;
+  for_each(m.pages, [&](unsigned i) { owned = owned && r.local(page_at(block, i)).right() == Access::kWrite; });
+  if (!owned || m.requester == options_.self.value) return false;
+  const PageSet pages = defer_stuck(from, wire::MessageType::kPageForward, m);
+  if (pages == 0) return true;
+  const auto access = static_cast<Access>(m.access);
+  const bool wrong = prediction_was_wrong(block, pages);
+  PageSet not_evicted = 0;
+  for_each(pages, [&](unsigned i) {
+    LocalPage& p = r.local(page_at(block, i));
+    if (p.evicting != 0) not_evicted |= set_of(i);
+    evicting_ -= p.evicting;
+    p.evicting = 0;
+    p.waited = 0;
+    p.prefetched = 0;
+  });
+  restrict(block, pages, access == Access::kRead ? Access::kRead : Access::kNone);
+  set_right(block, pages, access == Access::kRead ? Access::kRead : Access::kNone);
+  counters_.invalidations += access == Access::kRead ? 0 : count(pages);
+
+  wire::PageMessage data = m;
+  data.origin = from.value;
+  data.pages = data.carried = pages;
+  data.flags = static_cast<std::uint8_t>((m.flags & wire::kPagePredicted) | (wrong ? wire::kPageClean : 0));
+  send(NodeId{m.requester}, wire::MessageType::kPageData, data);
+  if (access == Access::kRead && m.requester != from.value) send(from, wire::MessageType::kPageWriteBack, data);
+  if (not_evicted != 0) wake(block, not_evicted);
+  return true;
+}
+
+bool Core::prediction_was_wrong(BlockId block, PageSet pages) {
+  RegionPages& r = region(block);
+  bool any = false, all_clean = true;
+  for_each(pages, [&](unsigned i) {
+    const PageId page = page_at(block, i);
+    LocalPage& p = r.local(page);
+    if (p.predicted == 0) return;
+    p.predicted = 0;
+    any = true;
+    const auto found = checksums_.find(page);
+    // The program may still be writing: a page that changes later was written, and is not clean then either way.
+    all_clean = all_clean && found != checksums_.end() && found->second == frames_.checksum(page);
+    if (found != checksums_.end()) checksums_.erase(found);
+  });
+  counters_.predictions += any ? 1 : 0;
+  counters_.predictions_wrong += any && all_clean ? 1 : 0;
+  return any && all_clean;
+}
+
+bool Core::on_invalidate(NodeId from, const wire::PageMessage& m) {
+  const BlockId block{m.block};
+  if ((m.flags & wire::kPageFence) != 0) {
+    send(from, wire::MessageType::kPageInvalidateAck, m);
+    return true;
+  }
+  RegionPages& r = region(block);
+  bool readable = true;
+  for_each(m.pages, [&](unsigned i) { readable = readable && r.local(page_at(block, i)).right() != Access::kWrite; });
+  if (!readable) return false;
+  const PageSet pages = defer_stuck(from, wire::MessageType::kPageInvalidate, m);
+  if (pages == 0) return true;
+  restrict(block, pages, Access::kNone);
+  set_right(block, pages, Access::kNone);
+  for_each(pages, [&](unsigned i) {
+    LocalPage& p = r.local(page_at(block, i));
+    if (p.pending() == Access::kNone) p.prefetched = 0;
+  });
+  counters_.invalidations += count(pages);
+  wire::PageMessage ack = m;
+  ack.pages = pages;
+  ack.origin = options_.self.value;
+  send(from, wire::MessageType::kPageInvalidateAck, ack);
+  return true;
+}
+
+}  // namespace gallocy::coherence

@@ -1,0 +1,42 @@
+// StreamDetector: recognises sequential access in a sequence of faults and says how many pages to ask for at once.
+//
+// A run is doubled each time the access goes on where the last run ended (1, 2, 4 … longest), so what is fetched in vain
+// is at most as much as what was used. Runs of at least kReadAheadPages are followed by a second, asynchronous one, as
+// in Linux's read-ahead (Fengguang Wu et al., "Linux readahead: less tricks for more", OLS 2007).
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/ids.h"
+
+namespace gallocy::coherence {
+
+class StreamDetector {
+ public:
+  static constexpr unsigned kReadAheadPages = 16;
+
+  explicit StreamDetector(unsigned longest) : longest_(longest) {}
+
+  struct Advice {
+    unsigned pages = 1;       // from the faulting page on
+    bool read_ahead = false;  // ask for the run behind it too
+  };
+  Advice fault(PageId page);
+  // What was really asked for: [first, first + pages). The next fault of the stream is expected behind it.
+  void extend(PageId first, std::uint64_t pages);
+
+ private:
+  struct Stream {
+    std::uint64_t begin = 0, next = 0;  // the last run is [begin, next)
+    unsigned window = 0;                // 0: free
+    std::uint64_t used = 0;
+  };
+  // More concurrent streams than threads of one node usually have; a linear search over 16 costs some nanoseconds.
+  std::array<Stream, 16> streams_{};
+  Stream* current_ = nullptr;
+  std::uint64_t clock_ = 0;
+  unsigned longest_;
+};
+
+}  // namespace gallocy::coherence

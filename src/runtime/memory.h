@@ -1,0 +1,147 @@
+// Memory: the regions of this node. Joins the page frames and the fault engine to the coherence core: it takes the
+// program's faults, feeds the core and carries out what it asks for. The life of a fault, step by step, is in
+// docs/architecture.md.
+//
+// Threads: any thread. mu_ is taken in signal handlers, so whoever holds it must not touch global memory. Under it
+// effects are carried out (protection changes, sends), which gives them the order that the core demands.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "coherence/core.h"
+#include "gallocy/node.h"
+#include "gallocy/sync.h"
+#include "net/mesh.h"
+#include "os/fault_engine.h"
+#include "os/mutex.h"
+#include "os/page_frames.h"
+#include "runtime/waiting.h"
+#include "wire/atomic.h"
+
+namespace gallocy::runtime {
+
+struct MemoryOptions {
+  coherence::Options coherence;
+  os::FaultEngineKind engine = os::FaultEngineKind::kUffdSigbus;
+  net::Mesh* mesh = nullptr;  // null in a cluster of one
+};
+
+class Memory final : public os::FaultHandler, private coherence::Frames {
+ public:
+  static Result<std::unique_ptr<Memory>> create(const MemoryOptions& options);
+  ~Memory() override;
+  void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
+
+  // Every node calls this for every region, whether its program maps it or not: it may be the home of some of it.
+  Result<> add_region(const std::string& name, std::uint64_t address, std::uint64_t bytes, Placement placement);
+  void home_hint(BlockId first, std::uint64_t count, NodeId home);
+
+  // The fault path.
+  bool fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_thread) override;
+
+  // What the poller brings.
+  std::size_t payload_target(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
+                             std::span<iovec, 64> target);
+  // False: the sender breaks the protocol.
+  bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
+  void node_died(NodeId node);
+  void set_room(NodeId node, std::uint64_t pages);
+
+  // Timers. Returns in how many microseconds to call again.
+  std::int64_t housekeeping();
+
+  Result<> prefault(std::uint64_t address, std::uint64_t bytes, Access access);
+  Result<> pinned(std::uint64_t address, std::uint64_t bytes, Access access, const std::function<void()>& f);
+  std::uint64_t atomic(std::uint64_t address, unsigned width, sync_detail::AtomicOperation operation,
+                       std::uint64_t operand, std::uint64_t expected);
+  void release_pages(std::uint64_t address, std::uint64_t bytes);
+
+  // Blocks that have become this node's since the last call, for the VMM log.
+  std::vector<BlockId> take_new_homes();
+
+  NodeId home_of(std::uint64_t address);  // kNoNode: nobody touched it yet
+  std::uint64_t room_pages();
+  void add_statistics(Statistics& statistics);
+  std::string sharing_report(std::size_t most_pages);
+  os::FaultEngineKind engine() const { return options_.engine; }
+
+ private:
+  struct Region {
+    std::string name;
+    std::uint64_t address = 0, bytes = 0;
+    std::unique_ptr<os::PageFrames> frames{};  // null in a cluster of one
+  };
+  struct Waiter {
+    PageId page;
+    WaitFlag flag{};
+  };
+  // An operation of another node that waits until the home may write the page.
+  struct PendingAtomic {
+    wire::AtomicRequest request;
+  };
+  struct AtomicWait {
+    WaitFlag flag;
+    std::uint64_t before = 0;
+    NodeId home = kNoNode;
+    bool lost = false;
+  };
+
+  explicit Memory(const MemoryOptions& options);
+  std::uint64_t checksum(PageId page) override;
+
+  Region* find(std::uint64_t address) REQUIRES(mu_);
+  std::byte* runtime_view(PageId page) REQUIRES(mu_);
+  bool wait_for_page(PageId page, Access want, std::uint64_t hold_us, unsigned line, bool pin_it);
+  bool ask(PageId page, Access want, std::uint64_t hold_us, unsigned line, Waiter& waiter) REQUIRES(mu_);
+  void carry_out() REQUIRES(mu_);
+  void carry_out(const coherence::Effect& effect) REQUIRES(mu_);
+  void send_pages(const coherence::Effect& effect) REQUIRES(mu_);
+  void wake(BlockId block, coherence::PageSet pages) REQUIRES(mu_);
+  void retry_woken() REQUIRES(mu_);
+  bool page_message(NodeId from, wire::MessageType type, std::span<const std::byte> body) REQUIRES(mu_);
+  [[noreturn]] void die_of_loss(PageId page) REQUIRES(mu_);
+  void check_memory_left() REQUIRES(mu_);
+
+  // memory_atomics.cc
+  bool atomic_request(const wire::AtomicRequest& request) REQUIRES(mu_);
+  bool try_atomic(const wire::AtomicRequest& request) REQUIRES(mu_);
+  void finish_atomic(std::uint64_t ticket, std::uint64_t before, bool lost) REQUIRES(mu_);
+
+  // Constant after construction.
+  const MemoryOptions options_;
+  Waiting* waiting_ = nullptr;
+  std::unique_ptr<os::Window> window_;
+  std::unique_ptr<os::FaultEngine> engine_;
+
+  mutable os::Mutex mu_;
+  coherence::Core core_ GUARDED_BY(mu_);
+  coherence::Effects effects_ GUARDED_BY(mu_);
+  std::vector<Region> regions_ GUARDED_BY(mu_);
+  std::size_t last_region_ GUARDED_BY(mu_) = 0;
+  std::vector<Waiter*> waiters_ GUARDED_BY(mu_);
+  // uffd-thread: faults whose threads sleep in the kernel. They are asked again when their page wakes.
+  std::unordered_map<PageId, Access> kernel_waiters_ GUARDED_BY(mu_);
+  std::vector<PageId> woken_ GUARDED_BY(mu_);
+  // Requests for regions that this node's log has not reached yet.
+  struct Parked {
+    NodeId from;
+    wire::PageMessage message;
+  };
+  std::vector<Parked> parked_ GUARDED_BY(mu_);
+  std::vector<PendingAtomic> atomics_ GUARDED_BY(mu_);
+  std::unordered_map<std::uint64_t, AtomicWait*> atomic_waits_ GUARDED_BY(mu_);
+  std::uint64_t next_ticket_ GUARDED_BY(mu_) = 1;
+  std::vector<BlockId> new_homes_ GUARDED_BY(mu_);
+  std::vector<bool> dead_ GUARDED_BY(mu_);
+  std::int64_t exhausted_since_us_ GUARDED_BY(mu_) = 0;
+  std::unique_ptr<std::byte[]> scratch_;  // of the poller: payload that nobody wants
+  std::atomic<std::uint64_t> fault_wait_ns_{0};
+};
+
+}  // namespace gallocy::runtime

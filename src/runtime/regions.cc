@@ -1,0 +1,203 @@
+#include "runtime/regions.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "os/clock.h"
+
+namespace gallocy::runtime {
+namespace {
+
+constexpr std::chrono::milliseconds kProposalTimeout{30'000};
+
+std::int64_t deadline_after(std::chrono::milliseconds timeout) {
+  return os::monotonic_ns() + std::chrono::nanoseconds(timeout).count();
+}
+
+}  // namespace
+
+Regions::Regions(NodeId self, std::uint16_t nodes, net::Mesh* mesh, Memory& memory)
+    : self_(self),
+      nodes_(nodes),
+      mesh_(mesh),
+      memory_(memory),
+      log_({.self = self}, vmm::keeper_log({.self = self, .keeper = NodeId{0}})) {}
+
+Result<> Regions::join(const std::string& address, std::chrono::milliseconds timeout) {
+  {
+    const os::MutexLock lock(mu_);
+    vmm::Effects effects;
+    log_.start(effects);
+    started_ = true;
+    carry_out(effects);
+  }
+  auto joined = propose(vmm::MemberJoined{.node = self_, .address = address}, timeout);
+  if (!joined) return tl::unexpected(joined.error());
+  return {};
+}
+
+Result<vmm::Outcome> Regions::propose(vmm::Entry entry, std::chrono::milliseconds timeout) {
+  Waiter waiter;
+  std::uint64_t ticket = 0;
+  {
+    const os::MutexLock lock(mu_);
+    ticket = next_ticket_++;
+    waiters_[ticket] = &waiter;
+    vmm::Effects effects;
+    log_.propose(std::move(entry), vmm::Ticket{ticket}, effects);
+    log_.flush(effects);
+    carry_out(effects);
+  }
+  if (!waiting_->wait(waiter.flag, deadline_after(timeout))) {
+    const os::MutexLock lock(mu_);
+    if (waiters_.erase(ticket) != 0) {
+      return fail(ErrorCode::kTimeout, fmt::format("the VMM log did not answer within {} ms", timeout.count()));
+    }
+  }
+  return *waiter.outcome;
+}
+
+Result<Region> Regions::map(const RegionOptions& options) {
+  if (options.placement.kind == Placement::Kind::kNode && options.placement.node >= nodes_) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("region \"{}\": there is no node {} (nodes are 0 … {})", options.name,
+                            options.placement.node, nodes_ - 1));
+  }
+  auto outcome = propose(
+      vmm::MapRegion{.name = options.name, .bytes = options.bytes, .placement = options.placement}, kProposalTimeout);
+  if (!outcome) return tl::unexpected(outcome.error());
+  return Region(reinterpret_cast<void*>(outcome->address), options.bytes);
+}
+
+Result<Region> Regions::attach(std::string_view name, std::chrono::milliseconds timeout) {
+  NameWaiter waiter{.name = std::string(name), .flag = {}};
+  const std::int64_t deadline = deadline_after(timeout);
+  for (;;) {
+    {
+      const os::MutexLock lock(mu_);
+      if (const vmm::Region* region = log_.machine().region_named(name)) {
+        return Region(reinterpret_cast<void*>(region->address), region->bytes);
+      }
+      waiter.flag.reset();
+      name_waiters_.push_back(&waiter);
+    }
+    if (!waiting_->wait(waiter.flag, deadline)) {
+      const os::MutexLock lock(mu_);
+      std::erase(name_waiters_, &waiter);
+      if (waiter.flag.is_set()) continue;
+      return fail(ErrorCode::kNotFound, fmt::format("no region \"{}\" appeared within {} ms", name, timeout.count()));
+    }
+  }
+}
+
+bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
+  const os::MutexLock lock(mu_);
+  vmm::Effects effects;
+  const auto accepted = log_.message(from, type, body, effects);
+  log_.flush(effects);
+  carry_out(effects);
+  if (!accepted) log_event(LogLevel::kWarn, "vmm_message_refused", "node", from, "reason", accepted.error().message);
+  return accepted.has_value();
+}
+
+void Regions::node_died(NodeId node) {
+  const os::MutexLock lock(mu_);
+  vmm::Effects effects;
+  log_.peer_down(node, effects);
+  if (self_ == NodeId{0}) {
+    log_.propose(vmm::MemberDied{.node = node}, vmm::Ticket{next_ticket_++}, effects);
+  }
+  log_.flush(effects);
+  carry_out(effects);
+}
+
+void Regions::tick() {
+  const os::MutexLock lock(mu_);
+  if (!started_) return;
+  vmm::Effects effects;
+  log_.tick(effects);
+  log_.flush(effects);
+  carry_out(effects);
+  announce_new_homes();
+}
+
+// In the order that vmm/replication.h demands.
+void Regions::carry_out(vmm::Effects& effects) {
+  if (effects.restored) take_over();
+  for (const vmm::Applied& applied : effects.applied) {
+    if (applied.outcome) follow(applied);
+  }
+  for (const vmm::Send& send : effects.sends) {
+    const wire::FrameHeader header{.type = static_cast<std::uint16_t>(send.type),
+                                   .body_bytes = static_cast<std::uint32_t>(send.body.size())};
+    for (const NodeId to : send.to) mesh_->send(to, header, send.body, {});
+  }
+  for (vmm::Resolved& resolved : effects.resolved) {
+    const auto found = waiters_.find(resolved.ticket.value);
+    if (found == waiters_.end()) continue;
+    Waiter* const waiter = found->second;
+    waiters_.erase(found);
+    waiter->outcome.emplace(std::move(resolved.outcome));
+    waiter->flag.set();
+  }
+}
+
+void Regions::follow(const vmm::Applied& applied) {
+  if (std::holds_alternative<vmm::MapRegion>(applied.entry)) {
+    if (const vmm::Region* region = log_.machine().region(applied.outcome->region)) appeared(*region);
+  } else if (const auto* homes = std::get_if<vmm::BlockHomes>(&applied.entry)) {
+    for (const vmm::HomeRun& run : homes->runs) memory_.home_hint(run.first, run.count, run.home);
+  }
+}
+
+void Regions::take_over() {
+  for (const auto& [id, region] : log_.machine().regions()) {
+    appeared(region);
+    region.homes.for_each_run(
+        [&](BlockId first, std::uint64_t count, NodeId home) { memory_.home_hint(first, count, home); });
+  }
+}
+
+void Regions::appeared(const vmm::Region& region) {
+  if (std::ranges::find(mapped_, region.id) == mapped_.end()) {
+    mapped_.push_back(region.id);
+    if (auto added = memory_.add_region(region.name, region.address, region.bytes, region.placement); !added) {
+      // The log says that this node has it, so it must.
+      die(static_cast<int>(added.error().code), "gallocy: " + added.error().message);
+    }
+  }
+  for (NameWaiter* waiter : std::exchange(name_waiters_, {})) waiter->flag.set();
+}
+
+// Homes that moved to this node become entries of the log. Nobody waits for that: the old home forwards meanwhile.
+void Regions::announce_new_homes() {
+  std::vector<BlockId> blocks = memory_.take_new_homes();
+  std::ranges::sort(blocks);
+  std::unordered_map<std::uint32_t, vmm::BlockHomes> by_region;
+  for (const BlockId block : blocks) {
+    const vmm::Region* region = log_.machine().region_at(block);
+    if (region == nullptr) continue;
+    vmm::BlockHomes& homes = by_region[region->id.value];
+    homes.region = region->id;
+    if (!homes.runs.empty() && homes.runs.back().first.value + homes.runs.back().count == block.value) {
+      ++homes.runs.back().count;
+    } else {
+      homes.runs.push_back({.first = block, .count = 1, .home = self_});
+    }
+  }
+  vmm::Effects effects;
+  for (auto& [id, homes] : by_region) {
+    for (std::size_t at = 0; at < homes.runs.size(); at += vmm::kMaxHomeRuns) {
+      const std::size_t end = std::min(homes.runs.size(), at + vmm::kMaxHomeRuns);
+      vmm::BlockHomes part{.region = homes.region,
+                           .runs = {homes.runs.begin() + static_cast<std::ptrdiff_t>(at),
+                                    homes.runs.begin() + static_cast<std::ptrdiff_t>(end)}};
+      log_.propose(std::move(part), vmm::Ticket{next_ticket_++}, effects);
+    }
+  }
+  log_.flush(effects);
+  carry_out(effects);
+}
+
+}  // namespace gallocy::runtime

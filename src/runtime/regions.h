@@ -1,0 +1,70 @@
+// Regions: this node's part in the VMM log (vmm/log.h), and what follows from it: regions appear in Memory when the
+// entry that maps them is applied, on every node in the same order.
+//
+// Threads: any thread. mu_ may be taken before Memory's lock, never after it.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "gallocy/node.h"
+#include "net/mesh.h"
+#include "os/mutex.h"
+#include "runtime/memory.h"
+#include "runtime/waiting.h"
+#include "vmm/log.h"
+
+namespace gallocy::runtime {
+
+class Regions {
+ public:
+  Regions(NodeId self, std::uint16_t nodes, net::Mesh* mesh, Memory& memory);
+  void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
+
+  // Proposes this node as a member; returns when that is in the log, here.
+  Result<> join(const std::string& address, std::chrono::milliseconds timeout);
+  Result<Region> map(const RegionOptions& options);
+  Result<Region> attach(std::string_view name, std::chrono::milliseconds timeout);
+
+  bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
+  void node_died(NodeId node);
+  void tick();  // every 100 ms or so
+
+ private:
+  struct Waiter {
+    WaitFlag flag;
+    std::optional<Result<vmm::Outcome>> outcome;
+  };
+  struct NameWaiter {
+    std::string name;
+    WaitFlag flag;
+  };
+
+  Result<vmm::Outcome> propose(vmm::Entry entry, std::chrono::milliseconds timeout);
+  void carry_out(vmm::Effects& effects) REQUIRES(mu_);
+  void follow(const vmm::Applied& applied) REQUIRES(mu_);
+  void take_over() REQUIRES(mu_);
+  void appeared(const vmm::Region& region) REQUIRES(mu_);
+  void announce_new_homes() REQUIRES(mu_);
+
+  const NodeId self_;
+  const std::uint16_t nodes_;
+  net::Mesh* const mesh_;
+  Memory& memory_;
+  Waiting* waiting_ = nullptr;
+
+  os::Mutex mu_;
+  vmm::Log log_ GUARDED_BY(mu_);
+  bool started_ GUARDED_BY(mu_) = false;
+  std::uint64_t next_ticket_ GUARDED_BY(mu_) = 1;
+  std::unordered_map<std::uint64_t, Waiter*> waiters_ GUARDED_BY(mu_);
+  std::vector<NameWaiter*> name_waiters_ GUARDED_BY(mu_);
+  std::vector<RegionId> mapped_ GUARDED_BY(mu_);  // in Memory
+};
+
+}  // namespace gallocy::runtime

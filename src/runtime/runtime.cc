@@ -1,0 +1,249 @@
+#include "runtime/runtime.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "os/build_id.h"
+#include "os/clock.h"
+#include "wire/heartbeat.h"
+
+namespace gallocy::runtime {
+namespace {
+
+constexpr std::int64_t kBeatUs = 100'000;
+// A peer that is stopped or cut off is taken for lost after this silence. Several times what a loaded machine may keep a
+// process from running.
+constexpr std::int64_t kSilenceUs = 5'000'000;
+constexpr int kLauncherEndsUsMs = 1'500;
+constexpr std::chrono::milliseconds kCloseTimeout{1'000};
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) >= 0x20) out += c;
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Runtime>> Runtime::join(const NodeOptions& options) {
+  GALLOCY_ASSIGN(Settings settings, resolve_settings(options));
+  std::unique_ptr<Runtime> runtime(new Runtime(std::move(settings)));
+  runtime->peers_ = std::vector<Peer>(runtime->nodes());
+  if (runtime->settings_.launch) GALLOCY_TRY(runtime->connect());
+  GALLOCY_TRY(runtime->assemble());
+  return runtime;
+}
+
+Result<> Runtime::connect() {
+  const net::LaunchDescription& launch = *settings_.launch;
+  GALLOCY_ASSIGN(link_, net::LauncherLink::connect(launch));
+  if (nodes() > 1) {
+    GALLOCY_ASSIGN(mesh_, net::Mesh::open({.self = self(),
+                                           .nodes = nodes(),
+                                           .links = launch.transport,
+                                           .secret = launch.secret,
+                                           .build_id = os::build_id(),
+                                           .listen_host = link_->listen_host(),
+                                           .encrypt = launch.encrypt,
+                                           .connect_timeout = launch.join_timeout,
+                                           .spin = settings_.spin}));
+  }
+  GALLOCY_ASSIGN(const std::vector<net::PeerAddress> addresses,
+                 link_->exchange(mesh_ != nullptr ? mesh_->address() : net::PeerAddress{"-", 1}));
+  if (mesh_ != nullptr) GALLOCY_TRY(mesh_->connect(addresses));
+  return {};
+}
+
+Result<> Runtime::assemble() {
+  waiting_ = std::make_unique<Waiting>(mesh_.get(), *this, [this] { return housekeeping(); });
+  GALLOCY_ASSIGN(memory_, Memory::create({.coherence = {.self = self(),
+                                                        .nodes = nodes(),
+                                                        .budget_pages = settings_.memory_bytes / kPageBytes},
+                                          .engine = settings_.engine,
+                                          .mesh = mesh_.get()}));
+  regions_ = std::make_unique<Regions>(self(), nodes(), mesh_.get(), *memory_);
+  sync_ = std::make_unique<SyncService>(self(), nodes(), mesh_.get());
+  threads_ = std::make_unique<Threads>(self(), nodes(), mesh_.get(), &GlobalHeap::thread_ended);
+  memory_->set_waiting(*waiting_);
+  regions_->set_waiting(*waiting_);
+  sync_->set_waiting(*waiting_);
+  threads_->set_waiting(*waiting_);
+  if (mesh_ != nullptr) {
+    const std::int64_t now = os::monotonic_us();
+    for (Peer& peer : peers_) peer.heard_us = now;
+    last_beat_us_ = now;
+    loop_ = std::thread([this] { run_loop(); });
+  }
+  const std::string address = mesh_ != nullptr ? fmt::format("{}:{}", mesh_->address().host, mesh_->address().port) : "-";
+  GALLOCY_TRY(regions_->join(address, settings_.launch ? settings_.launch->join_timeout : std::chrono::seconds(10)));
+  GALLOCY_ASSIGN(heap_, GlobalHeap::create(self(), nodes(), mesh_.get(), *memory_, *regions_));
+  ticking_heap_ = heap_.get();
+  if (link_ != nullptr) {
+    link_->watch({.statistics = [this] { return statistics_json(); },
+                  .launcher_gone = [] { die(static_cast<int>(ErrorCode::kPeerLost), "gallocy: the launcher is gone"); }});
+  }
+  return {};
+}
+
+Runtime::~Runtime() {
+  if (threads_ != nullptr) threads_->wait_for_running();
+  if (loop_.joinable()) {
+    if (heap_ != nullptr) {
+      heap_->core().flush();
+      (void)sync_->meet();  // if it fails a peer is lost, and that has been said
+      for (std::uint16_t n = 0; n < nodes(); ++n) {
+        if (NodeId{n} == self() || peers_[n].lost) continue;
+        mesh_->send(NodeId{n}, {.type = static_cast<std::uint16_t>(wire::MessageType::kLeave)}, {}, {});
+      }
+    }
+    stop_ = true;
+    mesh_->wake();
+    loop_.join();
+  }
+  if (link_ != nullptr && heap_ != nullptr) {
+    (void)link_->send_statistics(statistics_json());
+    (void)link_->finished();
+  }
+  if (mesh_ != nullptr) mesh_->close(kCloseTimeout);
+  ticking_heap_ = nullptr;
+  heap_.reset();
+}
+
+// ---------------------------------------------------------------------------------------------- time
+
+void Runtime::run_loop() {
+  while (!stop_) {
+    waiting_->serve();
+    threads_->run_started();
+  }
+}
+
+std::int64_t Runtime::housekeeping() {
+  const std::int64_t next_us = memory_->housekeeping();
+  if (mesh_ == nullptr) return next_us;
+  const std::int64_t now = os::monotonic_us();
+  std::int64_t due = next_beat_us_.load(std::memory_order_relaxed);
+  if (now >= due && next_beat_us_.compare_exchange_strong(due, now + kBeatUs)) beat(now);
+  return std::min(next_us, kBeatUs);
+}
+
+void Runtime::beat(std::int64_t now) {
+  const wire::Heartbeat body{.room_pages = memory_->room_pages()};
+  // After a pause of our own (SIGSTOP, a suspended machine) the peers may have spoken and not been heard: they get the
+  // full time again. They will have given us up, and their links will say so.
+  const bool paused = now - last_beat_us_.exchange(now) > kSilenceUs / 2;
+  for (std::uint16_t n = 0; n < nodes(); ++n) {
+    Peer& peer = peers_[n];
+    if (NodeId{n} == self() || peer.left || peer.lost) continue;
+    if (paused) peer.heard_us = now;
+    if (now - peer.heard_us > kSilenceUs) {
+      lost(NodeId{n}, "it has been silent for 5 seconds");
+      continue;
+    }
+    mesh_->send(NodeId{n},
+                {.type = static_cast<std::uint16_t>(wire::MessageType::kHeartbeat), .body_bytes = sizeof body},
+                std::as_bytes(std::span(&body, 1)), {});
+  }
+  regions_->tick();
+  sync_->tick();
+  if (GlobalHeap* const heap = ticking_heap_.load()) heap->tick();
+}
+
+// ---------------------------------------------------------------------------------------------- frames
+
+std::size_t Runtime::payload_target(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
+                                    std::span<iovec, 64> target) {
+  return memory_->payload_target(from, header, body, target);
+}
+
+void Runtime::frame_arrived(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
+                            std::span<const std::byte>) {
+  Peer& peer = peers_[from.value];
+  if (peer.lost) return;
+  peer.heard_us.store(last_beat_us_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  if (!route(from, static_cast<wire::MessageType>(header.type), body)) {
+    log_event(LogLevel::kError, "frame_refused", "node", from, "type", header.type, "bytes", body.size());
+  }
+}
+
+bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
+  switch (static_cast<std::uint16_t>(type) >> 8) {
+    case 0x1: return memory_->frame_arrived(from, type, body);
+    case 0x2: return sync_->frame_arrived(from, type, body);
+    case 0x3: return regions_->frame_arrived(from, type, body);
+    case 0x4: {
+      GlobalHeap* const heap = ticking_heap_.load();
+      return heap != nullptr && heap->frame_arrived(from, type, body);
+    }
+    case 0x5: return threads_->frame_arrived(from, type, body);
+    default: break;
+  }
+  if (type == wire::MessageType::kLeave) {
+    peers_[from.value].left = true;
+    return true;
+  }
+  wire::Heartbeat beat;
+  if (type != wire::MessageType::kHeartbeat || body.size() != sizeof beat) return false;
+  std::memcpy(&beat, body.data(), sizeof beat);
+  memory_->set_room(from, beat.room_pages);
+  return true;
+}
+
+// ---------------------------------------------------------------------------------------------- loss
+
+void Runtime::peer_down(NodeId peer, std::string_view reason) { lost(peer, reason); }
+
+void Runtime::lost(NodeId peer, std::string_view reason) {
+  if (peers_[peer.value].left || peers_[peer.value].lost.exchange(true)) return;
+  if (link_ != nullptr) link_->report_lost(peer, reason);
+  if (settings_.on_peer_lost == OnPeerLost::kEnd) {
+    // The launcher says it once for all nodes and ends them. If it does not, this node ends itself.
+    ::poll(nullptr, 0, kLauncherEndsUsMs);
+    die(static_cast<int>(ErrorCode::kPeerLost), fmt::format("gallocy: node {} lost node {}: {}", self(), peer, reason));
+  }
+  memory_->node_died(peer);
+  regions_->node_died(peer);
+  sync_->node_died(peer);
+  threads_->node_died(peer);
+}
+
+// ---------------------------------------------------------------------------------------------- statistics
+
+Statistics Runtime::statistics() {
+  Statistics s;
+  memory_->add_statistics(s);
+  sync_->add_statistics(s);
+  for (std::uint16_t n = 0; n < nodes() && mesh_ != nullptr; ++n) {
+    if (NodeId{n} == self()) continue;
+    const net::Mesh::Counters c = mesh_->counters(NodeId{n});
+    s.frames_sent += c.frames_sent;
+    s.bytes_sent += c.bytes_sent;
+  }
+  return s;
+}
+
+std::string Runtime::statistics_json() {
+  const Statistics s = statistics();
+  std::string json = "{\"counters\": {";
+  const auto add = [&](std::string_view name, std::uint64_t value) {
+    json += fmt::format("{}\"{}\": {}", json.back() == '{' ? "" : ", ", name, value);
+  };
+  for_each_counter(s, add);
+  json += "}, \"sharing\": [";
+  const std::string report = memory_->sharing_report(10);
+  for (std::size_t at = 0; at < report.size();) {
+    const std::size_t end = report.find('\n', at);
+    json += fmt::format("{}\"{}\"", json.back() == '[' ? "" : ", ", escaped(std::string_view(report).substr(at, end - at)));
+    at = end + 1;
+  }
+  return json + "]}";
+}
+
+}  // namespace gallocy::runtime

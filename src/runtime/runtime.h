@@ -1,0 +1,85 @@
+// Runtime: one node, put together. Owns the parts, routes frames to them, keeps the node's timers and its loop thread,
+// and decides what happens when a peer is lost.
+//
+// Lock order (a thread that holds one may take those to its right, never to its left):
+//   Regions::mu_ -> Memory::mu_ -> the mesh's own;   Sync::mu_, Threads::mu_ -> the mesh's own
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "net/mesh.h"
+#include "net/rendezvous.h"
+#include "runtime/global_heap.h"
+#include "runtime/memory.h"
+#include "runtime/regions.h"
+#include "runtime/settings.h"
+#include "runtime/sync_service.h"
+#include "runtime/threads.h"
+#include "runtime/waiting.h"
+
+namespace gallocy::runtime {
+
+class Runtime final : public net::FrameSink {
+ public:
+  static Result<std::unique_ptr<Runtime>> join(const NodeOptions& options);
+  ~Runtime() override;  // waits for all nodes to leave
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  NodeId self() const { return settings_.self; }
+  std::uint16_t nodes() const { return settings_.nodes; }
+  const Settings& settings() const { return settings_; }
+
+  Memory& memory() { return *memory_; }
+  Regions& regions() { return *regions_; }
+  SyncService& sync() { return *sync_; }
+  Threads& threads() { return *threads_; }
+  GlobalHeap& heap() { return *heap_; }
+  Statistics statistics();
+
+ private:
+  explicit Runtime(Settings settings) : settings_(std::move(settings)) {}
+
+  Result<> connect();
+  Result<> assemble();
+  void run_loop();
+  std::int64_t housekeeping();
+  void beat(std::int64_t now_us);
+  void lost(NodeId peer, std::string_view reason);
+  std::string statistics_json();
+
+  // FrameSink; on the poller.
+  std::size_t payload_target(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
+                             std::span<iovec, 64> target) override;
+  void frame_arrived(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
+                     std::span<const std::byte> payload) override;
+  void peer_down(NodeId peer, std::string_view reason) override;
+  bool route(NodeId from, wire::MessageType type, std::span<const std::byte> body);
+
+  const Settings settings_;
+  std::unique_ptr<net::LauncherLink> link_;
+  std::unique_ptr<net::Mesh> mesh_;
+  std::unique_ptr<Waiting> waiting_;
+  std::unique_ptr<Memory> memory_;
+  std::unique_ptr<Regions> regions_;
+  std::unique_ptr<SyncService> sync_;
+  std::unique_ptr<Threads> threads_;
+  std::unique_ptr<GlobalHeap> heap_;
+  std::atomic<GlobalHeap*> ticking_heap_{nullptr};  // set once it is complete; the loop runs before that
+
+  struct Peer {
+    std::atomic<std::int64_t> heard_us{0};
+    std::atomic<bool> left{false}, lost{false};
+  };
+  std::vector<Peer> peers_;
+  std::atomic<std::int64_t> next_beat_us_{0};
+  std::atomic<std::int64_t> last_beat_us_{0};
+  std::atomic<bool> stop_{false};
+  std::thread loop_;
+};
+
+}  // namespace gallocy::runtime

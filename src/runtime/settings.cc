@@ -1,0 +1,78 @@
+#include "runtime/settings.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+
+#include "fmt/format.h"
+
+namespace gallocy::runtime {
+namespace {
+
+constexpr std::uint64_t kLeastMemoryBytes = 4 << 20;  // 16 blocks: a few threads in the middle of a fault each
+
+Result<std::chrono::microseconds> spin_from_environment(std::chrono::microseconds otherwise) {
+  const char* text = std::getenv("GALLOCY_SPIN_US");
+  if (text == nullptr) return otherwise;
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(text, text + std::strlen(text), value);
+  if (error != std::errc() || *end != '\0' || value > 1'000'000) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("GALLOCY_SPIN_US=\"{}\" is not a number of microseconds from 0 to 1000000", text));
+  }
+  return std::chrono::microseconds(value);
+}
+
+std::uint64_t default_memory(std::uint16_t local_nodes) {
+  const auto bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * kPageBytes;
+  return bytes / 4 * 3 / std::max<std::uint16_t>(local_nodes, 1);
+}
+
+Result<os::FaultEngineKind> choose_engine(const std::string& name) {
+  const auto probes = os::probe_fault_engines(/*measure=*/false);
+  if (name.empty()) {
+    const auto best = std::ranges::find_if(probes, &os::FaultEngineProbe::available);
+    if (best != probes.end()) return best->kind;
+    return fail(ErrorCode::kUnsupported, "no fault engine works on this machine; see `gallocy doctor`");
+  }
+  auto kind = os::fault_engine_by_name(name);
+  if (!kind) return kind;
+  const auto probe = std::ranges::find(probes, *kind, &os::FaultEngineProbe::kind);
+  if (probe == probes.end() || !probe->available) {
+    return fail(ErrorCode::kUnsupported, fmt::format("fault engine {} is not available: {}", name,
+                                                     probe == probes.end() ? "not known" : probe->detail));
+  }
+  return kind;
+}
+
+}  // namespace
+
+Result<Settings> resolve_settings(const NodeOptions& options) {
+  GALLOCY_ASSIGN(const net::NodeSettings given, net::settings_from_environment());
+  Settings s;
+  GALLOCY_ASSIGN(s.launch, net::launch_from_environment());
+  if (s.launch) {
+    s.self = s.launch->node;
+    s.nodes = s.launch->nodes;
+  }
+  GALLOCY_ASSIGN(s.spin, spin_from_environment(s.spin));
+  s.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : given.memory_bytes;
+  if (s.memory_bytes == 0) s.memory_bytes = default_memory(s.launch ? s.launch->local_nodes : 1);
+  if (s.memory_bytes < kLeastMemoryBytes) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("a memory budget of {} bytes is too small: at least {} are needed",
+                                                         s.memory_bytes, kLeastMemoryBytes));
+  }
+  s.on_peer_lost = options.on_peer_lost;
+  if (s.on_peer_lost == OnPeerLost::kEnd && given.on_peer_lost) s.on_peer_lost = *given.on_peer_lost;
+  const std::string& engine = !options.fault_engine.empty() ? options.fault_engine : given.fault_engine;
+  // A cluster of one has nobody to be coherent with, so it takes no faults; a wrong name is an error all the same.
+  if (s.nodes > 1 || !engine.empty()) {
+    GALLOCY_ASSIGN(s.engine, choose_engine(engine));
+  }
+  return s;
+}
+
+}  // namespace gallocy::runtime

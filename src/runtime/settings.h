@@ -1,0 +1,28 @@
+// Settings: what NodeOptions, the launcher and the environment together say about this node.
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+#include "base/result.h"
+#include "gallocy/node.h"
+#include "net/rendezvous.h"
+#include "os/fault_engine.h"
+
+namespace gallocy::runtime {
+
+struct Settings {
+  NodeId self{};
+  std::uint16_t nodes = 1;
+  std::uint64_t memory_bytes = 0;
+  os::FaultEngineKind engine = os::FaultEngineKind::kUffdSigbus;
+  OnPeerLost on_peer_lost = OnPeerLost::kEnd;
+  std::chrono::microseconds spin{50};
+  std::optional<net::LaunchDescription> launch;  // nothing: a cluster of one
+};
+
+// Besides the variables of net/rendezvous.h: GALLOCY_SPIN_US, how long a thread that waits for a message spins before it
+// sleeps (0 … 1 000 000).
+Result<Settings> resolve_settings(const NodeOptions& options);
+
+}  // namespace gallocy::runtime

@@ -1,0 +1,88 @@
+// SyncService: the synchronisation core (src/sync) with its lock, its waiting threads and its messages.
+//
+// Threads: any thread of the program; frame_arrived on the poller. No function is called in the fault path, but the
+// poller may be a thread that waits for a page.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "base/result.h"
+#include "gallocy/node.h"
+#include "gallocy/sync.h"
+#include "net/mesh.h"
+#include "os/clock.h"
+#include "os/mutex.h"
+#include "runtime/waiting.h"
+#include "sync/core.h"
+
+namespace gallocy::runtime {
+
+class SyncService {
+ public:
+  SyncService(NodeId self, std::uint16_t nodes, net::Mesh* mesh);
+  void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
+
+  sync::SyncId fresh_id();
+
+  // Calls start(core, waiter, effects) and, if its outcome is kPending, waits for the wake; gives up at the timeout by
+  // calling Core::cancel(id). The outcome is never kPending. kPeerLost tells the program of all deaths so far.
+  template <typename Start>
+  sync::Outcome run(sync::SyncId id, Timeout timeout, Start start);
+  Result<> meet();
+
+  bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
+  void node_died(NodeId node);
+  void tick();
+  void add_statistics(Statistics& statistics);
+
+ private:
+  struct Waiter {
+    WaitFlag flag{};
+    sync::Outcome outcome = sync::Outcome::kPending;
+  };
+  static sync::WaiterId id_of(Waiter& waiter) { return sync::WaiterId{reinterpret_cast<std::uint64_t>(&waiter)}; }
+  void carry_out() REQUIRES(mu_);
+
+  const NodeId self_;
+  net::Mesh* const mesh_;
+  Waiting* waiting_ = nullptr;
+  std::atomic<std::uint64_t> next_serial_{1};
+  std::atomic<std::uint64_t> barriers_{0};
+
+  os::Mutex mu_;
+  sync::Core core_ GUARDED_BY(mu_);
+  sync::Effects effects_ GUARDED_BY(mu_);
+};
+
+template <typename Start>
+sync::Outcome SyncService::run(sync::SyncId id, Timeout timeout, Start start) {
+  Waiter waiter;
+  {
+    const os::MutexLock lock(mu_);
+    const sync::Outcome outcome = start(core_, id_of(waiter), effects_);
+    if (!effects_.empty()) carry_out();
+    if (outcome == sync::Outcome::kPeerLost) core_.acknowledge_losses();
+    if (outcome != sync::Outcome::kPending) return outcome;
+  }
+  const std::int64_t deadline =
+      timeout == kForever ? os::kNoDeadline : os::monotonic_ns() + std::max<std::int64_t>(timeout.count(), 0);
+  if (!waiting_->wait(waiter.flag, deadline)) {
+    {
+      const os::MutexLock lock(mu_);
+      const sync::Outcome outcome = core_.cancel(id, id_of(waiter), effects_);
+      carry_out();
+      if (outcome != sync::Outcome::kPending) return outcome;
+    }
+    (void)waiting_->wait(waiter.flag);
+  }
+  if (waiter.outcome == sync::Outcome::kPeerLost) {
+    const os::MutexLock lock(mu_);
+    core_.acknowledge_losses();
+  }
+  return waiter.outcome;
+}
+
+}  // namespace gallocy::runtime

@@ -1,0 +1,59 @@
+// Waiting: how a thread waits for something that another node has to send.
+//
+// The waiting thread takes over the poller's role of the mesh if it is free and receives for itself, so that the answer
+// is not delayed by a hand-over between threads (about half of a round trip). Otherwise it sleeps until the poller sets
+// its flag.
+//
+// Usable in a signal handler (the fault path): nothing here is shared with code that a fault can interrupt.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+
+#include "net/mesh.h"
+#include "os/futex.h"
+
+namespace gallocy::runtime {
+
+// Set once by one thread, waited for by one other. reset() to use it again, when no thread waits or sets.
+class WaitFlag {
+ public:
+  bool is_set() const { return state_.load(std::memory_order_acquire) == kSet; }
+  void set() {
+    if (state_.exchange(kSet, std::memory_order_acq_rel) == kSleeping) {
+      os::futex_wake(state_, 1, os::FutexScope::kPrivate);
+    }
+  }
+  void reset() { state_.store(kClear, std::memory_order_relaxed); }
+  // False at the deadline (os::monotonic_ns).
+  bool sleep(std::int64_t deadline_ns);
+
+ private:
+  enum State : std::uint32_t { kClear, kSleeping, kSet };
+  std::atomic<std::uint32_t> state_{kClear};
+};
+
+class Waiting {
+ public:
+  // housekeeping: what the poller does between frames; returns in how many microseconds it wants to be called again.
+  // mesh: null in a cluster of one.
+  Waiting(net::Mesh* mesh, net::FrameSink& sink, std::function<std::int64_t()> housekeeping)
+      : mesh_(mesh), sink_(sink), housekeeping_(std::move(housekeeping)) {}
+
+  // Until the flag is set; false at the deadline.
+  bool wait(WaitFlag& flag, std::int64_t deadline_ns = os::kNoDeadline);
+  // One turn of the loop thread.
+  void serve();
+  // Work for the poller has come up that is due soon: it should not sleep long.
+  void nudge() {
+    if (mesh_ != nullptr) mesh_->wake();
+  }
+
+ private:
+  net::Mesh* const mesh_;
+  net::FrameSink& sink_;
+  const std::function<std::int64_t()> housekeeping_;
+};
+
+}  // namespace gallocy::runtime

@@ -1,0 +1,54 @@
+// Latch: both sides of one cluster-wide latch. The home counts down; a node that waits subscribes once and is told when
+// the latch opens, and from then on answers from what it knows.
+//
+// A death ends all waits here with kPeerLost; until the program has acknowledged it, waiting means asking once. The
+// count dies with the home, unless a node is left that knows the latch to be open.
+#pragma once
+
+#include <cstdint>
+
+#include "sync/cell_pool.h"
+#include "sync/effects.h"
+#include "sync/state_digest.h"
+#include "sync/view.h"
+
+namespace gallocy::sync {
+
+class Context;
+
+class Latch {
+ public:
+  enum class Wait : std::uint8_t { kWait, kTry, kUnlessLossy };
+
+  void count_down(Context& context, SyncId id, std::uint32_t expected, std::uint32_t update);
+  Outcome wait(Context& context, SyncId id, std::uint32_t expected, WaiterId waiter, Wait wait);
+
+  bool receive(Context& context, SyncId id, NodeId from, const wire::SyncMessage& m);
+  bool cancel(Context& context, SyncId id, WaiterId waiter);
+  void end_waits(Context& context, Outcome outcome);
+  void inherit() {}
+  void view_changed(Context& context, SyncId id, const Death& death);
+  void enroll(Context& context, SyncId id);
+  // Never: that it is open must not be forgotten.
+  bool drop(Context&, SyncId) { return false; }
+  void check(const Context& context, SyncId id) const;
+  void digest(const Context& context, StateDigest& digest) const;
+
+ private:
+  void opened(Context& context);
+  bool answered(Context& context, const wire::SyncMessage& m);
+  void fail_matching(Context& context, bool also_tries);
+  bool begin(std::uint32_t expected);
+  void home_count_down(Context& context, SyncId id, std::uint32_t update);
+  void open_home(Context& context, SyncId id);
+
+  Queue waits_;        // threads of this node: waiter, ticket, mode Wait
+  Queue subscribers_;  // home: cells (node)
+  std::uint32_t remaining_ = 0;
+  bool begun_ = false;  // home: remaining_ is valid
+  bool open_ = false;   // as far as this node knows; at the home: it is
+  bool lost_ = false;
+  bool subscribed_ = false;
+};
+
+}  // namespace gallocy::sync

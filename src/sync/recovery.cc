@@ -1,0 +1,88 @@
+// What the core does when a node has died. See "Death of a node" in core.h.
+#include <utility>
+
+#include "base/check.h"
+#include "sync/core.h"
+
+namespace gallocy::sync {
+
+using wire::SyncMessage;
+using wire::SyncVerb;
+
+void Core::node_died(NodeId node, Effects& effects) {
+  CHECK(node != context_.self() && node.value < context_.options.nodes, node);
+  if (!context_.view.alive(node)) return;
+  begin(WaiterId{}, effects);
+  ObjectTable& objects = context_.objects;
+  std::vector<bool> of_home(objects.places());
+  for (std::size_t i = 0; i < of_home.size(); ++i) {
+    const Object& object = objects.at(i);
+    if (object.state.index() != 0) of_home[i] = context_.home(object.id) == node;
+  }
+  context_.view.bury(node);
+  context_.set_frozen(true);
+  rebuilding_ = true;
+  for (std::size_t i = 0; i < of_home.size(); ++i) {
+    Object& object = objects.at(i);
+    const bool inherited = of_home[i] && context_.home(object.id) == context_.self();
+    const Death death{node, of_home[i], inherited};
+    visit_state(object, [&](auto& state) { state.view_changed(context_, object.id, death); });
+  }
+  meet_.view_changed(context_);
+  to_all_others(SyncVerb::kFlush);
+  flush_arrived();
+  deliver_deferred();
+  end(Outcome::kPending);
+}
+
+void Core::to_all_others(SyncVerb verb) {
+  for (std::uint16_t i = 0; i < context_.options.nodes; ++i) {
+    const NodeId node{i};
+    if (node != context_.self() && context_.view.alive(node)) context_.send(node, {.verb = verb});
+  }
+}
+
+bool Core::all_reached(const std::vector<std::uint64_t>& views, bool also_self) const {
+  for (std::uint16_t i = 0; i < context_.options.nodes; ++i) {
+    const NodeId node{i};
+    if (!context_.view.alive(node) || (node == context_.self() && !also_self)) continue;
+    if (views[i] != context_.view.number()) return false;
+  }
+  return true;
+}
+
+void Core::flush_arrived() {
+  const bool early = context_.injected(FaultInjection::kRegisterTooEarly);
+  if (!context_.frozen() || (!early && !all_reached(flushed_, false))) return;
+  context_.set_frozen(false);
+  for (std::size_t i = 0; i < context_.objects.places(); ++i) {
+    Object& object = context_.objects.at(i);
+    visit_state(object, [&](auto& state) { state.enroll(context_, object.id); });
+  }
+  to_all_others(SyncVerb::kRebuilt);
+  context_.send(context_.self(), {.verb = SyncVerb::kRebuilt});  // after what it registers with itself
+}
+
+void Core::rebuilt_arrived() {
+  if (!rebuilding_ || context_.frozen() || !all_reached(rebuilt_, true)) return;
+  rebuilding_ = false;
+  deliver_deferred();
+}
+
+void Core::defer(NodeId from, const SyncMessage& m) {
+  if (deferred_.size() >= kMostDeferred) {
+    ++context_.counters.refused;
+    return;
+  }
+  ++context_.counters.deferred;
+  deferred_.emplace_back(from, m);
+}
+
+// May be entered again from within, when one of the messages completes a recovery: those put aside again by then are
+// older than the rest of this list, and so are delivered first.
+void Core::deliver_deferred() {
+  const auto waiting = std::exchange(deferred_, {});
+  for (const auto& [from, m] : waiting) receive(from, m);
+}
+
+}  // namespace gallocy::sync

@@ -1,0 +1,52 @@
+// Semaphore: both sides of one cluster-wide counting semaphore. The count is at the home; each acquire is one round
+// trip there, each release one message.
+//
+// A death ends all waits here with kPeerLost (who was to release may be dead), and until the program has acknowledged
+// it, acquires that cannot be served at once fail the same way. The count dies with the home: the semaphore is *lost*
+// then.
+#pragma once
+
+#include <cstdint>
+
+#include "sync/cell_pool.h"
+#include "sync/effects.h"
+#include "sync/state_digest.h"
+#include "sync/view.h"
+
+namespace gallocy::sync {
+
+class Context;
+
+class Semaphore {
+ public:
+  enum class Wait : std::uint8_t { kWait, kTry, kUnlessLossy };
+
+  Outcome acquire(Context& context, SyncId id, std::uint32_t initial, WaiterId waiter, Wait wait);
+  void release(Context& context, SyncId id, std::uint32_t initial, std::uint32_t permits);
+
+  bool receive(Context& context, SyncId id, NodeId from, const wire::SyncMessage& m);
+  bool cancel(Context& context, SyncId id, WaiterId waiter);
+  void end_waits(Context& context, Outcome outcome);
+  void inherit() {}
+  void view_changed(Context& context, SyncId id, const Death& death);
+  void enroll(Context& context, SyncId id);
+  bool drop(Context& context, SyncId id);
+  void check(const Context& context, SyncId id) const;
+  void digest(const Context& context, StateDigest& digest) const;
+
+ private:
+  bool granted(Context& context, SyncId id, std::uint32_t ticket);
+  bool denied(Context& context, const wire::SyncMessage& m);
+  bool home_acquire(Context& context, SyncId id, NodeId from, const wire::SyncMessage& m);
+  void home_release(Context& context, SyncId id, std::uint32_t permits);
+  void begin(std::uint32_t initial);
+
+  Queue waits_;  // threads of this node: waiter, ticket, mode Wait
+  Queue queue_;  // home: cells (node, ticket)
+  std::uint64_t count_ = 0;
+  std::uint32_t initial_ = 0;
+  bool begun_ = false;  // home: count_ is valid
+  bool lost_ = false;
+};
+
+}  // namespace gallocy::sync

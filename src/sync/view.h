@@ -1,0 +1,56 @@
+// View: which nodes a node knows to be dead, and the number that names this knowledge in messages.
+//
+// Nobody agrees on an order of deaths: each node learns of each death once, in any order. Two nodes with the same
+// number know the same deaths (but for a collision of 48-bit hashes). Of two different views the one with more deaths
+// is the newer one; a node that receives a message of a view with at least as many deaths as its own, but not the same
+// view, will learn of more deaths, because every survivor ends with the same set.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/prng.h"
+
+namespace gallocy::sync {
+
+// A death as one object sees it.
+struct Death {
+  NodeId node{};
+  bool of_home = false;    // the node was the home of the object
+  bool inherited = false;  // and this node is the next one
+};
+
+class View {
+ public:
+  explicit View(std::uint16_t nodes) : alive_(nodes, true), live_count_(nodes) {}
+
+  bool alive(NodeId node) const { return node.value < alive_.size() && alive_[node.value]; }
+  std::uint16_t nodes() const { return static_cast<std::uint16_t>(alive_.size()); }
+  std::uint16_t live_count() const { return live_count_; }
+  std::uint16_t deaths() const { return static_cast<std::uint16_t>(nodes() - live_count_); }
+
+  // 16 bits: number of deaths; 48 bits: their hash, independent of order.
+  std::uint64_t number() const { return (std::uint64_t{deaths()} << 48) | (hash_ >> 16); }
+  static std::uint16_t deaths_of(std::uint64_t number) { return static_cast<std::uint16_t>(number >> 48); }
+
+  void bury(NodeId node) {
+    alive_[node.value] = false;
+    --live_count_;
+    hash_ ^= Prng(node.value + 1u)();
+  }
+
+  // The first live node from `first` on, cyclically.
+  NodeId next_alive(NodeId first) const {
+    NodeId node = first;
+    while (!alive_[node.value]) node.value = static_cast<std::uint16_t>((node.value + 1) % nodes());
+    return node;
+  }
+
+ private:
+  std::vector<bool> alive_;
+  std::uint16_t live_count_;
+  std::uint64_t hash_ = 0;
+};
+
+}  // namespace gallocy::sync

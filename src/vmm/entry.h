@@ -1,0 +1,104 @@
+// What can be written into the VMM log. Every fact about the cluster that its nodes must agree on is one of these
+// entries; page data and page faults never are.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "gallocy/node.h"
+
+namespace gallocy::vmm {
+
+inline constexpr std::size_t kMaxTextBytes = 255;  // names and addresses: 1 … 255 bytes
+inline constexpr std::uint64_t kMaxRegionBytes = std::uint64_t{8} << 40;
+inline constexpr std::uint64_t kRegionAlignBytes = 2 << 20;  // regions begin at a multiple: huge-page frames fit
+inline constexpr std::size_t kMaxRegions = 65'536;           // a node keeps two mappings and a memfd for each
+inline constexpr std::size_t kMaxNames = 65'536;             // keeps a snapshot below 20 MiB
+inline constexpr std::size_t kMaxHomeRuns = 1'000;           // of one entry: 14 bytes each, within one frame
+
+// A node is a member from now on. Opens an epoch.
+struct MemberJoined {
+  NodeId node{};
+  std::string address;  // where its peers reach it, as text
+  bool operator==(const MemberJoined&) const = default;
+};
+
+// A member said goodbye. Opens an epoch.
+struct MemberLeft {
+  NodeId node{};
+  bool operator==(const MemberLeft&) const = default;
+};
+
+// A member is declared dead. Opens an epoch.
+struct MemberDied {
+  NodeId node{};
+  bool operator==(const MemberDied&) const = default;
+};
+
+// Gives the region of that name an id and an address, or finds the one that exists.
+struct MapRegion {
+  std::string name;
+  std::uint64_t bytes = 0;  // 1 … kMaxRegionBytes
+  Placement placement{};
+  bool operator==(const MapRegion& other) const;
+};
+
+// Frees the id's address range for later regions; the id is not used again.
+struct UnmapRegion {
+  RegionId region{};
+  bool operator==(const UnmapRegion&) const = default;
+};
+
+// `count` blocks from `first` on have their home on one node.
+struct HomeRun {
+  BlockId first{};
+  std::uint32_t count = 0;
+  NodeId home{};
+  bool operator==(const HomeRun&) const = default;
+};
+
+// Overrides what the region's placement says of these blocks. Runs are carried out in order.
+struct BlockHomes {
+  RegionId region{};
+  std::vector<HomeRun> runs;  // 1 … kMaxHomeRuns
+  bool operator==(const BlockHomes&) const = default;
+};
+
+// The directory of services: a name stands for a number that the services agree on (an address, a port, an id).
+struct BindName {
+  std::string name;
+  std::uint64_t value = 0;
+  bool operator==(const BindName&) const = default;
+};
+
+struct UnbindName {
+  std::string name;
+  bool operator==(const UnbindName&) const = default;
+};
+
+// The position in this list is the tag on the wire: append only.
+using Entry =
+    std::variant<MemberJoined, MemberLeft, MemberDied, MapRegion, UnmapRegion, BlockHomes, BindName, UnbindName>;
+
+std::string_view kind_of(const Entry& entry);  // "member-joined", …
+
+bool equal(const Placement& a, const Placement& b);
+
+inline bool MapRegion::operator==(const MapRegion& other) const {
+  return name == other.name && bytes == other.bytes && equal(placement, other.placement);
+}
+
+// What the proposer learns of an entry that was accepted.
+struct Outcome {
+  Epoch epoch{};              // after the entry
+  RegionId region{};          // MapRegion: of the region
+  std::uint64_t address = 0;  // MapRegion: where it begins
+  bool changed = true;        // false: things were already so (the same region or name existed)
+  bool operator==(const Outcome&) const = default;
+};
+
+}  // namespace gallocy::vmm

@@ -1,0 +1,73 @@
+// KeeperReplication: one node, the keeper, orders all records. Its order is final at once; records of one turn of its
+// driver go to the others in one message.
+//
+// A node that starts, or finds a gap, subscribes with the index it has. The keeper answers with the records that are
+// missing or, if it does not have them any more, with a snapshot, and sends everything that follows. Links keep order
+// and lose nothing while they are up (net/mesh.h); should a message be lost or repeated nonetheless, the indexes show
+// it.
+//
+// When the keeper dies, the log ends: usable() fails with kPeerLost.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "vmm/replication.h"
+
+namespace gallocy::vmm {
+
+struct KeeperOptions {
+  NodeId self{};
+  NodeId keeper{};
+  std::size_t tail_records = 4096;  // that the keeper has at hand for those who missed something
+  unsigned subscribe_ticks = 20;    // a subscription without an answer is repeated
+};
+
+class KeeperReplication final : public Replication {
+ public:
+  KeeperReplication(const KeeperOptions& options, ReplicatedState& state);
+
+  void start(Effects& effects) override;
+  void submit(Bytes record, Effects& effects) override;
+  Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, Effects& effects) override;
+  void tick(Effects& effects) override;
+  void flush(Effects& effects) override;
+  void peer_down(NodeId peer, Effects& effects) override;
+  Result<> usable() const override;
+
+ private:
+  bool keeps() const { return options_.self == options_.keeper; }
+
+  // The keeper's part.
+  Result<> append(Bytes record, Effects& effects);
+  Result<> proposed(NodeId from, wire::ByteReader reader, Effects& effects);
+  Result<> subscribed(NodeId from, wire::ByteReader reader, Effects& effects);
+  void send_records(LogIndex first, const std::vector<NodeId>& to, Effects& effects) const;
+  void send_snapshot(NodeId to, Effects& effects) const;
+  LogIndex last() const { return LogIndex{tail_first_.value + tail_.size() - 1}; }
+
+  // Everybody else's.
+  void subscribe(Effects& effects);
+  Result<> appended(wire::ByteReader reader, Effects& effects);
+  Result<> snapshot_chunk(wire::ByteReader reader, Effects& effects);
+
+  const KeeperOptions options_;
+  ReplicatedState& state_;
+
+  // Keeper: records tail_first_ … last(), of which those from unsent_ on have not been sent to the followers.
+  std::deque<Bytes> tail_;
+  LogIndex tail_first_{1};
+  LogIndex unsent_{1};
+  std::set<NodeId> followers_;
+
+  // Others: whether something is missing and has been asked for, how long ago, and the part of a snapshot that is here.
+  bool catching_up_ = false;
+  unsigned waited_ticks_ = 0;
+  Bytes chunks_;
+  LogIndex chunks_index_{};
+  bool keeper_down_ = false;
+};
+
+}  // namespace gallocy::vmm

@@ -1,0 +1,143 @@
+#define XXH_INLINE_ALL
+#include "vmm/log.h"
+
+#include <xxhash.h>
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace gallocy::vmm {
+
+Log::Log(const LogOptions& options, const MakeReplication& make_replication)
+    : options_(options), replication_(make_replication(*this)) {}
+
+void Log::start(Effects& effects) { replication_->start(effects); }
+
+void Log::propose(Entry entry, Ticket ticket, Effects& effects) {
+  const auto refuse = [&](Error error) { effects.resolved.push_back({ticket, tl::unexpected(std::move(error))}); };
+  if (auto valid = validate(entry); !valid) return refuse(valid.error());
+  if (auto usable = replication_->usable(); !usable) return refuse(usable.error());
+  if (open_.size() >= kMaxOpenRequests)
+    return refuse({ErrorCode::kOutOfMemory, fmt::format("{} proposals have no answer yet", kMaxOpenRequests)});
+  const RequestId request = next_request_;
+  ++next_request_.value;
+  open_.emplace(request, Open{ticket, std::move(entry)});
+  submit(request, effects);
+}
+
+void Log::submit(RequestId request, Effects& effects) {
+  Open& open = open_.at(request);
+  open.waited_ticks = 0;
+  replication_->submit(encode({options_.self, request, open_.begin()->first, open.entry}), effects);
+}
+
+Result<> Log::message(NodeId from, wire::MessageType type, std::span<const std::byte> body, Effects& effects) {
+  return replication_->message(from, type, body, effects);
+}
+
+void Log::peer_down(NodeId peer, Effects& effects) {
+  replication_->peer_down(peer, effects);
+  fail_open_if_unusable(effects);
+}
+
+void Log::tick(Effects& effects) {
+  replication_->tick(effects);
+  std::vector<RequestId> overdue;
+  for (auto& [request, open] : open_) {
+    if (++open.waited_ticks >= options_.retry_ticks) overdue.push_back(request);
+  }
+  for (RequestId request : overdue) {
+    if (open_.contains(request)) submit(request, effects);
+  }
+  fail_open_if_unusable(effects);
+}
+
+void Log::flush(Effects& effects) { replication_->flush(effects); }
+
+void Log::fail_open_if_unusable(Effects& effects) {
+  const auto usable = replication_->usable();
+  if (usable) return;
+  while (!open_.empty()) resolve(open_.begin()->first, tl::unexpected(usable.error()), effects);
+}
+
+void Log::resolve(RequestId request, const Result<Outcome>& outcome, Effects& effects) {
+  const auto open = open_.find(request);
+  if (open == open_.end()) return;
+  effects.resolved.push_back({open->second.ticket, outcome});
+  open_.erase(open);
+}
+
+Result<> Log::acceptable(NodeId from, std::span<const std::byte> bytes) const {
+  GALLOCY_ASSIGN(const Record record, decode(bytes));
+  if (record.proposer != from)
+    return fail(ErrorCode::kProtocol, fmt::format("node {} proposes in the name of node {}", from, record.proposer));
+  return {};
+}
+
+Result<> Log::commit(LogIndex index, std::span<const std::byte> bytes, Effects& effects) {
+  GALLOCY_ASSIGN(const Record record, decode(bytes));
+  const Result<Outcome> outcome = carry_out(index, record, effects);
+  if (record.proposer == options_.self) resolve(record.request, outcome, effects);
+  return {};
+}
+
+Result<Outcome> Log::carry_out(LogIndex index, const Record& record, Effects& effects) {
+  if (auto answered = sessions_.find(record)) {
+    machine_.skip(index);
+    return *std::move(answered);
+  }
+  auto outcome = machine_.apply(index, record.proposer, record.entry);
+  if (outcome) {
+    if (const auto* left = std::get_if<MemberLeft>(&record.entry)) sessions_.forget(left->node);
+    if (const auto* died = std::get_if<MemberDied>(&record.entry)) sessions_.forget(died->node);
+  }
+  if (machine_.is_member(record.proposer)) sessions_.remember(record, outcome);
+  if (!effects.restored) effects.applied.push_back({index, record.proposer, record.entry, outcome});
+  return outcome;
+}
+
+Bytes Log::snapshot() const {
+  const Bytes machine = machine_.snapshot();
+  Bytes bytes;
+  wire::ByteWriter writer(bytes);
+  writer.put(static_cast<std::uint64_t>(machine.size()));
+  writer.put_bytes(machine);
+  sessions_.put(writer);
+  return bytes;
+}
+
+Result<> Log::restore(LogIndex index, std::span<const std::byte> snapshot, Effects& effects) {
+  wire::ByteReader reader(snapshot);
+  const auto machine_bytes = reader.get_bytes(reader.get<std::uint64_t>());
+  GALLOCY_ASSIGN(Machine machine, Machine::restore(machine_bytes));
+  GALLOCY_ASSIGN(Sessions sessions, Sessions::get(reader));
+  if (!reader.done() || machine.applied() != index || index <= machine_.applied())
+    return fail(ErrorCode::kProtocol, "a snapshot of the VMM at another index than it says");
+  machine_ = std::move(machine);
+  sessions_ = std::move(sessions);
+  effects.restored = true;
+  effects.applied.clear();
+  for (auto open = open_.begin(); open != open_.end();) {
+    const RequestId request = (open++)->first;
+    if (auto answer = sessions_.answer(options_.self, request)) resolve(request, *answer, effects);
+  }
+  return {};
+}
+
+std::uint64_t Log::digest() const {
+  const Bytes bytes = snapshot();
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+void Log::check_invariants() const {
+  machine_.check_invariants();
+  CHECK(open_.size() <= kMaxOpenRequests, open_.size());
+  CHECK(open_.empty() || open_.rbegin()->first < next_request_, next_request_);
+}
+
+Log::MakeReplication keeper_log(const KeeperOptions& options) {
+  return [options](ReplicatedState& state) { return std::make_unique<KeeperReplication>(options, state); };
+}
+
+}  // namespace gallocy::vmm

@@ -1,0 +1,213 @@
+#include "vmm/machine.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "base/check.h"
+
+namespace gallocy::vmm {
+namespace {
+
+tl::unexpected<Error> no_region(RegionId id) {
+  return fail(ErrorCode::kNotFound, fmt::format("there is no region {}", id));
+}
+
+bool dealt_out(const Placement& placement) {
+  return placement.kind == Placement::Kind::kInterleave || placement.kind == Placement::Kind::kBlocked;
+}
+
+}  // namespace
+
+NodeId Region::home_of(BlockId block) const {
+  DCHECK(contains(block), block, id);
+  if (const NodeId recorded = homes.home_of(block); recorded != kNoNode) return recorded;
+  const std::uint64_t index = block.value - first_block().value;
+  switch (placement.kind) {
+    case Placement::Kind::kFirstTouch:
+      return kNoNode;
+    case Placement::Kind::kNode:
+      return NodeId{static_cast<std::uint16_t>(placement.node)};
+    case Placement::Kind::kInterleave:
+      return spread[index % spread.size()];
+    case Placement::Kind::kBlocked:
+      break;
+  }
+  // As gallocy::share: the first `rest` parts are one block longer.
+  const std::uint64_t base = blocks() / spread.size(), rest = blocks() % spread.size();
+  const std::uint64_t longer = rest * (base + 1);
+  return spread[index < longer ? index / (base + 1) : rest + (index - longer) / base];
+}
+
+Result<Outcome> Machine::apply(LogIndex index, NodeId proposer, const Entry& entry) {
+  skip(index);
+  GALLOCY_TRY(validate(entry));
+  GALLOCY_TRY(may_propose(proposer, entry));
+  return std::visit([&](const auto& e) { return carry_out(proposer, e); }, entry);
+}
+
+void Machine::skip(LogIndex index) {
+  CHECK(index.value == applied_.value + 1, index, applied_);
+  applied_ = index;
+}
+
+// Keeps out what a node sent before it was declared dead. A cluster without members takes anybody's joining: the
+// keeper writes down the first ones.
+Result<> Machine::may_propose(NodeId proposer, const Entry& entry) const {
+  if (is_member(proposer)) return {};
+  const auto* joined = std::get_if<MemberJoined>(&entry);
+  if (joined != nullptr && (joined->node == proposer || members().empty())) return {};
+  return fail(ErrorCode::kNotPermitted, fmt::format("{} by node {}, which is not a member", kind_of(entry), proposer));
+}
+
+Result<Outcome> Machine::carry_out(NodeId, const MemberJoined& entry) {
+  if (is_member(entry.node)) return fail(ErrorCode::kExists, fmt::format("node {} is a member already", entry.node));
+  ++epoch_.value;
+  members_.insert_or_assign(entry.node, Member{entry.address, MemberState::kPresent, epoch_});
+  return done();
+}
+
+Result<Outcome> Machine::carry_out(NodeId, const MemberLeft& entry) {
+  return end_membership(entry.node, MemberState::kLeft);
+}
+
+Result<Outcome> Machine::carry_out(NodeId, const MemberDied& entry) {
+  return end_membership(entry.node, MemberState::kDied);
+}
+
+Result<Outcome> Machine::end_membership(NodeId node, MemberState state) {
+  if (!is_member(node)) return fail(ErrorCode::kNotFound, fmt::format("node {} is not a member", node));
+  ++epoch_.value;
+  members_[node].state = state;
+  members_[node].since = epoch_;
+  return done();
+}
+
+Result<Outcome> Machine::carry_out(NodeId proposer, const MapRegion& entry) {
+  if (const Region* existing = region_named(entry.name)) return find_region(*existing, entry);
+  if (regions_.size() >= kMaxRegions)
+    return fail(ErrorCode::kOutOfMemory,
+                fmt::format("region '{}': there are {} regions already", entry.name, kMaxRegions));
+  const NodeId on{static_cast<std::uint16_t>(entry.placement.node)};
+  if (entry.placement.kind == Placement::Kind::kNode && !is_member(on))
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("region '{}' on node {}, which is not a member", entry.name, on));
+  const auto address = space_.allocate(entry.bytes);
+  if (!address)
+    return fail(ErrorCode::kOutOfMemory,
+                fmt::format("region '{}' of {} bytes: window exhausted ({} bytes free, in pieces)", entry.name,
+                            entry.bytes, space_.free_bytes()));
+  Region region{.id = next_region_,
+                .name = entry.name,
+                .address = *address,
+                .bytes = entry.bytes,
+                .placement = entry.placement,
+                .creator = proposer};
+  if (dealt_out(entry.placement)) region.spread = members();
+  ++next_region_.value;
+  const Outcome outcome{.epoch = epoch_, .region = region.id, .address = region.address};
+  region_starts_.emplace(region.first_block(), region.id);
+  region_names_.emplace(region.name, region.id);
+  regions_.emplace(region.id, std::move(region));
+  return outcome;
+}
+
+Result<Outcome> Machine::find_region(const Region& region, const MapRegion& entry) const {
+  if (region.bytes != entry.bytes)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("region '{}' has {} bytes, not {}", entry.name, region.bytes, entry.bytes));
+  if (!equal(region.placement, entry.placement))
+    return fail(ErrorCode::kInvalidArgument, fmt::format("region '{}' has another placement", entry.name));
+  return Outcome{.epoch = epoch_, .region = region.id, .address = region.address, .changed = false};
+}
+
+Result<Outcome> Machine::carry_out(NodeId, const UnmapRegion& entry) {
+  const auto found = regions_.find(entry.region);
+  if (found == regions_.end()) return no_region(entry.region);
+  const Region& region = found->second;
+  space_.release(region.address, region.bytes);
+  region_names_.erase(region.name);
+  region_starts_.erase(region.first_block());
+  regions_.erase(found);
+  return done();
+}
+
+Result<Outcome> Machine::carry_out(NodeId, const BlockHomes& entry) {
+  const auto found = regions_.find(entry.region);
+  if (found == regions_.end()) return no_region(entry.region);
+  Region& region = found->second;
+  for (const HomeRun& run : entry.runs) {
+    if (!region.contains(run.first) || !region.contains(BlockId{run.first.value + run.count - 1}))
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{} blocks from {} on are not all in region '{}'", run.count, run.first, region.name));
+    if (!is_member(run.home))
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("home of blocks on node {}, which is not a member", run.home));
+  }
+  for (const HomeRun& run : entry.runs) region.homes.assign(run.first, run.count, run.home);
+  return done();
+}
+
+Result<Outcome> Machine::carry_out(NodeId proposer, const BindName& entry) {
+  if (const Binding* bound = binding(entry.name)) {
+    if (bound->value == entry.value) return done(false);
+    return fail(ErrorCode::kExists, fmt::format("the name '{}' is bound by node {}", entry.name, bound->owner));
+  }
+  if (names_.size() >= kMaxNames)
+    return fail(ErrorCode::kOutOfMemory, fmt::format("the name '{}': {} are bound already", entry.name, kMaxNames));
+  names_.emplace(entry.name, Binding{entry.value, proposer});
+  return done();
+}
+
+Result<Outcome> Machine::carry_out(NodeId, const UnbindName& entry) {
+  if (names_.erase(entry.name) == 0)
+    return fail(ErrorCode::kNotFound, fmt::format("the name '{}' is not bound", entry.name));
+  return done();
+}
+
+bool Machine::is_member(NodeId node) const {
+  const Member* found = member(node);
+  return found != nullptr && found->state == MemberState::kPresent;
+}
+
+const Member* Machine::member(NodeId node) const {
+  const auto found = members_.find(node);
+  return found == members_.end() ? nullptr : &found->second;
+}
+
+std::vector<NodeId> Machine::members() const {
+  std::vector<NodeId> present;
+  for (const auto& [node, member] : members_) {
+    if (member.state == MemberState::kPresent) present.push_back(node);
+  }
+  return present;
+}
+
+const Region* Machine::region(RegionId id) const {
+  const auto found = regions_.find(id);
+  return found == regions_.end() ? nullptr : &found->second;
+}
+
+const Region* Machine::region_named(std::string_view name) const {
+  const auto found = region_names_.find(name);
+  return found == region_names_.end() ? nullptr : region(found->second);
+}
+
+const Region* Machine::region_at(BlockId block) const {
+  const auto next = region_starts_.upper_bound(block);
+  if (next == region_starts_.begin()) return nullptr;
+  const Region* found = region(std::prev(next)->second);
+  return found->contains(block) ? found : nullptr;
+}
+
+NodeId Machine::home_of(BlockId block) const {
+  const Region* found = region_at(block);
+  return found == nullptr ? kNoNode : found->home_of(block);
+}
+
+const Binding* Machine::binding(std::string_view name) const {
+  const auto found = names_.find(name);
+  return found == names_.end() ? nullptr : &found->second;
+}
+
+}  // namespace gallocy::vmm

@@ -1,0 +1,124 @@
+// Machine: the virtual memory manager as a state machine. Members, regions, homes of blocks and names are what the
+// entries of the log, applied in order, have made of them; nothing else changes them. Every node has one.
+//
+// Threads: none; pure. The owner applies entries on one thread and decides who may read meanwhile.
+//
+// Invariants
+// 1. apply() is a function of the state and its arguments: replicas that applied the same entries have equal digests.
+// 2. apply() is total: an entry that cannot be carried out gives a reason and changes nothing.
+// 3. Regions are disjoint, lie in the window at multiples of kRegionAlignBytes and have distinct names; ids only grow.
+// 4. The epoch grows by one with every change of membership and with nothing else.
+// 5. Homes that were recorded lie within their region. They may name a node that is no member any more: where its
+// blocks
+//    go is decided by a later BlockHomes entry, not by its death.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "vmm/entry.h"
+#include "vmm/home_map.h"
+#include "vmm/record.h"
+#include "vmm/window_space.h"
+
+namespace gallocy::vmm {
+
+enum class MemberState : std::uint8_t { kPresent, kLeft, kDied };
+
+struct Member {
+  std::string address;
+  MemberState state = MemberState::kPresent;
+  Epoch since{};  // the epoch that its state opened
+};
+
+struct Region {
+  RegionId id{};
+  std::string name;
+  std::uint64_t address = 0;
+  std::uint64_t bytes = 0;  // as asked for; blocks() has it rounded up
+  Placement placement{};
+  NodeId creator{};
+  std::vector<NodeId> spread;  // kInterleave, kBlocked: the members at creation, among whom the blocks are dealt out
+  HomeMap homes;               // blocks whose home differs from what the placement says, or that it leaves open
+
+  BlockId first_block() const { return block_of(page_of(address)); }
+  std::uint64_t blocks() const { return (bytes + kBlockBytes - 1) / kBlockBytes; }
+  bool contains(BlockId block) const { return block.value - first_block().value < blocks(); }
+  // The home that the log knows; kNoNode: nobody's yet (first touch). `block` is one of the region's.
+  NodeId home_of(BlockId block) const;
+};
+
+struct Binding {
+  std::uint64_t value = 0;
+  NodeId owner{};  // who bound it
+};
+
+class Machine {
+ public:
+  // Carries out the entry at `index`, which follows that of the call before. `proposer` must be a member, or propose to
+  // become one; kNotPermitted otherwise.
+  Result<Outcome> apply(LogIndex index, NodeId proposer, const Entry& entry);
+
+  // Passes over `index`, whose entry repeats an earlier one.
+  void skip(LogIndex index);
+
+  LogIndex applied() const { return applied_; }
+  Epoch epoch() const { return epoch_; }
+
+  bool is_member(NodeId node) const;
+  const Member* member(NodeId node) const;  // past members included; null: never was
+  std::vector<NodeId> members() const;      // present ones, ascending
+  const std::map<RegionId, Region>& regions() const { return regions_; }
+  const Region* region(RegionId id) const;
+  const Region* region_named(std::string_view name) const;
+  const Region* region_at(BlockId block) const;
+  NodeId home_of(BlockId block) const;  // kNoNode: in no region, or nobody's yet
+  const Binding* binding(std::string_view name) const;
+
+  // Of the facts, not of the index: a rejected entry leaves it as it was.
+  std::uint64_t digest() const;
+
+  Bytes snapshot() const;
+  // kProtocol for anything that is not a snapshot of a machine that satisfies the invariants.
+  static Result<Machine> restore(std::span<const std::byte> snapshot);
+
+  // The invariants above, as far as one state shows them. O(state).
+  Result<> consistent() const;
+  void check_invariants() const;
+
+ private:
+  Result<Outcome> carry_out(NodeId proposer, const MemberJoined& entry);
+  Result<Outcome> carry_out(NodeId proposer, const MemberLeft& entry);
+  Result<Outcome> carry_out(NodeId proposer, const MemberDied& entry);
+  Result<Outcome> carry_out(NodeId proposer, const MapRegion& entry);
+  Result<Outcome> carry_out(NodeId proposer, const UnmapRegion& entry);
+  Result<Outcome> carry_out(NodeId proposer, const BlockHomes& entry);
+  Result<Outcome> carry_out(NodeId proposer, const BindName& entry);
+  Result<Outcome> carry_out(NodeId proposer, const UnbindName& entry);
+  Result<> may_propose(NodeId proposer, const Entry& entry) const;
+  Result<Outcome> end_membership(NodeId node, MemberState state);
+  Result<Outcome> find_region(const Region& region, const MapRegion& entry) const;
+  Result<Outcome> done(bool changed = true) const { return Outcome{.epoch = epoch_, .changed = changed}; }
+  bool insert(Region region);
+
+  void put_facts(wire::ByteWriter& writer) const;
+  Result<> get_facts(wire::ByteReader& reader);
+
+  LogIndex applied_{};
+  Epoch epoch_{};  // 0 before the first member
+  RegionId next_region_{1};
+  std::map<NodeId, Member> members_;
+  std::map<RegionId, Region> regions_;
+  std::map<std::string, Binding, std::less<>> names_;
+  // Derived from regions_.
+  std::map<std::string, RegionId, std::less<>> region_names_;
+  std::map<BlockId, RegionId> region_starts_;
+  WindowSpace space_;
+};
+
+}  // namespace gallocy::vmm

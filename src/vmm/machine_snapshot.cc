@@ -1,0 +1,180 @@
+// Machine's encoding as bytes, and the checks on it. A snapshot is
+//
+//   applied u64 | epoch u32 | next region u32 | members | regions | names
+//
+// each list as count u32 and its items in ascending order, with the integers and texts of wire/bytes.h.
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "vmm/machine.h"
+
+namespace gallocy::vmm {
+namespace {
+
+using wire::ByteReader;
+using wire::ByteWriter;
+
+tl::unexpected<Error> damaged(std::string_view what) {
+  return fail(ErrorCode::kProtocol, fmt::format("a snapshot of the VMM with {}", what));
+}
+
+template <typename Container>
+void put_count(ByteWriter& writer, const Container& items) {
+  writer.put(static_cast<std::uint32_t>(items.size()));
+}
+
+void put_region(ByteWriter& w, const Region& region) {
+  w.put(region.id), w.put_text(region.name), w.put(region.address), w.put(region.bytes);
+  put(w, region.placement), w.put(region.creator);
+  put_count(w, region.spread);
+  for (NodeId node : region.spread) w.put(node);
+  w.put(static_cast<std::uint32_t>(region.homes.runs()));
+  region.homes.for_each_run([&](BlockId first, std::uint64_t count, NodeId home) {
+    w.put(first), w.put(static_cast<std::uint32_t>(count)), w.put(home);
+  });
+}
+
+// Fields only; whether they make sense together is Machine::consistent's business, but nothing here may overflow.
+Region get_region(ByteReader& r) {
+  Region region{.id = r.get<RegionId>(),
+                .name = r.get_text(),
+                .address = r.get<std::uint64_t>(),
+                .bytes = r.get<std::uint64_t>(),
+                .placement = get_placement(r),
+                .creator = r.get<NodeId>()};
+  for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) region.spread.push_back(r.get<NodeId>());
+  for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
+    const auto first = r.get<BlockId>();
+    const auto blocks = r.get<std::uint32_t>();
+    region.homes.assign(BlockId{first.value % (kWindowBytes / kBlockBytes)}, blocks, r.get<NodeId>());
+  }
+  return region;
+}
+
+Result<> check_region(const Region& region) {
+  if (!valid_text(region.name) || !valid(region.placement)) return damaged("a region of no name or placement");
+  if (region.bytes == 0 || region.bytes > kMaxRegionBytes) return damaged("a region of a wrong size");
+  if (region.creator.value >= kMaxNodes) return damaged("a region made by nobody");
+  const bool needs_spread =
+      region.placement.kind == Placement::Kind::kInterleave || region.placement.kind == Placement::Kind::kBlocked;
+  if (region.spread.empty() == needs_spread) return damaged("a region dealt out among a wrong set of nodes");
+  for (std::size_t i = 0; i < region.spread.size(); ++i) {
+    if (region.spread[i].value >= kMaxNodes || (i > 0 && region.spread[i] <= region.spread[i - 1]))
+      return damaged("a region dealt out among a wrong set of nodes");
+  }
+  bool inside = region.homes.consistent();
+  region.homes.for_each_run([&](BlockId first, std::uint64_t count, NodeId home) {
+    inside &= region.contains(first) && region.contains(BlockId{first.value + count - 1}) && home.value < kMaxNodes;
+  });
+  if (!inside) return damaged("homes outside their region");
+  return {};
+}
+
+}  // namespace
+
+void Machine::put_facts(ByteWriter& w) const {
+  w.put(epoch_), w.put(next_region_);
+  put_count(w, members_);
+  for (const auto& [node, member] : members_)
+    w.put(node), w.put_text(member.address), w.put(member.state), w.put(member.since);
+  put_count(w, regions_);
+  for (const auto& [id, region] : regions_) put_region(w, region);
+  put_count(w, names_);
+  for (const auto& [name, binding] : names_) w.put_text(name), w.put(binding.value), w.put(binding.owner);
+}
+
+std::uint64_t Machine::digest() const {
+  Bytes bytes;
+  ByteWriter writer(bytes);
+  put_facts(writer);
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+Bytes Machine::snapshot() const {
+  Bytes bytes;
+  ByteWriter writer(bytes);
+  writer.put(applied_);
+  put_facts(writer);
+  return bytes;
+}
+
+Result<Machine> Machine::restore(std::span<const std::byte> snapshot) {
+  ByteReader reader(snapshot);
+  Machine machine;
+  machine.applied_ = reader.get<LogIndex>();
+  GALLOCY_TRY(machine.get_facts(reader));
+  if (!reader.done()) return damaged("bytes missing or left over");
+  GALLOCY_TRY(machine.consistent());
+  const Bytes again = machine.snapshot();
+  if (!std::equal(again.begin(), again.end(), snapshot.begin(), snapshot.end())) return damaged("another encoding");
+  return machine;
+}
+
+Result<> Machine::get_facts(ByteReader& r) {
+  epoch_ = r.get<Epoch>();
+  next_region_ = r.get<RegionId>();
+  for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
+    const auto node = r.get<NodeId>();
+    if (!members_.emplace(node, Member{r.get_text(), r.get<MemberState>(), r.get<Epoch>()}).second)
+      return damaged("a member twice");
+  }
+  for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
+    Region region = get_region(r);
+    if (!r.ok()) break;
+    GALLOCY_TRY(check_region(region));
+    if (!insert(std::move(region))) return damaged("a region that is in another's place");
+  }
+  for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
+    std::string name = r.get_text();
+    if (!names_.emplace(std::move(name), Binding{r.get<std::uint64_t>(), r.get<NodeId>()}).second)
+      return damaged("a name twice");
+  }
+  return {};
+}
+
+bool Machine::insert(Region region) {
+  if (regions_.contains(region.id) || region_names_.contains(region.name)) return false;
+  if (!space_.take(region.address, region.bytes)) return false;
+  region_names_.emplace(region.name, region.id);
+  region_starts_.emplace(region.first_block(), region.id);
+  regions_.emplace(region.id, std::move(region));
+  return true;
+}
+
+Result<> Machine::consistent() const {
+  for (const auto& [node, member] : members_) {
+    if (node.value >= kMaxNodes || !valid_text(member.address) || member.state > MemberState::kDied)
+      return damaged("a member that cannot be");
+    if (member.since.value == 0 || member.since > epoch_) return damaged("a member from a later epoch");
+  }
+  if (regions_.size() > kMaxRegions || names_.size() > kMaxNames) return damaged("too many regions or names");
+  std::uint64_t taken = 0;
+  std::uint64_t end = kWindowBase;
+  for (const auto& [first, id] : region_starts_) {
+    const Region* found = region(id);
+    if (found == nullptr || found->first_block() != first || found->address < end)
+      return damaged("overlapping regions");
+    if (id.value == 0 || id >= next_region_ || region_named(found->name) != found)
+      return damaged("a region of a wrong id");
+    GALLOCY_TRY(check_region(*found));
+    taken += WindowSpace::span_of(found->bytes);
+    end = found->address + WindowSpace::span_of(found->bytes);
+  }
+  if (end > kWindowBase + kWindowBytes || taken + space_.free_bytes() != kWindowBytes) return damaged("lost addresses");
+  if (region_starts_.size() != regions_.size() || region_names_.size() != regions_.size())
+    return damaged("lost regions");
+  for (const auto& [name, binding] : names_) {
+    if (!valid_text(name) || binding.owner.value >= kMaxNodes) return damaged("a name that cannot be");
+  }
+  return {};
+}
+
+void Machine::check_invariants() const {
+  const auto result = consistent();
+  CHECK(result.has_value(), result.error().message);
+}
+
+}  // namespace gallocy::vmm

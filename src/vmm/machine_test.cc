@@ -1,0 +1,265 @@
+#include "vmm/machine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "vmm/random_entry.h"
+
+namespace gallocy::vmm {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+class MachineTest : public testing::Test {
+ protected:
+  MachineTest() {
+    for (std::uint16_t node = 0; node < 3; ++node) accept(MemberJoined{NodeId{node}, "here"});
+  }
+
+  Result<Outcome> apply(const Entry& entry, NodeId proposer = NodeId{0}) {
+    const std::uint64_t before = machine_.digest();
+    auto result = machine_.apply(LogIndex{machine_.applied().value + 1}, proposer, entry);
+    machine_.check_invariants();
+    const bool changed = result && result->changed;
+    EXPECT_EQ(machine_.digest() != before, changed) << kind_of(entry);
+    return result;
+  }
+
+  Outcome accept(const Entry& entry, NodeId proposer = NodeId{0}) {
+    auto result = apply(entry, proposer);
+    EXPECT_TRUE(result) << kind_of(entry) << ": " << result.error().message;
+    return result.value_or(Outcome{});
+  }
+
+  void reject(const Entry& entry, ErrorCode code, const std::string& reason, NodeId proposer = NodeId{0}) {
+    const auto result = apply(entry, proposer);
+    ASSERT_FALSE(result) << kind_of(entry);
+    EXPECT_EQ(result.error().code, code) << result.error().message;
+    EXPECT_THAT(result.error().message, HasSubstr(reason));
+  }
+
+  const Region& map(const std::string& name, std::uint64_t bytes, Placement placement = {}) {
+    return *machine_.region(accept(MapRegion{name, bytes, placement}).region);
+  }
+
+  Machine machine_;
+};
+
+TEST_F(MachineTest, each_change_of_membership_opens_an_epoch) {
+  EXPECT_EQ(machine_.epoch(), Epoch{3});
+  EXPECT_EQ(accept(MemberLeft{NodeId{1}}).epoch, Epoch{4});
+  EXPECT_EQ(accept(MemberDied{NodeId{2}}).epoch, Epoch{5});
+  EXPECT_THAT(machine_.members(), ElementsAre(NodeId{0}));
+  EXPECT_EQ(machine_.member(NodeId{1})->state, MemberState::kLeft);
+  EXPECT_EQ(machine_.member(NodeId{2})->state, MemberState::kDied);
+  EXPECT_EQ(machine_.member(NodeId{2})->since, Epoch{5});
+  EXPECT_EQ(machine_.member(NodeId{7}), nullptr);
+  map("other", 1);
+  EXPECT_EQ(machine_.epoch(), Epoch{5});
+}
+
+TEST_F(MachineTest, a_node_may_come_back_with_another_address) {
+  accept(MemberDied{NodeId{2}});
+  accept(MemberJoined{NodeId{2}, "there"}, NodeId{2});
+  EXPECT_TRUE(machine_.is_member(NodeId{2}));
+  EXPECT_EQ(machine_.member(NodeId{2})->address, "there");
+}
+
+TEST_F(MachineTest, membership_that_makes_no_sense_is_rejected) {
+  reject(MemberJoined{NodeId{1}, "again"}, ErrorCode::kExists, "node 1");
+  reject(MemberLeft{NodeId{9}}, ErrorCode::kNotFound, "node 9");
+  accept(MemberLeft{NodeId{1}});
+  reject(MemberDied{NodeId{1}}, ErrorCode::kNotFound, "node 1");
+}
+
+TEST_F(MachineTest, only_members_propose_and_others_only_to_join) {
+  reject(BindName{"x", 1}, ErrorCode::kNotPermitted, "node 5", NodeId{5});
+  reject(MemberJoined{NodeId{6}, "a"}, ErrorCode::kNotPermitted, "node 5", NodeId{5});
+  accept(MemberJoined{NodeId{5}, "a"}, NodeId{5});
+  accept(BindName{"x", 1}, NodeId{5});
+  accept(MemberDied{NodeId{5}});
+  reject(UnbindName{"x"}, ErrorCode::kNotPermitted, "node 5", NodeId{5});
+}
+
+TEST_F(MachineTest, regions_get_ids_and_the_lowest_addresses_that_fit) {
+  const auto first = accept(MapRegion{"first", 1, {}});
+  const auto second = accept(MapRegion{"second", 3 * kMiB, {}});
+  const auto third = accept(MapRegion{"third", 1, {}});
+  EXPECT_EQ(first.address, kWindowBase);
+  EXPECT_EQ(second.address, kWindowBase + 2 * kMiB);
+  EXPECT_EQ(third.address, kWindowBase + 6 * kMiB);
+  accept(UnmapRegion{second.region});
+  const auto fourth = accept(MapRegion{"second", 4 * kMiB, {}});
+  EXPECT_EQ(fourth.address, second.address);
+  accept(UnmapRegion{fourth.region});
+  EXPECT_EQ(accept(MapRegion{"fifth", 1, {}}).region.value, fourth.region.value + 1) << "ids are not used again";
+}
+
+TEST_F(MachineTest, the_same_name_means_the_same_region) {
+  const auto first = accept(MapRegion{"grid", 100, Placement::on(1)});
+  auto again = accept(MapRegion{"grid", 100, Placement::on(1)}, NodeId{2});
+  EXPECT_FALSE(again.changed);
+  EXPECT_EQ(again.region, first.region);
+  EXPECT_EQ(again.address, first.address);
+  EXPECT_EQ(machine_.region(first.region)->creator, NodeId{0});
+  reject(MapRegion{"grid", 101, Placement::on(1)}, ErrorCode::kInvalidArgument, "100 bytes, not 101");
+  reject(MapRegion{"grid", 100, Placement::on(2)}, ErrorCode::kInvalidArgument, "placement");
+  reject(MapRegion{"grid", 100, {}}, ErrorCode::kInvalidArgument, "placement");
+}
+
+TEST_F(MachineTest, regions_that_cannot_be_are_rejected) {
+  reject(MapRegion{"far", 1, Placement::on(7)}, ErrorCode::kInvalidArgument, "node 7");
+  reject(MapRegion{"huge", kMaxRegionBytes + 1, {}}, ErrorCode::kInvalidArgument, "8 TiB");
+  reject(UnmapRegion{RegionId{1}}, ErrorCode::kNotFound, "region 1");
+}
+
+TEST_F(MachineTest, a_full_window_rejects_and_takes_again_after_an_unmap) {
+  const auto a = accept(MapRegion{"a", kMaxRegionBytes, {}});
+  accept(MapRegion{"b", kMaxRegionBytes, {}});
+  reject(MapRegion{"c", 1, {}}, ErrorCode::kOutOfMemory, "window exhausted");
+  accept(UnmapRegion{a.region});
+  EXPECT_EQ(accept(MapRegion{"c", 1, {}}).address, kWindowBase);
+}
+
+TEST_F(MachineTest, regions_are_found_by_block_name_and_id) {
+  const Region& a = map("a", 3 * kBlockBytes + 1);
+  EXPECT_EQ(a.blocks(), 4u);
+  EXPECT_EQ(machine_.region_at(a.first_block()), &a);
+  EXPECT_EQ(machine_.region_at(BlockId{a.first_block().value + 3}), &a);
+  EXPECT_EQ(machine_.region_at(BlockId{a.first_block().value + 4}), nullptr);
+  EXPECT_EQ(machine_.region_named("a"), &a);
+  EXPECT_EQ(machine_.region_named("b"), nullptr);
+  accept(UnmapRegion{a.id});
+  EXPECT_EQ(machine_.region_at(BlockId{0}), nullptr);
+}
+
+TEST_F(MachineTest, placement_says_where_homes_are) {
+  const auto homes = [](const Region& region) {
+    std::vector<unsigned> nodes;
+    for (std::uint64_t i = 0; i < region.blocks(); ++i)
+      nodes.push_back(region.home_of(BlockId{region.first_block().value + i}).value);
+    return nodes;
+  };
+  EXPECT_THAT(homes(map("touch", 2 * kBlockBytes)), ElementsAre(kNoNode.value, kNoNode.value));
+  EXPECT_THAT(homes(map("on", 2 * kBlockBytes, Placement::on(1))), ElementsAre(1, 1));
+  EXPECT_THAT(homes(map("turns", 5 * kBlockBytes, Placement::interleave())), ElementsAre(0, 1, 2, 0, 1));
+  EXPECT_THAT(homes(map("parts", 7 * kBlockBytes, Placement::blocked())), ElementsAre(0, 0, 0, 1, 1, 2, 2));
+  EXPECT_THAT(homes(map("few", 2 * kBlockBytes, Placement::blocked())), ElementsAre(0, 1));
+}
+
+TEST_F(MachineTest, blocked_parts_are_those_of_share) {
+  for (std::uint64_t blocks = 1; blocks < 20; ++blocks) {
+    const Region& region = map("r" + std::to_string(blocks), blocks * kBlockBytes, Placement::blocked());
+    for (unsigned node = 0; node < 3; ++node) {
+      const auto [begin, end] = share(blocks, node, 3);
+      for (auto i = begin; i < end; ++i)
+        EXPECT_EQ(region.home_of(BlockId{region.first_block().value + i}), NodeId{static_cast<std::uint16_t>(node)});
+    }
+  }
+}
+
+TEST_F(MachineTest, members_at_creation_share_the_blocks_whoever_joins_later) {
+  accept(MemberLeft{NodeId{1}});
+  const Region& region = map("turns", 3 * kBlockBytes, Placement::interleave());
+  accept(MemberJoined{NodeId{1}, "back"}, NodeId{1});
+  EXPECT_THAT(region.spread, ElementsAre(NodeId{0}, NodeId{2}));
+  EXPECT_EQ(machine_.home_of(BlockId{1}), NodeId{2});
+}
+
+TEST_F(MachineTest, recorded_homes_override_the_placement) {
+  const Region& region = map("on", 10 * kBlockBytes, Placement::on(1));
+  accept(BlockHomes{region.id, {{BlockId{2}, 3, NodeId{2}}, {BlockId{4}, 1, NodeId{0}}}});
+  EXPECT_EQ(machine_.home_of(BlockId{1}), NodeId{1});
+  EXPECT_EQ(machine_.home_of(BlockId{3}), NodeId{2});
+  EXPECT_EQ(machine_.home_of(BlockId{4}), NodeId{0});
+  EXPECT_EQ(machine_.home_of(BlockId{5}), NodeId{1});
+  EXPECT_EQ(region.homes.runs(), 2u);
+}
+
+TEST_F(MachineTest, homes_outside_the_region_or_the_cluster_are_rejected_as_a_whole) {
+  const Region& region = map("r", 4 * kBlockBytes);
+  const HomeRun good{BlockId{0}, 1, NodeId{1}};
+  reject(BlockHomes{region.id, {good, {BlockId{3}, 2, NodeId{1}}}}, ErrorCode::kInvalidArgument, "region 'r'");
+  reject(BlockHomes{region.id, {good, {BlockId{0}, 1, NodeId{8}}}}, ErrorCode::kInvalidArgument, "node 8");
+  reject(BlockHomes{RegionId{99}, {good}}, ErrorCode::kNotFound, "region 99");
+  EXPECT_EQ(machine_.home_of(BlockId{0}), kNoNode);
+}
+
+TEST_F(MachineTest, a_mapped_again_region_has_none_of_the_old_homes) {
+  const RegionId old = map("r", 4 * kBlockBytes).id;
+  accept(BlockHomes{old, {{BlockId{0}, 4, NodeId{2}}}});
+  accept(UnmapRegion{old});
+  map("r", 4 * kBlockBytes);
+  EXPECT_EQ(machine_.home_of(BlockId{0}), kNoNode);
+}
+
+TEST_F(MachineTest, names_are_bound_once_until_unbound) {
+  accept(BindName{"cache", 7}, NodeId{1});
+  EXPECT_EQ(machine_.binding("cache")->value, 7u);
+  EXPECT_EQ(machine_.binding("cache")->owner, NodeId{1});
+  EXPECT_FALSE(accept(BindName{"cache", 7}, NodeId{2}).changed);
+  reject(BindName{"cache", 8}, ErrorCode::kExists, "node 1");
+  accept(UnbindName{"cache"});
+  EXPECT_EQ(machine_.binding("cache"), nullptr);
+  reject(UnbindName{"cache"}, ErrorCode::kNotFound, "cache");
+}
+
+// Two machines, the same random entries: equal after every step, also when one is taken down and restored in between.
+TEST(Machine, is_a_function_of_its_entries) {
+  std::size_t accepted = 0;
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    Prng random(seed);
+    Machine one, two;
+    for (std::uint64_t index = 1; index <= 200; ++index) {
+      const NodeId proposer = random_node(random);
+      const Entry entry = random_entry(random);
+      const auto before = one.digest();
+      const auto a = one.apply(LogIndex{index}, proposer, entry), b = two.apply(LogIndex{index}, proposer, entry);
+      ASSERT_EQ(a.has_value(), b.has_value()) << "seed " << seed << " index " << index;
+      if (a) {
+        ASSERT_EQ(*a, *b);
+      } else {
+        ASSERT_EQ(a.error().message, b.error().message);
+        ASSERT_EQ(one.digest(), before) << "a rejected entry changed something, seed " << seed;
+      }
+      ASSERT_EQ(one.digest(), two.digest()) << "seed " << seed << " index " << index;
+      one.check_invariants();
+      accepted += a.has_value();
+      if (random.one_in(20)) {
+        auto restored = Machine::restore(two.snapshot());
+        ASSERT_TRUE(restored) << restored.error().message;
+        two = *std::move(restored);
+      }
+    }
+  }
+  EXPECT_GT(accepted, 2000u);
+}
+
+TEST(Machine, mutated_snapshots_are_refused_or_are_consistent) {
+  Prng random(77);
+  std::size_t accepted = 0;
+  for (int round = 0; round < 300; ++round) {
+    Machine machine;
+    for (std::uint64_t index = 1; index <= 40; ++index)
+      (void)machine.apply(LogIndex{index}, NodeId{0},
+                          index <= 3 ? MemberJoined{NodeId{std::uint16_t(index - 1)}, "x"} : random_entry(random));
+    const Bytes good = machine.snapshot();
+    for (int change = 0; change < 50; ++change) {
+      Bytes bytes = good;
+      bytes[random.below(bytes.size())] = std::byte(random.below(256));
+      if (random.one_in(10)) bytes.resize(random.below(bytes.size()));
+      const auto restored = Machine::restore(bytes);
+      if (!restored) continue;
+      restored->check_invariants();
+      ASSERT_EQ(restored->snapshot(), bytes);
+      ++accepted;
+    }
+  }
+  EXPECT_GT(accepted, 500u);
+}
+
+}  // namespace
+}  // namespace gallocy::vmm

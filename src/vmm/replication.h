@@ -1,0 +1,94 @@
+// Replication: how records get into one order that all nodes agree on. The seam between what the log means (Log,
+// Machine) and how it is kept.
+//
+// A Replication takes opaque records in on any node, and hands the same sequence of them, numbered from 1, to the
+// ReplicatedState of every node. That is all that Log relies on:
+//   * a record handed in may be lost, and may stand in the sequence twice. Log repeats what was not answered, and the
+//     sessions, which are part of the replicated state, carry a repetition out once;
+//   * who orders the records is nobody else's business. No caller of Log names the keeper, so a leader that changes
+//     needs no change in them;
+//   * the state can be had as a snapshot and be replaced by one, so a replication may drop the head of its log.
+// KeeperReplication has one node order all records. A Raft core has the same six events: submit forwards to its leader
+// or appends, message steps it, tick drives elections and heartbeats, flush sends what the turn has gathered, commit is
+// called when a majority has the record, and down() reports a lost quorum instead of a lost keeper.
+//
+// Threads: none; pure. Events in, effects out.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "vmm/record.h"
+#include "wire/vmm.h"
+
+namespace gallocy::vmm {
+
+using Ticket = Id<struct TicketTag, std::uint64_t>;  // chosen by the caller of Log::propose, who knows it again
+
+struct Send {
+  std::vector<NodeId> to;
+  wire::MessageType type{};
+  Bytes body;
+};
+
+// An entry that went through the log, in its order. It may have been rejected: then `outcome` has the reason.
+struct Applied {
+  LogIndex index{};
+  NodeId proposer{};
+  Entry entry;
+  Result<Outcome> outcome;
+};
+
+struct Resolved {
+  Ticket ticket{};
+  Result<Outcome> outcome;
+};
+
+// What a driver has to do after an event, in this order:
+//   1. restored: take everything over from Log::machine() anew (`applied` is empty then)
+//   2. applied: follow each entry that was not rejected. Use the entry and its outcome; the machine already is as the
+//      last of them left it
+//   3. sends, in order
+//   4. resolved: tell the proposers, whose own node has followed the entry by then
+struct Effects {
+  bool restored = false;
+  std::vector<Applied> applied;
+  std::vector<Send> sends;
+  std::vector<Resolved> resolved;
+};
+
+class ReplicatedState {
+ public:
+  virtual LogIndex applied() const = 0;
+  // Whether a record that `from` hands in may enter the log at all. kProtocol otherwise.
+  virtual Result<> acceptable(NodeId from, std::span<const std::byte> record) const = 0;
+  // The record at `index`, which is applied() + 1. An error (kProtocol) if it is none; nothing has happened then.
+  virtual Result<> commit(LogIndex index, std::span<const std::byte> record, Effects& effects) = 0;
+  virtual Bytes snapshot() const = 0;  // of the state at applied()
+  virtual Result<> restore(LogIndex index, std::span<const std::byte> snapshot, Effects& effects) = 0;
+
+ protected:
+  ~ReplicatedState() = default;
+};
+
+class Replication {
+ public:
+  virtual ~Replication() = default;
+
+  virtual void start(Effects& effects) = 0;
+  // A record of this node.
+  virtual void submit(Bytes record, Effects& effects) = 0;
+  // A message of another node's Replication. kProtocol if it makes no sense.
+  virtual Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, Effects& effects) = 0;
+  // Time passes.
+  virtual void tick(Effects& effects) = 0;
+  // The driver has handed in all events that were there: time to send what was gathered.
+  virtual void flush(Effects& effects) = 0;
+  virtual void peer_down(NodeId peer, Effects& effects) = 0;
+  // An error once nothing can come through this log any more.
+  virtual Result<> usable() const = 0;
+};
+
+}  // namespace gallocy::vmm

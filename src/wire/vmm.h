@@ -1,0 +1,44 @@
+// The messages of the VMM log. A record (one proposed entry with its proposer) is of variable length; its encoding is
+// in vmm/record.h. docs/protocol.md has the table of who sends which to whom, and when.
+#pragma once
+
+#include <cstdint>
+
+#include "wire/frame.h"
+
+namespace gallocy::wire {
+
+inline constexpr MessageType kVmmSubscribe{0x300};  // VmmSubscribe
+inline constexpr MessageType kVmmPropose{0x301};    // VmmPropose, then one record
+inline constexpr MessageType kVmmAppend{0x302};     // VmmAppend, then `count` times (32-bit length, record)
+inline constexpr MessageType kVmmSnapshot{0x303};   // VmmSnapshot, then a chunk of the snapshot
+
+struct VmmSubscribe {
+  std::uint64_t applied = 0;  // LogIndex of the last entry that the sender has; 0: none
+};
+static_assert(sizeof(VmmSubscribe) == 8);
+
+struct VmmPropose {
+  std::uint64_t reserved = 0;
+};
+static_assert(sizeof(VmmPropose) == 8);
+
+struct VmmAppend {
+  std::uint64_t first = 0;  // LogIndex of the first record
+  std::uint32_t count = 0;  // 1 …
+  std::uint32_t reserved = 0;
+};
+static_assert(sizeof(VmmAppend) == 16);
+
+struct VmmSnapshot {
+  std::uint64_t index = 0;        // LogIndex of the last entry that it contains
+  std::uint64_t total_bytes = 0;  // of the whole snapshot
+  std::uint64_t offset = 0;       // of this chunk; chunks are sent in order
+};
+static_assert(sizeof(VmmSnapshot) == 24);
+
+// A record travels whole in the body of one frame, as the only one of a VmmAppend if need be.
+inline constexpr std::uint32_t kMaxRecordBytes = kMaxBodyBytes - sizeof(VmmAppend) - sizeof(std::uint32_t);
+inline constexpr std::uint32_t kMaxSnapshotChunkBytes = kMaxBodyBytes - sizeof(VmmSnapshot);
+
+}  // namespace gallocy::wire

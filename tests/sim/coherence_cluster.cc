@@ -1,0 +1,449 @@
+#include "coherence_cluster.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "coherence_inspector.h"
+
+namespace gallocy::sim {
+
+using coherence::CoreInspector;
+using coherence::Effect;
+using coherence::Effects;
+using coherence::PageSet;
+using coherence::PageState;
+using wire::MessageType;
+
+namespace {
+
+PageId page_at(BlockId block, unsigned index) { return PageId{first_page(block).value + index}; }
+
+template <typename F>
+void for_each_page(BlockId block, PageSet pages, F&& f) {
+  coherence::for_each(pages, [&](unsigned index) { f(page_at(block, index)); });
+}
+
+}  // namespace
+
+std::uint64_t CoherenceCluster::Memory::checksum(PageId page) {
+  std::uint64_t sum = 0;
+  for (const std::uint64_t word : frames[page.value]) sum = mix(sum, word);
+  return sum;
+}
+
+CoherenceCluster::CoherenceCluster(const Options& options, CoherenceObserver& observer)
+    : options_(options),
+      observer_(observer),
+      prng_(options.seed),
+      network_(static_cast<std::uint16_t>(options.nodes.size()), options.seed) {
+  std::uint64_t pages = 0;
+  for (const auto& region : options.regions) pages = std::max(pages, region.first_page.value + region.pages);
+  latest_.resize(pages);
+  may_be_lost_.resize(pages);
+  in_region_.resize(pages / kBlockPages);
+  for (const auto& region : options.regions) {
+    for (std::uint64_t b = 0; b < region.pages / kBlockPages; ++b)
+      in_region_[region.first_page.value / kBlockPages + b] = true;
+  }
+  for (const coherence::Options& of_node : options.nodes) {
+    auto& node = *nodes_.emplace_back(std::make_unique<Node>(pages));
+    node.core = std::make_unique<coherence::Core>(of_node, node.memory);
+    for (const auto& region : options.regions) node.core->add_region(region);
+  }
+}
+
+void CoherenceCluster::copy_from(const CoherenceCluster& other) {
+  prng_ = other.prng_;
+  now_ = other.now_;
+  network_ = other.network_;
+  latest_ = other.latest_;
+  may_be_lost_ = other.may_be_lost_;
+  steps_ = other.steps_;
+  for (std::size_t n = 0; n < nodes_.size(); ++n) {
+    const Node& source = *other.nodes_[n];
+    Node& target = *nodes_[n];
+    target.memory.frames = source.memory.frames;
+    target.memory.view = source.memory.view;
+    target.pinned = source.pinned;
+    CoreInspector::copy(*source.core, *target.core);
+  }
+}
+
+std::uint64_t CoherenceCluster::digest() const {
+  std::uint64_t sum = 0;
+  for (std::uint16_t n = 0; n < count(); ++n) {
+    const Node& node = *nodes_[n];
+    sum = mix(sum, CoreInspector::whole_digest(*node.core));
+    for (std::size_t page = 0; page < latest_.size(); ++page) {
+      sum = sum * 31 + static_cast<std::uint64_t>(node.memory.view[page]);
+      for (const std::uint64_t word : node.memory.frames[page]) {
+        if (word != 0) sum = mix(sum, word + page);
+      }
+    }
+    for (std::uint16_t to = 0; to < count(); ++to) {
+      for (const auto& message : network_.in_flight(NodeId{n}, NodeId{to})) {
+        sum = mix(sum, message ? sim::digest(*message) : 1);
+      }
+      sum = mix(sum, to);
+    }
+    sum = mix(sum, network_.alive(NodeId{n}));
+  }
+  for (const PageWords& words : latest_) {
+    for (const std::uint64_t word : words) sum = sum * 31 + word;
+  }
+  return sum;
+}
+
+template <typename Event>
+void CoherenceCluster::step(NodeId node, Event event) {
+  Node& n = *nodes_[node.value];
+  for (const Effect& effect : std::exchange(n.late, {})) protect(node, effect);
+  Effects effects;
+  event(*n.core, effects);
+  carry_out(node, effects);
+  n.core->check_invariants();
+  CHECK(n.core->counters().refused == 0, "refused a message", node);
+  if (++steps_ % 16 == 0) CoreInspector::check_bounds(*n.core);
+}
+
+// ---------------------------------------------------------------------------------------------- accesses
+
+std::uint64_t CoherenceCluster::read(NodeId node, PageId page, unsigned word) {
+  CHECK(view(node, page) >= Access::kRead, node, page);
+  const std::uint64_t value = frame(node, page)[word];
+  trace([&] { return fmt::format("node {} reads {}:{} = {}", node, page, word, value); });
+  CHECK(value == latest_[page.value][word], "stale read", node, page, word, value, latest_[page.value][word]);
+  return value;
+}
+
+void CoherenceCluster::write(NodeId node, PageId page, unsigned word, std::uint64_t value) {
+  CHECK(view(node, page) == Access::kWrite, node, page);
+  CHECK(frame(node, page) == latest_[page.value], "write into a stale page", node, page);
+  trace([&] { return fmt::format("node {} writes {}:{} = {}", node, page, word, value); });
+  frame(node, page)[word] = value;
+  latest_[page.value][word] = value;
+}
+
+coherence::FaultOutcome CoherenceCluster::fault(NodeId node, PageId page, Access want, std::uint64_t hold_us) {
+  trace(
+      [&] { return fmt::format("node {} faults on {} to {}", node, page, want == Access::kWrite ? "write" : "read"); });
+  auto outcome = coherence::FaultOutcome::kPending;
+  step(node,
+       [&](coherence::Core& core, Effects& effects) { outcome = core.fault(page, want, now_, effects, hold_us); });
+  if (outcome == coherence::FaultOutcome::kResolved && options_.mutant == Mutant::kNone)
+    CHECK(may(node, page, want), "resolved but not accessible", node, page);
+  if (outcome == coherence::FaultOutcome::kLost) check_lost(node, block_of(page), coherence::set_of(page));
+  check_block(block_of(page));
+  return outcome;
+}
+
+void CoherenceCluster::pin(NodeId node, PageId page, Access access) {
+  CHECK(may(node, page, access), node, page);
+  trace([&] { return fmt::format("node {} pins {}", node, page); });
+  nodes_[node.value]->core->pin(page);
+  Pinned& pinned = nodes_[node.value]->pinned[page];
+  ++pinned.count;
+  pinned.access = std::max(pinned.access, access);
+}
+
+void CoherenceCluster::unpin(NodeId node, PageId page) {
+  trace([&] { return fmt::format("node {} unpins {}", node, page); });
+  auto& pinned = nodes_[node.value]->pinned;
+  if (--pinned.at(page).count == 0) pinned.erase(page);
+  step(node, [&](coherence::Core& core, Effects& effects) { core.unpin(page, now_, effects); });
+}
+
+// ---------------------------------------------------------------------------------------------- events
+
+void CoherenceCluster::deliver(NodeId from, NodeId to) {
+  auto delivery = network_.deliver(from, to);
+  if (!delivery.message) {
+    trace([&] { return fmt::format("node {} learns that {} died", to, from); });
+    step(to, [&](coherence::Core& core, Effects& effects) { core.node_died(from, now_, effects); });
+    return;
+  }
+  trace([&] { return fmt::format("{} -> {} {}", from, to, describe(*delivery.message)); });
+  if (options_.mutant == Mutant::kRepeat && chance(8)) receive(from, to, *delivery.message);
+  receive(from, to, std::move(*delivery.message));
+}
+
+void CoherenceCluster::receive(NodeId from, NodeId to, CoherenceMessage message) {
+  const coherence::Core& core = *nodes_[to.value]->core;
+  PageSet wanted = core.payload_wanted(from, message.type, message.body);
+  CHECK((wanted & ~message.body.carried) == 0, "wants bytes that were not sent", to, wanted, message.body.carried);
+  if (options_.mutant == Mutant::kPlaceEverything) wanted = message.body.carried;
+  if (options_.mutant == Mutant::kDropPayload && chance(4)) wanted = 0;
+  const bool late = options_.mutant == Mutant::kMapBeforeBytes;
+  if (!late) place(to, message, wanted);
+  bool accepted = false;
+  step(to, [&](coherence::Core& c, Effects& effects) {
+    accepted = c.message(from, message.type, message.body, message.tail, now_, effects);
+  });
+  CHECK(accepted, "refused", from, to, describe(message));
+  if (late) place(to, message, wanted);
+  check_block(BlockId{message.body.block});
+}
+
+void CoherenceCluster::place(NodeId to, const CoherenceMessage& message, PageSet wanted) {
+  std::size_t next = 0;
+  for_each_page(BlockId{message.body.block}, message.body.carried, [&](PageId page) {
+    const PageWords& words = message.payload[next++];
+    if (!coherence::contains(wanted, index_in_block(page))) return;
+    if (options_.mutant == Mutant::kNone)
+      CHECK(view(to, page) == Access::kNone || frame(to, page) == words, "bytes change under a mapped page", to, page);
+    frame(to, page) = words;
+  });
+}
+
+void CoherenceCluster::tick(NodeId node) {
+  if (options_.mutant == Mutant::kForgetTick) return;
+  trace([&] { return fmt::format("node {} ticks", node); });
+  step(node, [&](coherence::Core& core, Effects& effects) { core.tick(now_, effects); });
+}
+
+void CoherenceCluster::home_hint(NodeId node, BlockId block, NodeId home) {
+  nodes_[node.value]->core->home_hint(block, home);
+}
+
+void CoherenceCluster::announce_room(NodeId node) {
+  const coherence::Core& core = *nodes_[node.value]->core;
+  const std::uint64_t budget = core.options().budget_pages, used = core.frames_in_use();
+  for (std::uint16_t n = 0; n < count(); ++n) {
+    if (NodeId{n} != node && alive(NodeId{n}) && alive(node))
+      nodes_[n]->core->set_room(node, budget > used ? std::min<std::uint64_t>(budget - used, 1 << 20) : 0);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- effects
+
+void CoherenceCluster::carry_out(NodeId node, Effects& effects) {
+  for (const Effect& effect : effects.list) {
+    switch (effect.kind) {
+      case Effect::Kind::kProtect:
+        if (options_.mutant == Mutant::kSendBeforeProtect && effect.to < effect.from && chance(4)) {
+          nodes_[node.value]->late.push_back(effect);
+        } else {
+          protect(node, effect);
+        }
+        break;
+      case Effect::Kind::kSend:
+        send(node, effect, effects);
+        break;
+      case Effect::Kind::kWake:
+        if (options_.mutant != Mutant::kDropWake || !chance(8)) observer_.woken(node, effect.block, effect.pages);
+        break;
+      case Effect::Kind::kDiscard:
+        discard(node, effect);
+        break;
+      case Effect::Kind::kHomeMoved:
+        trace([&] { return fmt::format("  node {} is home of block {}", effect.node, effect.block); });
+        observer_.home_moved(effect.node, effect.block);
+        break;
+      case Effect::Kind::kLost:
+        trace([&] { return fmt::format("  node {} lost {} of block {}", node, describe(effect.pages), effect.block); });
+        check_lost(node, effect.block, effect.pages);
+        observer_.lost(node, effect.block, effect.pages);
+        break;
+    }
+  }
+}
+
+void CoherenceCluster::protect(NodeId node, const Effect& effect) {
+  static constexpr std::string_view kNames[] = {"none", "read", "write"};
+  trace([&] {
+    return fmt::format("  node {} protect {} of block {}: {} -> {}", node, describe(effect.pages), effect.block,
+                       kNames[static_cast<int>(effect.from)], kNames[static_cast<int>(effect.to)]);
+  });
+  CHECK(effect.pages != 0, node);
+  if (options_.mutant == Mutant::kNeverProtect && effect.to < effect.from) return;
+  const auto& pinned = nodes_[node.value]->pinned;
+  for_each_page(effect.block, effect.pages, [&](PageId page) {
+    Access& access = nodes_[node.value]->memory.view[page.value];
+    if (options_.mutant == Mutant::kNone) CHECK(access == effect.from, "protects from what is not", node, page);
+    access = effect.to;
+    if (const auto pin = pinned.find(page); pin != pinned.end())
+      CHECK(effect.to >= pin->second.access, "takes away a pinned page", node, page);
+    if (effect.to == Access::kNone) return;
+    for (std::uint16_t n = 0; n < count(); ++n) {
+      const Access other = view(NodeId{n}, page);
+      if (NodeId{n} == node || !alive(NodeId{n}) || other == Access::kNone) continue;
+      CHECK(effect.to == Access::kRead && other == Access::kRead, "two writers, or a writer and a reader", node, n,
+            page);
+    }
+    if (options_.mutant == Mutant::kNone)
+      CHECK(frame(node, page) == latest_[page.value], "accessible with stale bytes", node, page);
+  });
+}
+
+void CoherenceCluster::send(NodeId node, const Effect& effect, const Effects& effects) {
+  CoherenceMessage message;
+  message.type = effect.type;
+  message.body = effect.message;
+  CHECK(effect.node != node && effect.node.value < count(), node, effect.node);
+  const bool has_tail = effect.type == MessageType::kPageHandOver && (effect.message.flags & wire::kPageConsumed) == 0;
+  if (has_tail) {
+    CHECK(effect.tail + kBlockPages <= effects.tails.size(), node);
+    message.tail.assign(effects.tails.begin() + effect.tail, effects.tails.begin() + effect.tail + kBlockPages);
+  }
+  for_each_page(BlockId{message.body.block}, message.body.carried,
+                [&](PageId page) { message.payload.push_back(frame(node, page)); });
+  if (!alive(effect.node)) return note_sent_to_the_dead(message.type, message.body);
+  if (options_.mutant == Mutant::kGrantMore && message.type == MessageType::kPageData && chance(4))
+    message.body.access = 2;
+  if (options_.mutant == Mutant::kDropMessage && chance(64)) return;
+  if (options_.mutant == Mutant::kDropAck) {
+    if (message.type == MessageType::kPageInvalidateAck) return;
+    if (message.type == MessageType::kPageInvalidate) {
+      CoherenceMessage forged = message;
+      forged.type = MessageType::kPageInvalidateAck;
+      forged.body.origin = effect.node.value;
+      network_.send(effect.node, node, forged);
+      observer_.sent(effect.node, node);
+    }
+  }
+  network_.send(node, effect.node, std::move(message));
+  observer_.sent(node, effect.node);
+}
+
+void CoherenceCluster::discard(NodeId node, const Effect& effect) {
+  PageSet pages = effect.pages;
+  if (options_.mutant == Mutant::kDiscardMore) pages |= pages << 1;
+  trace([&] { return fmt::format("  node {} discards {} of block {}", node, describe(pages), effect.block); });
+  for_each_page(effect.block, pages, [&](PageId page) {
+    if (options_.mutant == Mutant::kNone)
+      CHECK(view(node, page) == Access::kNone, "discards a mapped frame", node, page);
+    frame(node, page) = {};
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- deaths
+
+void CoherenceCluster::note_crash(NodeId node) {
+  trace([&] { return fmt::format("node {} dies", node); });
+  const coherence::Core& core = *nodes_[node.value]->core;
+  for (std::uint64_t b = 0; b < in_region_.size(); ++b) {
+    if (!in_region_[b] || core.home_of(BlockId{b}) != node) continue;
+    for (unsigned i = 0; i < kBlockPages; ++i) may_be_lost_[b * kBlockPages + i] = true;
+  }
+  std::ranges::fill(nodes_[node.value]->memory.view, Access::kNone);
+}
+
+// What was on its way to the dead node, and what it had sent that does not arrive, may have been the only copy.
+void CoherenceCluster::note_cut(NodeId from, NodeId to, std::size_t kept) {
+  const auto& in_flight = network_.in_flight(from, to);
+  for (std::size_t i = kept; i < in_flight.size(); ++i) {
+    if (in_flight[i]) note_sent_to_the_dead(in_flight[i]->type, in_flight[i]->body);
+  }
+}
+
+void CoherenceCluster::note_sent_to_the_dead(const MessageType type, const wire::PageMessage& m) {
+  const bool gives_away = type == MessageType::kPageHandOver || type == MessageType::kPageLend ||
+                          (type == MessageType::kPageData && m.access == static_cast<std::uint8_t>(Access::kWrite));
+  if (!gives_away) return;
+  const PageSet pages = type == MessageType::kPageHandOver ? ~PageSet{0} : m.pages;
+  for_each_page(BlockId{m.block}, pages, [&](PageId page) { may_be_lost_[page.value] = true; });
+}
+
+void CoherenceCluster::note_what_is_gone(NodeId node) {
+  (void)node;
+  for (std::uint64_t p = 0; p < latest_.size(); ++p) {
+    if (!in_region_[p / kBlockPages]) continue;
+    bool somewhere = false, home_lives = false;
+    for (std::uint16_t n = 0; n < count(); ++n) {
+      if (!alive(NodeId{n})) continue;
+      const coherence::Core& core = *nodes_[n]->core;
+      home_lives = home_lives || core.home_of(block_of(PageId{p})) == NodeId{n};
+      somewhere =
+          somewhere || CoreInspector::local(core, PageId{p}).right() != Access::kNone ||
+          (core.home_of(block_of(PageId{p})) == NodeId{n} && !CoreInspector::initialised(core, block_of(PageId{p})));
+    }
+    // A page on its way between two survivors is with nobody for a moment, and not lost.
+    for (std::uint16_t a = 0; a < count() && !somewhere; ++a) {
+      for (std::uint16_t b = 0; b < count() && !somewhere; ++b) {
+        if (!alive(NodeId{b})) continue;
+        for (const auto& m : network_.in_flight(NodeId{a}, NodeId{b})) {
+          if (m && m->body.block == p / kBlockPages && coherence::contains(m->body.carried, p % kBlockPages) &&
+              alive(NodeId{a}))
+            somewhere = true;
+        }
+      }
+    }
+    if (!somewhere || !home_lives) may_be_lost_[p] = true;
+  }
+}
+
+void CoherenceCluster::check_lost(NodeId node, BlockId block, PageSet pages) {
+  for_each_page(block, pages, [&](PageId page) {
+    CHECK(may_be_lost_[page.value], "declared lost without need", node, page, core(node).describe(page));
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- checks
+
+// A node with a right has the bytes written last; one that may write is alone (but for an owner whose Put has arrived
+// and whose acknowledgement has not).
+void CoherenceCluster::check_block(BlockId block) {
+  if (!options_.check_every_page && !prng_.one_in(16)) return;
+  if (options_.mutant != Mutant::kNone) return;  // those must be caught by what the program sees
+  for (unsigned i = 0; i < kBlockPages; ++i) {
+    const PageId page = page_at(block, i);
+    unsigned readers = 0, writers = 0;
+    for (std::uint16_t n = 0; n < count(); ++n) {
+      if (!alive(NodeId{n})) continue;
+      const coherence::LocalPage& p = CoreInspector::local(core(NodeId{n}), page);
+      if (p.right() == Access::kNone || p.evicting != 0) continue;
+      (p.right() == Access::kWrite ? writers : readers) += 1;
+      CHECK(frame(NodeId{n}, page) == latest_[page.value], "a right on stale bytes", core(NodeId{n}).describe(page));
+    }
+    CHECK(writers == 0 || writers + readers == 1, "more than one right", page, writers, readers);
+  }
+}
+
+void CoherenceCluster::check_rest() {
+  for (std::uint16_t n = 0; n < count(); ++n) {
+    if (!alive(NodeId{n})) continue;
+    CHECK(CoreInspector::at_rest(core(NodeId{n})), "something is under way for ever", n);
+    CoreInspector::check_bounds(core(NodeId{n}));
+  }
+  for (std::uint64_t b = 0; b < in_region_.size(); ++b) {
+    if (!in_region_[b]) continue;
+    NodeId home = kNoNode;
+    for (std::uint16_t n = 0; n < count(); ++n) {
+      if (!alive(NodeId{n}) || core(NodeId{n}).home_of(BlockId{b}) != NodeId{n}) continue;
+      CHECK(home == kNoNode, "two homes", b, home, n);
+      home = NodeId{n};
+    }
+    if (home == kNoNode) {
+      CHECK(may_be_lost_[b * kBlockPages], "no home", b);
+      continue;
+    }
+    for (unsigned i = 0; i < kBlockPages; ++i) check_page_at_rest(page_at(BlockId{b}, i), home);
+  }
+}
+
+void CoherenceCluster::check_page_at_rest(PageId page, NodeId home) {
+  const coherence::Core& keeper = core(home);
+  const coherence::DirectoryEntry& e = CoreInspector::entry(keeper, page);
+  CHECK(e.busy == 0, keeper.describe(page));
+  for (std::uint16_t n = 0; n < count(); ++n) {
+    if (!alive(NodeId{n})) continue;
+    const coherence::LocalPage& p = CoreInspector::local(core(NodeId{n}), page);
+    CHECK(p.evicting == 0 && p.putting == 0 && p.pending() == Access::kNone, core(NodeId{n}).describe(page));
+    if (NodeId{n} == home || p.right() == Access::kNone) continue;
+    if (CoreInspector::local(keeper, page).lost != 0) continue;  // copies may live on
+    const auto told = core(NodeId{n}).describe(page) + " / " + keeper.describe(page);
+    if (p.right() == Access::kWrite) {
+      CHECK(e.state() == PageState::kExclusive && e.owner == n, "a right unknown to the home", told);
+    } else {
+      CHECK(e.state() == PageState::kShared && (e.copyset & coherence::copyset_bit(NodeId{n}, count())) != 0,
+            "a copy unknown to the home", told);
+    }
+  }
+  if (e.state() == PageState::kExclusive && alive(NodeId{static_cast<std::uint16_t>(e.owner)})) {
+    const coherence::Core& owner = core(NodeId{static_cast<std::uint16_t>(e.owner)});
+    CHECK(CoreInspector::local(owner, page).right() == Access::kWrite || may_be_lost_[page.value],
+          "the owner has it not", owner.describe(page));
+  }
+}
+
+}  // namespace gallocy::sim

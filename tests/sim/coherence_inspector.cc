@@ -1,0 +1,85 @@
+#include "coherence_inspector.h"
+
+#include "base/check.h"
+#include "network.h"
+
+namespace gallocy::coherence {
+
+bool CoreInspector::at_rest(const Core& core) {
+  return core.activity_.empty() && core.pending_.empty() && core.deferred_.empty();
+}
+
+void CoreInspector::check_bounds(const Core& core) {
+  std::size_t pages = 0;
+  for (const auto& region : core.regions_) pages += region->spec().pages;
+  const std::size_t nodes = core.options_.nodes;
+  CHECK(core.blocks_with_frames_.size() <= pages / kBlockPages, core.blocks_with_frames_.size());
+  CHECK(core.longer_hold_us_.size() <= pages, core.longer_hold_us_.size());
+  CHECK(core.checksums_.size() <= pages && core.hand_overs_.size() <= pages, core.checksums_.size());
+  // Every node has at most one request under way for each page, and each leads to at most one message that waits here.
+  CHECK(core.deferred_.size() <= pages * nodes, core.deferred_.size());
+  for (const auto& [block, activity] : core.activity_) {
+    CHECK(activity.open.size() <= kBlockPages, block, activity.open.size());
+    CHECK(activity.queue.size() <= kBlockPages * nodes, block, activity.queue.size());
+  }
+  for (const auto& [page, sum] : core.checksums_) CHECK(core.local(page).predicted != 0, core.describe(page));
+}
+
+std::uint64_t CoreInspector::whole_digest(const Core& core) {
+  std::uint64_t digest = core.digest();
+  const auto mix = [&digest](std::uint64_t value) { digest = sim::mix(digest, value); };
+  for (const auto& region : core.regions_) {
+    for (std::uint64_t i = 0; i < region->spec().pages; ++i) {
+      const PageId page{region->spec().first_page.value + i};
+      mix(region->local(page).frame | region->local(page).putting << 1);
+      if (const auto pinned = core.pins_.find(page); pinned != core.pins_.end()) mix(i), mix(pinned->second);
+      if (index_in_block(page) != 0) continue;
+      const BlockState& state = region->block(block_of(page));
+      mix(state.listed | state.recent << 1 | state.idle << 2);
+    }
+  }
+  for (const BlockId block : core.blocks_with_frames_) mix(block.value);
+  for (const Core::Held& held : core.held_) {
+    if (held.until > core.now_) mix(held.page.value), mix(held.until - core.now_);
+  }
+  for (std::size_t node = 0; node < core.dead_.size(); ++node) mix(core.dead_[node]), mix(core.room_[node]);
+  mix(core.deadline_ == ~std::uint64_t{0} || core.deadline_ <= core.now_ ? core.deadline_ != ~std::uint64_t{0}
+                                                                         : core.deadline_ - core.now_ + 1);
+  return digest;
+}
+
+void CoreInspector::copy(const Core& from, Core& to) {
+  CHECK(from.regions_.size() == to.regions_.size());
+  for (std::size_t r = 0; r < from.regions_.size(); ++r) {
+    RegionPages& source = *from.regions_[r];
+    RegionPages& target = *to.regions_[r];
+    for (std::uint64_t i = 0; i < source.spec().pages; ++i) {
+      const PageId page{source.spec().first_page.value + i};
+      target.local(page) = source.local(page);
+      target.entry(page) = source.entry(page);
+      target.block(block_of(page)) = source.block(block_of(page));
+    }
+  }
+  to.streams_ = from.streams_;  // its current stream is set anew by every fault before it is used
+  to.activity_ = from.activity_;
+  to.pending_ = from.pending_;
+  to.checksums_ = from.checksums_;
+  to.pins_ = from.pins_;
+  to.hand_overs_ = from.hand_overs_;
+  to.deferred_ = from.deferred_;
+  to.held_ = from.held_;
+  to.next_held_ = from.next_held_;
+  to.faulting_ = from.faulting_;
+  to.longer_hold_us_ = from.longer_hold_us_;
+  to.blocks_with_frames_ = from.blocks_with_frames_;
+  to.frames_in_use_ = from.frames_in_use_;
+  to.room_ = from.room_;
+  to.dead_ = from.dead_;
+  to.exhausted_ = from.exhausted_;
+  to.evicting_ = from.evicting_;
+  to.deadline_ = from.deadline_;
+  to.now_ = from.now_;
+  to.counters_ = from.counters_;
+}
+
+}  // namespace gallocy::coherence

@@ -1,0 +1,29 @@
+// CoreInspector: what the checkers may see of a coherence::Core beyond its interface, and a copy of its whole state,
+// from which the exhaustive exploration goes on in several directions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "coherence/core.h"
+
+namespace gallocy::coherence {
+
+class CoreInspector {
+ public:
+  static const LocalPage& local(const Core& core, PageId page) { return core.local(page); }
+  static const DirectoryEntry& entry(const Core& core, PageId page) { return core.entry(page); }
+  static bool initialised(const Core& core, BlockId block) { return core.block_state(block).initialised != 0; }
+
+  // Nothing is under way: no transaction, request, deferred message or eviction.
+  static bool at_rest(const Core& core);
+  // Sizes of the tables that must not grow without end, against what bounds them.
+  static void check_bounds(const Core& core);
+
+  // digest() and, beyond it, everything else that decides what the core does next.
+  static std::uint64_t whole_digest(const Core& core);
+  // Makes `to` a copy of `from`. Both were made with the same options and regions.
+  static void copy(const Core& from, Core& to);
+};
+
+}  // namespace gallocy::coherence

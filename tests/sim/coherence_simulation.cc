@@ -1,0 +1,239 @@
+#include "coherence_simulation.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/check.h"
+
+namespace gallocy::sim {
+
+using coherence::FaultOutcome;
+
+CoherenceSimulation::CoherenceSimulation(const Options& options)
+    : options_(options),
+      prng_(options.seed),
+      cluster_(options.cluster, *this),
+      last_arrival_(options.cluster.nodes.size() * options.cluster.nodes.size()),
+      tick_at_(options.cluster.nodes.size(), ~std::uint64_t{0}),
+      log_applied_(options.cluster.nodes.size()) {}
+
+void CoherenceSimulation::add_thread(NodeId node, Program program) {
+  threads_.push_back({.node = node, .program = std::move(program)});
+  stepping_.push_back(true);
+  Thread& thread = threads_.back();
+  if (!thread.program.resume({})) thread.state = Thread::State::kEnded;
+  at(think(), Event::Kind::kStep, static_cast<unsigned>(threads_.size() - 1));
+}
+
+void CoherenceSimulation::crash_at(std::uint64_t us, NodeId node) { at(us, Event::Kind::kCrash, node.value); }
+
+void CoherenceSimulation::at(std::uint64_t time, Event::Kind kind, unsigned a, unsigned b) {
+  room_events_ += kind == Event::Kind::kRoom ? 1 : 0;
+  events_left_.push({.time = time, .order = order_++, .kind = kind, .a = a, .b = b});
+}
+
+void CoherenceSimulation::run() {
+  if (options_.announce_room) {
+    for (unsigned n = 0; n < cluster_.count(); ++n) {
+      cluster_.announce_room(NodeId{static_cast<std::uint16_t>(n)});
+      at(1, Event::Kind::kRoom, n);
+    }
+  }
+  while (!events_left_.empty()) {
+    const Event event = events_left_.top();
+    events_left_.pop();
+    cluster_.advance_to(event.time);
+    CHECK(++events_ < kMostEvents, "it never ends");
+    if (events_ % 1024 == 0) check_nobody_waits_too_long();
+    happen(event);
+  }
+  for (const Thread& thread : threads_) {
+    if (!cluster_.alive(thread.node)) continue;
+    CHECK(thread.state == Thread::State::kEnded, "a thread waits for ever", thread.node,
+          cluster_.core(thread.node).describe(thread.waits_for));
+    threads_lost_ += thread.lost ? 1 : 0;
+  }
+  cluster_.check_rest();
+}
+
+void CoherenceSimulation::check_nobody_waits_too_long() const {
+  for (const Thread& thread : threads_) {
+    if (thread.state != Thread::State::kWaiting || !cluster_.alive(thread.node)) continue;
+    CHECK(cluster_.now() - thread.since < kLongestWaitUs, "waits too long", thread.node,
+          cluster_.core(thread.node).describe(thread.waits_for));
+  }
+}
+
+void CoherenceSimulation::happen(const Event& event) {
+  const NodeId a{static_cast<std::uint16_t>(event.a)}, b{static_cast<std::uint16_t>(event.b)};
+  digest_ = mix(digest_, event.time ^ event.a << 20 ^ event.b << 10 ^ static_cast<unsigned>(event.kind));
+  switch (event.kind) {
+    case Event::Kind::kDeliver:
+      if (cluster_.network().pending(a, b) == 0) return;  // cut off by a death
+      cluster_.deliver(a, b);
+      schedule_tick(b);
+      break;
+    case Event::Kind::kStep:
+      stepping_[event.a] = false;
+      step(event.a);
+      schedule_tick(threads_[event.a].node);
+      break;
+    case Event::Kind::kTick:
+      if (tick_at_[event.a] != event.time) return;
+      tick_at_[event.a] = ~std::uint64_t{0};
+      if (cluster_.alive(a) && cluster_.core(a).next_deadline() <= event.time) cluster_.tick(a);
+      schedule_tick(a);
+      break;
+    case Event::Kind::kCrash:
+      if (!cluster_.alive(a) || cluster_.network().alive_count() == 1) return;
+      cluster_.crash(a, [this](NodeId, std::size_t in_flight) { return prng_.below(in_flight + 1); });
+      for (unsigned n = 0; n < cluster_.count(); ++n) {
+        const auto arrival = std::max(last_arrival_[event.a * cluster_.count() + n], event.time) + prng_.below(200);
+        at(arrival, Event::Kind::kDeliver, event.a, n);
+      }
+      break;
+    case Event::Kind::kRoom:
+      if (--room_events_ >= events_left_.size()) return;  // nothing else is left to happen
+      if (cluster_.alive(a)) cluster_.announce_room(a);
+      at(event.time + 50 + prng_.below(500), Event::Kind::kRoom, event.a);
+      break;
+    case Event::Kind::kLog: {
+      const auto [block, home] = log_[log_applied_[event.a]++];
+      if (cluster_.alive(a)) cluster_.home_hint(a, block, home);
+      break;
+    }
+  }
+}
+
+void CoherenceSimulation::schedule_tick(NodeId node) {
+  const std::uint64_t deadline = cluster_.core(node).next_deadline();
+  if (!cluster_.alive(node) || deadline == ~std::uint64_t{0}) return;
+  if (tick_at_[node.value] != ~std::uint64_t{0} && tick_at_[node.value] <= std::max(deadline, cluster_.now()) + 20)
+    return;
+  tick_at_[node.value] = std::max(deadline, cluster_.now()) + prng_.below(20);
+  at(tick_at_[node.value], Event::Kind::kTick, node.value);
+}
+
+// ---------------------------------------------------------------------------------------------- threads
+
+void CoherenceSimulation::step(unsigned index) {
+  Thread& thread = threads_[index];
+  if (!cluster_.alive(thread.node) || thread.state == Thread::State::kEnded) return;
+  thread.state = Thread::State::kReady;
+  if (thread.attempts == 0) thread.since = cluster_.now();
+  const Operation& o = thread.program.operation();
+  if (o.kind == Operation::Kind::kPause) {
+    finish(thread, index, {});
+  } else if (o.kind == Operation::Kind::kUnpin) {
+    cluster_.unpin(thread.node, o.address.page);
+    finish(thread, index, {});
+  } else if (cluster_.may(thread.node, o.address.page, o.access)) {
+    access(thread, index);
+  } else {
+    fault(thread, index, o.address.page);
+  }
+}
+
+// One instruction: it happens at one point in time.
+void CoherenceSimulation::access(Thread& thread, unsigned index) {
+  const Operation& o = thread.program.operation();
+  const auto [page, word] = o.address;
+  ++accesses_;
+  if (o.kind == Operation::Kind::kPin) {
+    cluster_.pin(thread.node, page, o.access);
+    return finish(thread, index, {});
+  }
+  OperationResult result;
+  if (o.kind != Operation::Kind::kWrite) result.value = cluster_.read(thread.node, page, word);
+  if (o.kind == Operation::Kind::kWrite) cluster_.write(thread.node, page, word, o.value);
+  if (o.kind == Operation::Kind::kAdd) cluster_.write(thread.node, page, word, result.value + o.value);
+  if (o.kind == Operation::Kind::kCompareSwap && result.value == o.expected)
+    cluster_.write(thread.node, page, word, o.value);
+  finish(thread, index, result);
+}
+
+void CoherenceSimulation::fault(Thread& thread, unsigned index, PageId page) {
+  const Operation o = thread.program.operation();
+  const std::uint64_t waited = cluster_.now() - thread.since;
+  CHECK(waited < kLongestWaitUs, "starved", thread.node, page, thread.attempts);
+  // As the runtime does: a thread that lost the page several times asks for a longer hold.
+  const std::uint64_t hold_us = thread.attempts < 3 ? 0 : std::uint64_t{20} << std::min(thread.attempts, 8u);
+  most_attempts_ = std::max(most_attempts_, ++thread.attempts);
+  thread.waits_for = page;
+  thread.state = Thread::State::kWaiting;  // before the effects are carried out: they may wake it
+  switch (cluster_.fault(thread.node, page, o.access, hold_us)) {
+    case FaultOutcome::kResolved:
+      thread.state = Thread::State::kReady;
+      if (!stepping_[index]) at(cluster_.now() + wake_delay(), Event::Kind::kStep, index);
+      stepping_[index] = true;
+      break;
+    case FaultOutcome::kPending:
+      break;
+    case FaultOutcome::kLost:
+      thread.lost = true;
+      finish(thread, index, {.lost = true});
+      break;
+  }
+}
+
+void CoherenceSimulation::finish(Thread& thread, unsigned index, OperationResult result) {
+  const std::uint64_t waited = cluster_.now() - thread.since;
+  longest_wait_us_ = std::max(longest_wait_us_, waited);
+  digest_ = mix(digest_, result.value);
+  const std::uint64_t pause =
+      thread.program.operation().kind == Operation::Kind::kPause ? thread.program.operation().value : 0;
+  thread.attempts = 0;
+  thread.state = Thread::State::kReady;
+  if (!thread.program.resume(result)) {
+    thread.state = Thread::State::kEnded;
+    return;
+  }
+  stepping_[index] = true;
+  at(cluster_.now() + pause + think(), Event::Kind::kStep, index);
+}
+
+std::uint64_t CoherenceSimulation::wake_delay() {
+  const Timing& t = options_.timing;
+  if (t.preempted_one_in != 0 && prng_.one_in(t.preempted_one_in)) return prng_.below(1000);
+  return prng_.below(t.wake_us + 1);
+}
+
+// ---------------------------------------------------------------------------------------------- what the cluster tells
+
+void CoherenceSimulation::sent(NodeId from, NodeId to) {
+  const Timing& t = options_.timing;
+  std::uint64_t delay = t.delay_us + prng_.below(t.jitter_us + 1);
+  if (t.slow_one_in != 0 && prng_.one_in(t.slow_one_in)) delay *= 1 + prng_.below(20);
+  std::uint64_t& last = last_arrival_[std::size_t{from.value} * cluster_.count() + to.value];
+  last = std::max(last, cluster_.now() + delay);
+  at(last, Event::Kind::kDeliver, from.value, to.value);
+}
+
+void CoherenceSimulation::woken(NodeId node, BlockId block, coherence::PageSet pages) {
+  for (unsigned i = 0; i < threads_.size(); ++i) {
+    Thread& thread = threads_[i];
+    const PageId page = thread.waits_for;
+    if (thread.node != node || thread.state != Thread::State::kWaiting || block_of(page) != block ||
+        !coherence::contains(pages, index_in_block(page)))
+      continue;
+    thread.state = Thread::State::kReady;
+    stepping_[i] = true;
+    at(cluster_.now() + wake_delay(), Event::Kind::kStep, i);
+  }
+}
+
+// Faulting again tells the thread that the page is lost.
+void CoherenceSimulation::lost(NodeId node, BlockId block, coherence::PageSet pages) { woken(node, block, pages); }
+
+void CoherenceSimulation::home_moved(NodeId node, BlockId block) {
+  log_.emplace_back(block, node);
+  std::uint64_t when = cluster_.now();
+  for (unsigned n = 0; n < cluster_.count(); ++n) at(when + 100 + prng_.below(1000), Event::Kind::kLog, n);
+}
+
+void CoherenceSimulation::trace(std::string_view line) {
+  std::fprintf(stderr, "%8llu %.*s\n", static_cast<unsigned long long>(cluster_.now()), static_cast<int>(line.size()),
+               line.data());
+}
+
+}  // namespace gallocy::sim

@@ -1,0 +1,34 @@
+// Several machines on one: network namespaces joined by a bridge, made for a test and removed after it. The launcher
+// runs in the namespace "hub" (10.77.0.1), the hosts are 10.77.0.2 and on. Needs root.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "process.h"
+
+namespace gallocy::testing {
+
+class FakeHosts {
+ public:
+  explicit FakeHosts(unsigned count);
+  ~FakeHosts();
+
+  bool made() const { return made_; }  // false: not permitted here
+  // The namespaces' names; they are unique on this machine.
+  const std::string& hub() const { return hub_; }
+  const std::string& name(unsigned host) const { return hosts_[host]; }
+  std::string list() const;  // for --hosts
+
+  void set_link(unsigned host, const char* state);  // "up" or "down"
+
+ private:
+  bool ip(const std::vector<std::string>& arguments);
+  bool make();
+
+  std::string hub_;
+  std::vector<std::string> hosts_;
+  bool made_ = false;
+};
+
+}  // namespace gallocy::testing

@@ -1,0 +1,103 @@
+#include "launch_settings.h"
+
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/check.h"
+#include "local_address.h"
+#include "net/rendezvous_frames.h"
+#include "run_directory.h"
+
+namespace gallocy::command {
+namespace {
+
+using net::rendezvous::kMaxSecretBytes;
+using net::rendezvous::kMinSecretBytes;
+
+std::string new_secret() {
+  unsigned char bytes[32];
+  const auto got = ::getrandom(bytes, sizeof bytes, 0);
+  CHECK(got == sizeof bytes, got, errno);
+  std::string text;
+  for (const auto byte : bytes) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+Outcome<std::string> secret_from(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    return fail_with(ErrorCode::kNotFound,
+                     fmt::format("cannot read the secret file {}: {}", path, std::strerror(errno)));
+  }
+  if ((status.st_mode & 077) != 0) {
+    return fail_with(ErrorCode::kNotPermitted,
+                     fmt::format("the secret file {} can be read by others: chmod 600 it", path));
+  }
+  GALLOCY_ASSIGN(auto text, read_file(path));
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  if (text.size() < kMinSecretBytes || text.size() > kMaxSecretBytes) {
+    return fail_with(ErrorCode::kInvalidArgument,
+                     fmt::format("the secret in {} must have {} to {} bytes", path, kMinSecretBytes, kMaxSecretBytes));
+  }
+  return text;
+}
+
+}  // namespace
+
+Outcome<LaunchSettings> settle(const LaunchOptions& options) {
+  LaunchSettings settings;
+  GALLOCY_ASSIGN(settings.hosts, plan_hosts(options));
+  const bool one_machine = settings.hosts.size() <= 1;
+  settings.nodes = static_cast<std::uint16_t>(node_count(options, settings.hosts));
+  settings.transport = options.transport.value_or(one_machine ? net::LinkKind::kShm : net::LinkKind::kTcp);
+  if (settings.transport == net::LinkKind::kShm && !one_machine) {
+    return fail_with(ErrorCode::kInvalidArgument, "--transport shm needs all nodes on one machine");
+  }
+  if (!options.launch_template.empty() && options.launch_template.find("{command}") == std::string::npos) {
+    return fail_with(ErrorCode::kInvalidArgument,
+                     "--launch needs {command} in its text, and {host} where the host belongs");
+  }
+  settings.encrypt = !one_machine && !options.insecure_network;
+  if (options.secret_file.empty()) {
+    settings.secret = new_secret();
+  } else {
+    GALLOCY_ASSIGN(settings.secret, secret_from(options.secret_file));
+  }
+  settings.address = !options.address.empty() ? options.address
+                     : settings.hosts.empty() ? "127.0.0.1"
+                                              : address_towards(settings.hosts.front().name);
+  return settings;
+}
+
+InstancePlan plan_for(const std::vector<NodeId>& nodes, const LaunchOptions& options, const LaunchSettings& settings,
+                      std::uint16_t port) {
+  const bool v6 = settings.address.find(':') != std::string::npos;
+  std::error_code none;
+  InstancePlan plan{.nodes = nodes,
+                    .environment = {},
+                    .arguments = options.program,
+                    .directory = options.directory,
+                    .secret = settings.secret};
+  if (plan.directory.empty() && !settings.hosts.empty()) plan.directory = std::filesystem::current_path(none).string();
+  const auto set = [&](std::string_view name, const auto& value) {
+    plan.environment.push_back(fmt::format("GALLOCY_{}={}", name, value));
+  };
+  set("NODES", settings.nodes);
+  set("LOCAL_NODES", nodes.size());
+  set("LAUNCHER", fmt::format("{}:{}", v6 ? fmt::format("[{}]", settings.address) : settings.address, port));
+  set("TRANSPORT", settings.transport == net::LinkKind::kShm ? "shm" : "tcp");
+  set("ENCRYPT", settings.encrypt ? 1 : 0);
+  set("LISTEN_HOST", settings.hosts.size() <= 1 ? "127.0.0.1" : "");
+  set("JOIN_TIMEOUT", options.join_timeout_s);
+  set("ON_PEER_LOST", options.on_peer_lost == OnPeerLost::kEnd ? "end" : "continue");
+  if (options.memory_bytes) set("MEMORY", *options.memory_bytes);
+  if (!options.fault_engine.empty()) set("FAULT_ENGINE", options.fault_engine);
+  return plan;
+}
+
+}  // namespace gallocy::command

@@ -1,0 +1,51 @@
+// The `gallocy` command: hands the parsed command line to the part that does it.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "agent.h"
+#include "doctor.h"
+#include "launcher.h"
+#include "options.h"
+#include "stat.h"
+
+namespace gallocy::command {
+namespace {
+
+int report(const Failure& failure) {
+  fmt::print(stderr, "gallocy: {}\n", failure.message);
+  return failure.status;
+}
+
+int status_of(const Outcome<int>& outcome) { return outcome ? *outcome : report(outcome.error()); }
+
+struct Dispatch {
+  int operator()(LaunchOptions& options) const { return status_of(Launcher(std::move(options)).run()); }
+  int operator()(DoctorOptions& options) const { return doctor(options); }
+  int operator()(StatOptions& options) const { return status_of(stat(options)); }
+  int operator()(AgentOptions&) const { return run_agent(); }
+  int operator()(Information& information) const {
+    fmt::print("{}", information.text);
+    return 0;
+  }
+};
+
+// A pipe that took the number of a closed standard stream would be mistaken for it.
+void open_standard_streams() {
+  int fd = ::open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDWR);
+  if (fd >= 0) ::close(fd);
+}
+
+}  // namespace
+}  // namespace gallocy::command
+
+int main(int count, char** arguments) {
+  using namespace gallocy::command;
+  open_standard_streams();
+  auto options = parse_command_line(count, arguments);
+  if (!options) return report(options.error());
+  return std::visit(Dispatch{}, *options);
+}

@@ -1,0 +1,134 @@
+#include "options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
+#include <sstream>
+#include <string_view>
+
+#include "net/rendezvous.h"
+
+#ifndef GALLOCY_VERSION
+#error "GALLOCY_VERSION comes from the build"
+#endif
+
+namespace gallocy::command {
+
+using std::string_view_literals::operator""sv;
+
+namespace {
+
+constexpr const char* kLaunchNotes = R"(
+Each node is an instance of the program with its own main; the library's Node::join() makes them one cluster.
+
+Output: the lines of all nodes appear whole and, per node, in order; lines over 1 MiB are cut. The program writes
+  to pipes, not to the terminal, so C stdio buffers its output fully: it shows up at a flush or at the end.
+Input: node 0 has this command's standard input, the others have none.
+Signals: INT, TERM, HUP, QUIT, USR1, USR2, TSTP and CONT are passed on to every node.
+Exit status: 0 if all nodes gave 0, else that of the first that failed (128 + signal if it was killed). 64 wrong
+  flags, 68 a host cannot be reached, 70 a node was lost, 72 the port is taken, 73 output cannot be written,
+  75 nodes did not join in time, 126 the program cannot be executed, 127 there is no such program.
+Hosts: `gallocy agent` is started on each through ssh, or as --launch says, for instance
+    --launch 'docker exec -i {host} {command}'     --launch 'ip netns exec {host} {command}'
+  with the same path of gallocy and of the program there. Inside a Slurm job the hosts are those of the job.
+)";
+
+void add_launch(CLI::App& app, LaunchOptions& options) {
+  app.footer(kLaunchNotes);
+  app.add_option("-n,--nodes", options.nodes, "Nodes to start (1 to 1000); default: one per host")
+      ->check(CLI::Range(1u, static_cast<unsigned>(kMaxNodes)));
+  app.add_option("--transport", options.transport, "tcp or shm; default: shm on one machine, tcp between machines")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, net::LinkKind>{{"tcp", net::LinkKind::kTcp}, {"shm", net::LinkKind::kShm}}));
+  app.add_option("--hosts", options.hosts, "Machines to use: a,b:4,c (name:nodes)")->delimiter(',');
+  app.add_option("--launch", options.launch_template, "How to run {command} on {host}; default: ssh");
+  app.add_option("--remote-command", options.remote_command, "Path of gallocy on the hosts; default: as here");
+  app.add_option(
+      "--address", options.address,
+      "Address at which the hosts reach this machine; default: that of the interface towards the first host");
+  app.add_option("--port", options.port, "Port at which the nodes find the launcher; default: any free one");
+  app.add_option("--directory", options.directory, "Where the program starts; default: this directory");
+  app.add_option_function<std::string>(
+      "--memory",
+      [&options](const std::string& text) {
+        auto bytes = net::parse_memory_size(text);
+        if (!bytes) throw CLI::ValidationError("--memory", bytes.error().message);
+        options.memory_bytes = *bytes;
+      },
+      "Memory that each node may hold, such as 512M or 4G; default: 3/4 of the machine's, shared by its nodes");
+  app.add_option("--fault-engine", options.fault_engine, "How page faults are caught; default: the fastest available")
+      ->check(CLI::IsMember({"uffd-sigbus", "uffd-thread", "sigsegv"}));
+  app.add_option("--on-peer-lost", options.on_peer_lost, "When a node dies: end the others, or continue")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, OnPeerLost>{{"end", OnPeerLost::kEnd}, {"continue", OnPeerLost::kContinue}}));
+  app.add_option("--join-timeout", options.join_timeout_s, "Seconds for all nodes to join")->check(CLI::Range(1, 3600));
+  app.add_option("--connect-timeout", options.connect_timeout_s, "Seconds to reach a host")->check(CLI::Range(1, 3600));
+  app.add_flag("--prefix", options.prefix, "Put [node] before each line of output");
+  app.add_flag("--insecure-network", options.insecure_network, "Do not encrypt between machines");
+  app.add_option("--secret-file", options.secret_file, "Cluster secret, in a file of mode 0600; default: a new one");
+  app.add_option("--stats", options.stats_file, "Write the counters of all nodes to this file as JSON at the end");
+  app.add_option("program", options.program, "Program and its arguments, after --");
+  app.positionals_at_end();
+}
+
+void add_stat(CLI::App& app, StatOptions& options) {
+  app.add_option("run", options.run, "Which run (see --list); default: the one that runs now, else the last");
+  app.add_flag("--last", options.last, "The last run that has finished");
+  app.add_flag("--list", options.list, "Name the runs that are known");
+  app.add_flag("--json", options.json, "All that is known, as JSON");
+  app.add_flag("--watch", options.watch, "Show it again every second until the run ends");
+}
+
+// One line: CLI11 separates several by newlines.
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+}  // namespace
+
+Outcome<Options> parse_command_line(int count, char** arguments) {
+  CLI::App app("One huge computer out of many small ones.", "gallocy");
+  app.set_version_flag("--version", "gallocy " GALLOCY_VERSION);
+  app.require_subcommand(1);
+  LaunchOptions launch;
+  DoctorOptions doctor;
+  StatOptions stat;
+  auto* launch_command = app.add_subcommand("launch", "Start a program as a cluster of nodes");
+  auto* doctor_command =
+      app.add_subcommand("doctor", "Say what this machine offers and what to do about what is missing");
+  auto* stat_command = app.add_subcommand("stat", "Show the counters of a running or finished cluster");
+  auto* agent_command = app.add_subcommand("agent", "")->group("");  // started by launch on other hosts
+  add_launch(*launch_command, launch);
+  doctor_command->add_flag("--json", doctor.json, "The same as JSON");
+  add_stat(*stat_command, stat);
+
+  // What follows -- is the program's and no business of the parser, which would take "[a,b]" apart.
+  char** const mark = std::find_if(arguments, arguments + count, [](const char* word) { return word == "--"sv; });
+  const auto own_count = static_cast<int>(mark - arguments);
+  try {
+    app.parse(own_count, arguments);
+  } catch (const CLI::Success& wanted) {  // help and version
+    std::ostringstream text, errors;
+    app.exit(wanted, text, errors);
+    return Information{text.str()};
+  } catch (const CLI::ParseError& error) {
+    // A mistyped command is reported as a missing one otherwise.
+    const auto unknown = app.get_subcommands().empty() ? app.remaining() : std::vector<std::string>{};
+    const auto what = unknown.empty() ? one_line(error.what()) : fmt::format("'{}' is not known", unknown.front());
+    return fail_with(ErrorCode::kInvalidArgument, what + " (see gallocy --help)");
+  }
+  if (own_count < count) launch.program.insert(launch.program.end(), mark + 1, arguments + count);
+  if (launch_command->parsed() && launch.program.empty()) {
+    return fail_with(ErrorCode::kInvalidArgument, "launch needs a program: gallocy launch -n 4 -- program arguments");
+  }
+  if (launch_command->parsed()) return launch;
+  if (doctor_command->parsed()) return doctor;
+  if (stat_command->parsed()) return stat;
+  (void)agent_command;
+  return AgentOptions{};
+}
+
+}  // namespace gallocy::command

@@ -1,0 +1,60 @@
+// The command line of `gallocy`, read and checked. The one place that knows CLI11.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "failure.h"
+#include "gallocy/node.h"
+#include "net/mesh.h"
+
+namespace gallocy::command {
+
+struct LaunchOptions {
+  std::optional<unsigned> nodes;
+  std::optional<net::LinkKind> transport;
+  std::vector<std::string> hosts;  // "name" or "name:count"
+  std::string launch_template;     // with {host} and {command}
+  std::string remote_command;      // path of gallocy on the hosts
+  std::string address;             // where the hosts reach this machine
+  std::uint16_t port = 0;
+  std::string directory;  // where instances start
+  std::optional<std::uint64_t> memory_bytes;
+  std::string fault_engine;
+  OnPeerLost on_peer_lost = OnPeerLost::kEnd;
+  unsigned join_timeout_s = 30;
+  unsigned connect_timeout_s = 30;
+  bool prefix = false;
+  bool insecure_network = false;
+  std::string secret_file;
+  std::string stats_file;
+  std::vector<std::string> program;  // with its arguments
+};
+
+struct DoctorOptions {
+  bool json = false;
+};
+
+struct StatOptions {
+  std::string run;  // empty: the one that runs, else the last
+  bool last = false;
+  bool list = false;
+  bool json = false;
+  bool watch = false;
+};
+
+struct AgentOptions {};
+
+// Text to print on standard output and be done: --help, --version.
+struct Information {
+  std::string text;
+};
+
+using Options = std::variant<LaunchOptions, DoctorOptions, StatOptions, AgentOptions, Information>;
+
+Outcome<Options> parse_command_line(int count, char** arguments);
+
+}  // namespace gallocy::command
