@@ -67,12 +67,14 @@ thread_local heap::ThreadCache* cache = nullptr;
 }  // namespace
 
 void* CoreHeap::allocate(std::size_t bytes) {
-  if (cache == nullptr) [[unlikely]] return attach_and_allocate(bytes);
+  if (cache == nullptr) [[unlikely]]
+    return attach_and_allocate(bytes);
   return cache->allocate(bytes);
 }
 
 void CoreHeap::deallocate(void* pointer) {
-  if (cache == nullptr) [[unlikely]] return attach_and_deallocate(pointer);
+  if (cache == nullptr) [[unlikely]]
+    return attach_and_deallocate(pointer);
   cache->deallocate(pointer);
 }
 

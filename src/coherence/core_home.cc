@@ -184,7 +184,9 @@ void Core::revoke_then_grant_write(BlockId block, PageSet pages, const wire::Pag
     send(ack.node, wire::MessageType::kPageInvalidate,
          {.block = block.value, .pages = ack.pages, .requester = requester.value, .origin = options_.self.value});
   }
-  activity_[block].open.push_back(std::move(t));
+  auto& open = activity_[block].open;
+  open.push_back(std::move(t));
+  (void)grant_acknowledged(block, &open.back());  // pages that nobody reads need not wait for the others
 }
 
 // Nobody but this node and the requester has the pages. If the requester died meanwhile they stay here.

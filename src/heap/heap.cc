@@ -233,7 +233,8 @@ void Heap::remote_freed(NodeId from, std::span<const std::uint64_t> addresses) {
   for (const std::uint64_t address : addresses) {
     const bool ours = address - slice_start_ < layout_.slice_bytes;
     const FreeError error = ours ? free_local(address) : FreeError::kForeign;
-    if (error == FreeError::kNone) [[likely]] continue;
+    if (error == FreeError::kNone) [[likely]]
+      continue;
     BadFree bad = describe(error, reinterpret_cast<void*>(address));
     bad.freed_by = from;
     host_.bad_free(bad);

@@ -1,5 +1,5 @@
-// Heap: one node's part of the global heap. Gives out objects of the node's own slice of the heap region, and takes back
-// objects of every node. docs/protocol.md tells what travels between nodes.
+// Heap: one node's part of the global heap. Gives out objects of the node's own slice of the heap region, and takes
+// back objects of every node. docs/protocol.md tells what travels between nodes.
 //
 // All metadata is private memory of the owning node: neither allocating nor freeing reads or writes an object's memory.
 // Objects of two nodes never share a page because slices do not.
@@ -9,7 +9,8 @@
 // ThreadCache::batches_mu_ is never held together with it.
 //
 // Invariants
-// 1. Every granule of the slice is part of exactly one of: a free run, a slab, a large object, a run that tick() discards.
+// 1. Every granule of the slice is part of exactly one of: a free run, a slab, a large object, a run that tick()
+// discards.
 // 2. A slab in use is owned by one thread cache, attached or idle; all others by unowned_.
 #pragma once
 
@@ -31,8 +32,8 @@
 
 namespace gallocy::heap {
 
-// Empty slabs and freed large objects keep their frames for this many ticks, because they are likely to be used again and
-// a first touch costs a fault.
+// Empty slabs and freed large objects keep their frames for this many ticks, because they are likely to be used again
+// and a first touch costs a fault.
 inline constexpr std::uint64_t kPurgeTicks = 10;
 // Bounds the work of one tick.
 inline constexpr unsigned kPurgeRunsPerTick = 64;
@@ -62,8 +63,8 @@ class Heap {
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
 
-  // The cache of a thread that begins to use the heap: that of an exited thread with all its slabs, or a new one. Null if
-  // there are kMaxThreads, or no private memory.
+  // The cache of a thread that begins to use the heap: that of an exited thread with all its slabs, or a new one. Null
+  // if there are kMaxThreads, or no private memory.
   ThreadCache* attach_thread();
   // The thread exits. Its empty slabs go back, its gathered frees leave; the rest waits for the next thread.
   void detach_thread(ThreadCache& cache);
@@ -122,16 +123,16 @@ class Heap {
   const std::uint64_t slice_start_;
   PrivateMemory& memory_;
   Host& host_;
-  Slab* slabs_ = nullptr;                          // per granule; those of first granules of slabs are in use
-  std::atomic<std::uint64_t>* shapes_ = nullptr;   // per granule
+  Slab* slabs_ = nullptr;                         // per granule; those of first granules of slabs are in use
+  std::atomic<std::uint64_t>* shapes_ = nullptr;  // per granule
 
   std::mutex mu_;
-  Runs runs_;                          // guarded by mu_
-  ThreadCache* unowned_ = nullptr;     // its inbox is drained under mu_
-  std::vector<ThreadCache*> caches_;   // guarded by mu_
-  std::deque<ThreadCache*> idle_;      // guarded by mu_; most recently used last
-  std::uint64_t tick_ = 0;             // guarded by mu_
-  std::uint64_t released_bytes_ = 0;   // guarded by mu_
+  Runs runs_;                         // guarded by mu_
+  ThreadCache* unowned_ = nullptr;    // its inbox is drained under mu_
+  std::vector<ThreadCache*> caches_;  // guarded by mu_
+  std::deque<ThreadCache*> idle_;     // guarded by mu_; most recently used last
+  std::uint64_t tick_ = 0;            // guarded by mu_
+  std::uint64_t released_bytes_ = 0;  // guarded by mu_
   std::atomic<std::uint64_t> remote_frees_received_{0}, remote_messages_received_{0};
 };
 

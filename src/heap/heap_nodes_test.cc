@@ -138,10 +138,18 @@ TEST_F(HeapNodesTest, garbage_addresses_do_no_harm) {
     std::vector<std::uint64_t> addresses(random.below(kRemoteBatch + 1));
     for (auto& address : addresses) {
       switch (random.below(4)) {
-        case 0: address = random(); break;
-        case 1: address = start + random.below(kMinSliceBytes); break;
-        case 2: address = start + random.below(1 << 28); break;
-        default: address = address_of(live[random.below(live.size())]) + 1 + random.below(15); break;
+        case 0:
+          address = random();
+          break;
+        case 1:
+          address = start + random.below(kMinSliceBytes);
+          break;
+        case 2:
+          address = start + random.below(1 << 28);
+          break;
+        default:
+          address = address_of(live[random.below(live.size())]) + 1 + random.below(15);
+          break;
       }
       // Only addresses of live objects could be taken for good ones; none of these may be freed.
       if (address % kQuantumBytes == 0) address += 1;

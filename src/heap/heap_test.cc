@@ -33,10 +33,10 @@ class HeapTest : public ::testing::Test {
 
 TEST_F(HeapTest, layouts_that_make_no_sense_are_refused) {
   testing::MappedMemory memory;
-  for (const Layout& layout : {Layout{.start = 4096, .slice_bytes = kMinSliceBytes},
-                               Layout{.start = 0, .slice_bytes = kMinSliceBytes - 1},
-                               Layout{.start = 0, .slice_bytes = kMinSliceBytes / 2},
-                               Layout{.start = 0, .slice_bytes = kMinSliceBytes, .nodes = 2, .self = NodeId{2}}}) {
+  for (const Layout& layout :
+       {Layout{.start = 4096, .slice_bytes = kMinSliceBytes}, Layout{.start = 0, .slice_bytes = kMinSliceBytes - 1},
+        Layout{.start = 0, .slice_bytes = kMinSliceBytes / 2},
+        Layout{.start = 0, .slice_bytes = kMinSliceBytes, .nodes = 2, .self = NodeId{2}}}) {
     const auto heap = Heap::create(layout, memory, node_);
     ASSERT_FALSE(heap.has_value());
     EXPECT_EQ(heap.error().code, ErrorCode::kInvalidArgument);
@@ -76,10 +76,14 @@ class Twin {
 
 std::size_t random_size(Prng& random) {
   switch (random.below(8)) {
-    case 0: return random.below(kMaxClassBytes + 1);
-    case 1: return random.below(4 * kMaxClassBytes);
-    case 2: return random.below(16);
-    default: return random.below(2048);
+    case 0:
+      return random.below(kMaxClassBytes + 1);
+    case 1:
+      return random.below(4 * kMaxClassBytes);
+    case 2:
+      return random.below(16);
+    default:
+      return random.below(2048);
   }
 }
 
@@ -230,8 +234,8 @@ TEST_F(HeapTest, report_names_pointer_size_class_and_owner) {
   cache_.deallocate(object);
   const auto bad = node_.take_bad_frees();
   ASSERT_EQ(bad.size(), 1u);
-  EXPECT_EQ(to_string(bad[0]),
-            fmt::format("double free: {:#x}, object of 112 bytes, memory of node 0, freed by node 0", address_of(object)));
+  EXPECT_EQ(to_string(bad[0]), fmt::format("double free: {:#x}, object of 112 bytes, memory of node 0, freed by node 0",
+                                           address_of(object)));
 }
 
 TEST_F(HeapTest, slots_behind_the_last_object_of_a_slab_are_no_objects) {

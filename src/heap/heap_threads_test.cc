@@ -103,7 +103,8 @@ TEST_F(HeapThreadsTest, full_slice_finds_the_memory_of_exited_threads) {
 TEST_F(HeapThreadsTest, objects_passed_between_threads_never_overlap) {
   constexpr unsigned kThreads = 4, kRepeats = 60;
   for (std::uint64_t repeat = 0; repeat < kRepeats; ++repeat) {
-    // Each slot owns an object and its first byte's granule mark; an object handed out twice shows as a mark already set.
+    // Each slot owns an object and its first byte's granule mark; an object handed out twice shows as a mark already
+    // set.
     std::vector<std::atomic<void*>> table(64);
     std::vector<std::atomic<std::uint8_t>> marks((std::uint64_t{64} << 20) / kQuantumBytes);
     const auto mark = [&](void* object) -> std::atomic<std::uint8_t>& {

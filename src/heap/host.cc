@@ -7,11 +7,16 @@ namespace {
 
 const char* what(FreeError error) {
   switch (error) {
-    case FreeError::kNone: return "good free";
-    case FreeError::kDoubleFree: return "double free";
-    case FreeError::kInsideObject: return "free of a pointer that is not the start of an object";
-    case FreeError::kNotAllocated: return "free of memory that is not allocated";
-    case FreeError::kForeign: return "free of a pointer that is not of the global heap";
+    case FreeError::kNone:
+      return "good free";
+    case FreeError::kDoubleFree:
+      return "double free";
+    case FreeError::kInsideObject:
+      return "free of a pointer that is not the start of an object";
+    case FreeError::kNotAllocated:
+      return "free of memory that is not allocated";
+    case FreeError::kForeign:
+      return "free of a pointer that is not of the global heap";
   }
   return "bad free";
 }

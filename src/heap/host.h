@@ -13,8 +13,8 @@ namespace gallocy::heap {
 class PrivateMemory {
  public:
   virtual ~PrivateMemory() = default;
-  // Zeroed memory of this process alone, page-aligned, committed page by page as it is touched (the heap reserves far more
-  // than it uses). It stays as long as the provider. Null when there is none. Any thread, one at a time.
+  // Zeroed memory of this process alone, page-aligned, committed page by page as it is touched (the heap reserves far
+  // more than it uses). It stays as long as the provider. Null when there is none. Any thread, one at a time.
   virtual void* reserve(std::size_t bytes) = 0;
 };
 
@@ -30,9 +30,9 @@ enum class FreeError : std::uint8_t {
 struct BadFree {
   FreeError error = FreeError::kNone;
   std::uint64_t address = 0;
-  NodeId owner = kNoNode;            // of the address; kNoNode: not of the heap
+  NodeId owner = kNoNode;  // of the address; kNoNode: not of the heap
   NodeId freed_by = kNoNode;
-  std::uint64_t object_bytes = 0;    // of the object there; 0: unknown
+  std::uint64_t object_bytes = 0;  // of the object there; 0: unknown
 };
 // One line, without a newline.
 std::string to_string(const BadFree& bad);
@@ -46,8 +46,8 @@ class Host {
   // The contents of these pages (of this node's slice) will not be read again before they are written: their frames may
   // be discarded. Until it returns the heap does not give them out. Called by tick() only.
   virtual void release_pages(std::uint64_t start, std::uint64_t bytes) = 0;
-  // The program freed what it must not free: called by the thread that did, on the one that received the message, or, if
-  // two threads freed one object at the same time, on the one that found out. Should end the process.
+  // The program freed what it must not free: called by the thread that did, on the one that received the message, or,
+  // if two threads freed one object at the same time, on the one that found out. Should end the process.
   virtual void bad_free(const BadFree& bad) = 0;
 };
 

@@ -11,8 +11,8 @@ std::uint64_t Heap::live_objects(std::uint64_t granule, unsigned size_class) con
   std::uint64_t free = 0;
   for (unsigned w = 0; w <= (info.objects - 1) / 64; ++w) {
     const FreeWord& word = slabs_[granule].words[w];
-    free += static_cast<unsigned>(std::popcount(word.free.load(std::memory_order_relaxed) |
-                                                word.remote.load(std::memory_order_relaxed)));
+    free += static_cast<unsigned>(
+        std::popcount(word.free.load(std::memory_order_relaxed) | word.remote.load(std::memory_order_relaxed)));
   }
   return info.objects - free;
 }
@@ -69,7 +69,8 @@ void Heap::check_slab(std::uint64_t granule, unsigned size_class) {
   CHECK(current || (slab.listed != 0) == (slab.nonempty != 0), granule);
   const std::uint32_t allocated = slab.objects - slab.free_objects();
   CHECK(current || allocated != 0, granule);
-  CHECK(current ? slab.countdown > slab.objects : slab.countdown == (slab.listed != 0 ? allocated : 1), granule, allocated);
+  CHECK(current ? slab.countdown > slab.objects : slab.countdown == (slab.listed != 0 ? allocated : 1), granule,
+        allocated);
 }
 
 void Heap::check_invariants() {

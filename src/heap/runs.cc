@@ -35,8 +35,8 @@ std::optional<unsigned> Runs::next_full_bin(unsigned bin) const {
 }
 
 std::optional<std::uint64_t> Runs::find(std::uint64_t granules) const {
-  // Runs in the bin of this very length may be shorter than it. They are searched first, a few of them, for a close fit,
-  // and all of them before giving up.
+  // Runs in the bin of this very length may be shorter than it. They are searched first, a few of them, for a close
+  // fit, and all of them before giving up.
   constexpr unsigned kCloseFitSearch = 8;
   const unsigned own = bin_of(granules);
   const auto search_own = [&](unsigned most) -> std::uint32_t {

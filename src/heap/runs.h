@@ -1,9 +1,10 @@
-// Runs: which granules of the slice are free. Hands out runs of adjacent granules and takes them back, joining neighbours.
+// Runs: which granules of the slice are free. Hands out runs of adjacent granules and takes them back, joining
+// neighbours.
 //
-// Free runs hang in bins by length: exact up to 8 granules, then eight bins to each doubling; two levels of bitmaps find
-// the first bin that fits without a search (Masmano, Ripoll, Crespo, Real: "TLSF: a new dynamic memory allocator for
-// real-time systems", ECRTS 2004). A run is cut from the front of the shortest that fits, so that memory which had been used
-// is used again before fresh memory: a first touch costs a page fault.
+// Free runs hang in bins by length: exact up to 8 granules, then eight bins to each doubling; two levels of bitmaps
+// find the first bin that fits without a search (Masmano, Ripoll, Crespo, Real: "TLSF: a new dynamic memory allocator
+// for real-time systems", ECRTS 2004). A run is cut from the front of the shortest that fits, so that memory which had
+// been used is used again before fresh memory: a first touch costs a page fault.
 //
 // Granules that held something since their frames were last discarded are *warm*. Runs with warm granules also hang in
 // a queue in the order in which they became free, for tick() to discard what stayed free for long.

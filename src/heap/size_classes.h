@@ -1,11 +1,12 @@
-// Size classes: the sizes of objects that slabs hold. Eight classes to each doubling (16 bytes apart up to 128), so that
-// a block is at most 15 bytes or one ninth larger than what was asked for.
+// Size classes: the sizes of objects that slabs hold. Eight classes to each doubling (16 bytes apart up to 128), so
+// that a block is at most 15 bytes or one ninth larger than what was asked for.
 //
 //   16 32 48 … 128 | 144 160 … 256 | 288 320 … 512 | … | 128 KiB
 //
 // Invariants
 // 1. Every class is a multiple of kQuantumBytes, so that every object is aligned to it.
-// 2. Object i of a slab begins at i * bytes, and a slab begins on a granule: an object is aligned to every power of two up
+// 2. Object i of a slab begins at i * bytes, and a slab begins on a granule: an object is aligned to every power of two
+// up
 //    to the page that divides the size of its class.
 // 3. A slab holds at most kMaxObjects objects: 64 words of 64 bits name them all.
 #pragma once
@@ -18,8 +19,8 @@
 
 namespace gallocy::heap {
 
-// The unit in which the heap hands out address space: a slab or a large object is a run of granules. 64 KiB holds 4096 of
-// the smallest objects, which is what two levels of 64-bit words can name.
+// The unit in which the heap hands out address space: a slab or a large object is a run of granules. 64 KiB holds 4096
+// of the smallest objects, which is what two levels of 64-bit words can name.
 inline constexpr unsigned kGranuleBits = 16;
 inline constexpr std::uint64_t kGranuleBytes = std::uint64_t{1} << kGranuleBits;
 
@@ -54,8 +55,8 @@ struct SizeClass {
 __extension__ using Wide = unsigned __int128;
 
 // Divides by the size of a class: the high half of the product is the quotient, and the low half is less than the
-// reciprocal exactly if nothing remains (Lemire, Kaser, Kurz: "Faster remainder by direct computation", 2019; both numbers
-// are below 2^32). Returns false if something does.
+// reciprocal exactly if nothing remains (Lemire, Kaser, Kurz: "Faster remainder by direct computation", 2019; both
+// numbers are below 2^32). Returns false if something does.
 constexpr bool divide(std::uint64_t delta, std::uint64_t reciprocal, std::uint64_t& quotient) {
   const Wide product = static_cast<Wide>(delta) * reciprocal;
   quotient = static_cast<std::uint64_t>(product >> 64);

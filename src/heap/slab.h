@@ -1,22 +1,25 @@
 // Slab: which objects of a run of granules are free. It lies in private memory, off to the side: neither allocating nor
 // freeing touches the objects, whose pages may be on another node.
 //
-// A slab belongs to one thread cache, its *owner*, or to none (Heap::unowned). The owner marks an object free by a plain
-// store to `free`; every other thread of the node, and a message from another node, by an atomic or to `remote`, which
-// the owner collects when it runs out of objects.
+// A slab belongs to one thread cache, its *owner*, or to none (Heap::unowned). The owner marks an object free by a
+// plain store to `free`; every other thread of the node, and a message from another node, by an atomic or to `remote`,
+// which the owner collects when it runs out of objects.
 //
-// How the owner learns of it (the inbox). remote_pending names the words that have got bits. Who makes it nonzero pushes
-// the slab on the inbox of its owner, an intrusive stack. The owner takes the whole stack, and from each slab first the
-// set of words, then the bits; who adds a bit later finds the word missing from the set and adds it again. A slab may
-// change hands while it is in the former owner's inbox: who finds a slab of another in its inbox passes it on.
+// How the owner learns of it (the inbox). remote_pending names the words that have got bits. Who makes it nonzero
+// pushes the slab on the inbox of its owner, an intrusive stack. The owner takes the whole stack, and from each slab
+// first the set of words, then the bits; who adds a bit later finds the word missing from the set and adds it again. A
+// slab may change hands while it is in the former owner's inbox: who finds a slab of another in its inbox passes it on.
 //
-// Threads: fields before remote_pending are the owner's; `owner` changes under the heap's mutex. Words are atomic because
-// other threads read them to name double frees; all accesses that take part in the hand-over are seq_cst.
+// Threads: fields before remote_pending are the owner's; `owner` changes under the heap's mutex. Words are atomic
+// because other threads read them to name double frees; all accesses that take part in the hand-over are seq_cst.
 //
 // Invariants
-// 1. An object is allocated if its bit is in neither `free` nor `remote`; never in both, unless two threads freed it at once.
-// 2. nonempty has the bit of every word that has free objects, and of no other, except the word the owner allocates from.
-// 3. countdown: the owner's frees until the slab has to be dealt with. 1 if it is full (it gets something to allocate), its
+// 1. An object is allocated if its bit is in neither `free` nor `remote`; never in both, unless two threads freed it at
+// once.
+// 2. nonempty has the bit of every word that has free objects, and of no other, except the word the owner allocates
+// from.
+// 3. countdown: the owner's frees until the slab has to be dealt with. 1 if it is full (it gets something to allocate),
+// its
 //    allocated objects if it is listed (it becomes empty), kNever if it is the one its owner allocates from.
 // 4. remote_pending nonzero: the slab is in exactly one inbox, or some thread is about to push or is emptying it.
 // 5. Only slabs in use have bits in `free` or `remote`.

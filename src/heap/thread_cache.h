@@ -1,7 +1,7 @@
-// ThreadCache: a thread's part of its node's heap. Allocates from slabs that only this thread takes objects from, without
-// atomics or locks, and frees to them; frees to slabs of other threads go to their inboxes (slab.h), frees of other nodes'
-// objects are gathered per owner and sent many at a time, as snmalloc does between threads (Liétar et al.: "snmalloc: a
-// message passing allocator", ISMM 2019).
+// ThreadCache: a thread's part of its node's heap. Allocates from slabs that only this thread takes objects from,
+// without atomics or locks, and frees to them; frees to slabs of other threads go to their inboxes (slab.h), frees of
+// other nodes' objects are gathered per owner and sent many at a time, as snmalloc does between threads (Liétar et al.:
+// "snmalloc: a message passing allocator", ISMM 2019).
 //
 // Threads: used by one thread at a time, from Heap::attach_thread to detach_thread. Only flush() may be called by any.
 //
@@ -45,14 +45,16 @@ class ThreadCache {
       const std::size_t size_class = kClassTable[(bytes + kQuantumBytes - 1) / kQuantumBytes];
       Bin& bin = bins_[size_class];
       const std::uint64_t free = bin.word->free.load(std::memory_order_relaxed);
-      if (free != 0) [[likely]] return pop(bin, free);
+      if (free != 0) [[likely]]
+        return pop(bin, free);
     }
     return allocate_slowly(bytes);
   }
   // Also null if the alignment is not a power of two up to kMaxAlignment.
   void* allocate(std::size_t bytes, std::size_t alignment);
 
-  // Takes null, and pointers of every node. A pointer that is wrong is reported to Host::bad_free, and nothing is freed.
+  // Takes null, and pointers of every node. A pointer that is wrong is reported to Host::bad_free, and nothing is
+  // freed.
   void deallocate(void* pointer) {
     const std::uint64_t offset = reinterpret_cast<std::uint64_t>(pointer) - slice_start_;
     if (offset < slice_bytes_) [[likely]] {
@@ -107,7 +109,8 @@ class ThreadCache {
     }
     word.free.store(free | bit, std::memory_order_relaxed);
     slab.nonempty |= std::uint64_t{1} << w;
-    if (--slab.countdown == 0) [[unlikely]] return settle(slab, 1);
+    if (--slab.countdown == 0) [[unlikely]]
+      return settle(slab, 1);
   }
 
   void* allocate_slowly(std::size_t bytes);
@@ -119,7 +122,8 @@ class ThreadCache {
   void send(NodeId owner, const Batch& batch);
   static std::size_t batch_bytes(const Layout& layout);  // of all batches
 
-  // Puts a slab where it belongs (invariants 1 and 2): `freed` objects of a full one have become free, or all of another.
+  // Puts a slab where it belongs (invariants 1 and 2): `freed` objects of a full one have become free, or all of
+  // another.
   void settle(Slab& slab, std::uint32_t freed);
   void point(Bin& bin, Slab& slab);
   void link(Slab& slab);
@@ -146,8 +150,8 @@ class ThreadCache {
   alignas(64) std::atomic<Slab*> inbox_{nullptr};
 
   std::mutex batches_mu_;
-  Batch* const batches_;                  // per node; contents guarded by batches_mu_
-  std::vector<NodeId> batched_owners_;    // those with `listed`; guarded by batches_mu_
+  Batch* const batches_;                // per node; contents guarded by batches_mu_
+  std::vector<NodeId> batched_owners_;  // those with `listed`; guarded by batches_mu_
   std::atomic<std::uint64_t> remote_frees_sent_{0}, remote_messages_sent_{0};
 };
 

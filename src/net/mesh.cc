@@ -19,7 +19,7 @@ class MeshImpl final : public Mesh {
   PeerAddress address() const override { return {options_.listen_host, options_.listen_port}; }
   Result<> connect(const std::vector<PeerAddress>& addresses) override;
   void send(NodeId to, const wire::FrameHeader& header, std::span<const std::byte> body,
-            std::span<const iovec> payload) override;
+            std::span<const iovec> payload, WhenFull when_full) override;
   void serve(FrameSink& sink, std::chrono::microseconds timeout) override { poller_.serve(sink, timeout); }
   bool try_claim() override { return poller_.try_claim(); }
   bool poll(FrameSink& sink, std::chrono::microseconds timeout) override { return poller_.poll(sink, timeout); }
@@ -94,9 +94,10 @@ void MeshImpl::add_link(Connection connection) {
 }
 
 void MeshImpl::send(NodeId to, const wire::FrameHeader& header, std::span<const std::byte> body,
-                    std::span<const iovec> payload) {
+                    std::span<const iovec> payload, WhenFull when_full) {
   CHECK(to.value < links_.size() && links_[to.value], to);
-  links_[to.value]->send(header, body, payload, poller_.caller(), poller_.gather());
+  const Caller caller = when_full == WhenFull::kQueue ? Caller::kPoller : poller_.caller();
+  links_[to.value]->send(header, body, payload, caller, poller_.gather());
 }
 
 void MeshImpl::close(std::chrono::milliseconds timeout) {

@@ -71,6 +71,10 @@ struct PeerAddress {
   std::uint16_t port = 0;
 };
 
+// What a thread that is not the poller does while the peer's outbox is full. kQueue is for senders that hold a lock which
+// the poller needs, and whose frames are bounded otherwise (a request per thread and the answers to them).
+enum class WhenFull : std::uint8_t { kWait, kQueue };
+
 class Mesh {
  public:
   // Opens the listening socket.
@@ -87,7 +91,7 @@ class Mesh {
   // Queues and, as far as the peer takes it at once, sends a frame. Body and payload are copied where they cannot leave
   // before the call returns. A thread that is not the poller waits while the peer's outbox is full.
   virtual void send(NodeId to, const wire::FrameHeader& header, std::span<const std::byte> body,
-                    std::span<const iovec> payload) = 0;
+                    std::span<const iovec> payload, WhenFull when_full = WhenFull::kWait) = 0;
 
   // For the loop thread: waits up to `timeout` for frames (spinning first, as configured) and delivers what is there.
   // While the role is claimed by another thread it waits for that to end instead.

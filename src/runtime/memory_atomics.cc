@@ -85,7 +85,8 @@ bool Memory::atomic_request(const wire::AtomicRequest& r) {
   }
   const wire::FrameHeader header{.type = static_cast<std::uint16_t>(wire::MessageType::kAtomicRequest),
                                  .body_bytes = sizeof r};
-  options_.mesh->send(home, header, std::as_bytes(std::span(&r, 1)), {});
+  options_.mesh->send(home, header, std::as_bytes(std::span(&r, 1)), {},
+                      net::WhenFull::kQueue);
   return true;
 }
 
@@ -107,7 +108,8 @@ bool Memory::try_atomic(const wire::AtomicRequest& r) {
   const wire::AtomicReply reply{.ticket = r.ticket, .before = before};
   const wire::FrameHeader header{.type = static_cast<std::uint16_t>(wire::MessageType::kAtomicReply),
                                  .body_bytes = sizeof reply};
-  if (!dead_[r.requester]) options_.mesh->send(NodeId{r.requester}, header, std::as_bytes(std::span(&reply, 1)), {});
+  if (dead_[r.requester]) return true;
+  options_.mesh->send(NodeId{r.requester}, header, std::as_bytes(std::span(&reply, 1)), {}, net::WhenFull::kQueue);
   return true;
 }
 

@@ -34,7 +34,9 @@ Result<> Regions::join(const std::string& address, std::chrono::milliseconds tim
   }
   auto joined = propose(vmm::MemberJoined{.node = self_, .address = address}, timeout);
   if (!joined) return tl::unexpected(joined.error());
-  return {};
+  // A region may be placed on any node, so all are members before the program maps one.
+  if (waiting_->wait(all_joined_, deadline_after(timeout))) return {};
+  return fail(ErrorCode::kTimeout, fmt::format("not all nodes joined within {} ms", timeout.count()));
 }
 
 Result<vmm::Outcome> Regions::propose(vmm::Entry entry, std::chrono::milliseconds timeout) {
@@ -131,7 +133,7 @@ void Regions::carry_out(vmm::Effects& effects) {
   for (const vmm::Send& send : effects.sends) {
     const wire::FrameHeader header{.type = static_cast<std::uint16_t>(send.type),
                                    .body_bytes = static_cast<std::uint32_t>(send.body.size())};
-    for (const NodeId to : send.to) mesh_->send(to, header, send.body, {});
+    for (const NodeId to : send.to) mesh_->send(to, header, send.body, {}, net::WhenFull::kQueue);
   }
   for (vmm::Resolved& resolved : effects.resolved) {
     const auto found = waiters_.find(resolved.ticket.value);
@@ -144,6 +146,7 @@ void Regions::carry_out(vmm::Effects& effects) {
 }
 
 void Regions::follow(const vmm::Applied& applied) {
+  if (log_.machine().members().size() == nodes_) all_joined_.set();
   if (std::holds_alternative<vmm::MapRegion>(applied.entry)) {
     if (const vmm::Region* region = log_.machine().region(applied.outcome->region)) appeared(*region);
   } else if (const auto* homes = std::get_if<vmm::BlockHomes>(&applied.entry)) {
@@ -152,6 +155,7 @@ void Regions::follow(const vmm::Applied& applied) {
 }
 
 void Regions::take_over() {
+  if (log_.machine().members().size() == nodes_) all_joined_.set();
   for (const auto& [id, region] : log_.machine().regions()) {
     appeared(region);
     region.homes.for_each_run(

@@ -57,6 +57,7 @@ class Regions {
   net::Mesh* const mesh_;
   Memory& memory_;
   Waiting* waiting_ = nullptr;
+  WaitFlag all_joined_;
 
   os::Mutex mu_;
   vmm::Log log_ GUARDED_BY(mu_);

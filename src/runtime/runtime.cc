@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "os/build_id.h"
 #include "os/clock.h"
+#include "os/signal_hook.h"
 #include "wire/heartbeat.h"
 
 namespace gallocy::runtime {
@@ -34,6 +35,7 @@ std::string escaped(std::string_view text) {
 
 Result<std::unique_ptr<Runtime>> Runtime::join(const NodeOptions& options) {
   GALLOCY_ASSIGN(Settings settings, resolve_settings(options));
+  os::unblock_fault_signals();
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(settings)));
   runtime->peers_ = std::vector<Peer>(runtime->nodes());
   if (runtime->settings_.launch) GALLOCY_TRY(runtime->connect());

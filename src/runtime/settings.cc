@@ -1,13 +1,12 @@
 #include "runtime/settings.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
 
 #include "fmt/format.h"
+#include "os/machine.h"
 
 namespace gallocy::runtime {
 namespace {
@@ -27,8 +26,7 @@ Result<std::chrono::microseconds> spin_from_environment(std::chrono::microsecond
 }
 
 std::uint64_t default_memory(std::uint16_t local_nodes) {
-  const auto bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * kPageBytes;
-  return bytes / 4 * 3 / std::max<std::uint16_t>(local_nodes, 1);
+  return os::memory_size().total_bytes / 4 * 3 / std::max<std::uint16_t>(local_nodes, 1);
 }
 
 Result<os::FaultEngineKind> choose_engine(const std::string& name) {

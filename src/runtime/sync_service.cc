@@ -20,7 +20,7 @@ void SyncService::carry_out() {
       mesh_->send(effect.node,
                   {.type = static_cast<std::uint16_t>(wire::frame_type(effect.message.verb)),
                    .body_bytes = sizeof effect.message},
-                  std::as_bytes(std::span(&effect.message, 1)), {});
+                  std::as_bytes(std::span(&effect.message, 1)), {}, net::WhenFull::kQueue);
     } else {
       auto* const waiter = reinterpret_cast<Waiter*>(effect.waiter.value);
       waiter->outcome = effect.outcome;

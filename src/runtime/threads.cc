@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "os/clock.h"
+#include "os/signal_hook.h"
 
 namespace gallocy::runtime {
 namespace {
@@ -202,6 +203,7 @@ void Threads::run(Job job) {
   alignas(std::max_align_t) std::byte result[kMaxThreadResultBytes];
   alignas(std::max_align_t) std::byte closure[kMaxClosureBytes];
   std::memcpy(closure, job.closure.data(), job.closure.size());
+  os::unblock_fault_signals();  // the loop thread, from which this one comes, may have them blocked
   job.entry(closure, result);
   thread_ended_();
   end(job.starter, job.ticket, wire::ThreadStatus::kReturned, result);

@@ -50,7 +50,7 @@ bool Latch::begin(std::uint32_t expected) {
   if (!begun_) {
     begun_ = true;
     remaining_ = expected;
-    open_ = expected == 0 && !lost_;
+    open_ = open_ || (expected == 0 && !lost_);
   }
   return !lost_;
 }

@@ -19,7 +19,8 @@ inline std::span<const std::byte> encode_remote_frees(std::span<const std::uint6
   return std::as_bytes(addresses);
 }
 
-// Copies the addresses to `out` and returns their number; nothing if the body is not one. The addresses may be anything.
+// Copies the addresses to `out` and returns their number; nothing if the body is not one. The addresses may be
+// anything.
 inline std::optional<std::size_t> decode_remote_frees(std::span<const std::byte> body,
                                                       std::span<std::uint64_t, kMaxRemoteFrees> out) {
   if (body.empty() || body.size() % sizeof(std::uint64_t) != 0 || body.size() > out.size_bytes()) return {};

@@ -99,7 +99,10 @@ Program pinning(Prng prng, PageId first, unsigned pages, unsigned rounds) {
     const auto begin = static_cast<unsigned>(prng.below(pages));
     const auto length = static_cast<unsigned>(1 + prng.below(std::min(pages - begin, 4u)));
     unsigned pinned = 0;
-    while (pinned < length && !(co_await pin(PageId{first.value + begin + pinned}, access)).lost) ++pinned;
+    for (; pinned < length; ++pinned) {
+      const OperationResult result = co_await pin(PageId{first.value + begin + pinned}, access);
+      if (result.lost) break;
+    }
     for (unsigned i = 0; i < pinned; ++i) {
       const Address a{PageId{first.value + begin + i}, static_cast<unsigned>(prng.below(kFreeWords))};
       const std::uint64_t value = prng();

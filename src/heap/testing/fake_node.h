@@ -27,7 +27,8 @@ class FakeNode final : public Host {
   static constexpr std::uint64_t kStart = kWindowBase;
 
   explicit FakeNode(std::uint16_t nodes = 1, NodeId self = NodeId{0}, std::uint64_t slice_bytes = kMinSliceBytes) {
-    auto heap = Heap::create({.start = kStart, .slice_bytes = slice_bytes, .nodes = nodes, .self = self}, memory_, *this);
+    auto heap =
+        Heap::create({.start = kStart, .slice_bytes = slice_bytes, .nodes = nodes, .self = self}, memory_, *this);
     CHECK(heap.has_value());
     heap_ = std::move(*heap);
   }
@@ -57,9 +58,9 @@ class FakeNode final : public Host {
   MappedMemory memory_;
   std::unique_ptr<Heap> heap_;
   std::mutex mu_;
-  std::vector<Message> messages_;    // guarded by mu_
-  std::vector<BadFree> bad_frees_;   // guarded by mu_
-  std::vector<Release> releases_;    // of the thread that ticks
+  std::vector<Message> messages_;   // guarded by mu_
+  std::vector<BadFree> bad_frees_;  // guarded by mu_
+  std::vector<Release> releases_;   // of the thread that ticks
 };
 
 inline std::uint64_t address_of(const void* pointer) { return reinterpret_cast<std::uint64_t>(pointer); }
