@@ -78,10 +78,9 @@ Figures measure_upgrade_faults(gallocy::Node& node, Size size) {
 Figures measure_stream(gallocy::Node& node, Size size) {
   Figures figures;
   std::vector<double> rates;
-  for (unsigned round = 0; round < 3; ++round) {
-    const std::size_t count = size(1 << 17, 1 << 23);  // words
-    auto words =
-        or_exit(node.shared<std::uint64_t>("bench.stream." + std::to_string(round), count, gallocy::Placement::on(1)));
+  const std::size_t count = size(1 << 17, 1 << 23);  // words
+  auto words = or_exit(node.shared<std::uint64_t>("bench.stream", count, gallocy::Placement::on(1)));
+  for (unsigned round = 0; round < 6; ++round) {
     if (node.id() == 1) {
       for (std::size_t i = 0; i < count; ++i) words[i] = i + round;
     }

@@ -141,7 +141,7 @@ class Larson {
 // proportions.
 struct MstressParameters {
   unsigned threads = 2;
-  unsigned iterations = 25;
+  unsigned iterations = 200;       // a quarter of a second: one descheduled thread must not decide a run
   std::size_t allocations = 5000;  // of thread 0 in an iteration; thread t makes t % 8 + 1 times as many
   std::size_t transfers = 1000;
   std::uint64_t seed = 43;

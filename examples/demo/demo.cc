@@ -10,7 +10,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> paths;
-  example::SorOptions plate{.size = 512, .iterations = 1000};
+  example::SorOptions plate{.size = 512, .iterations = 300};
 };
 
 using demo::NodeFigures;

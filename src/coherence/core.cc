@@ -93,7 +93,8 @@ void Core::home_hint(BlockId block, NodeId home) {
   RegionPages* r = find(first_page(block));
   if (r == nullptr || home.value >= options_.nodes || home == options_.self) return;
   BlockState& state = r->block(block);
-  if (state.home_plus_one != 0 || r->anchor(block, options_.nodes) == options_.self) return;
+  const bool better_known = state.home_plus_one != 0 || r->anchor(block, options_.nodes) == options_.self;
+  if (is_home(block) || (better_known && alive(home_of(block)))) return;
   state.home_plus_one = static_cast<std::uint16_t>(home.value + 1);
 }
 
@@ -165,6 +166,19 @@ void Core::hold(PageId page, std::uint64_t least_us) {
   next_held_ = (next_held_ + 1) % held_.size();
 }
 
+bool Core::about_to_access(PageId page, std::uint64_t now, std::uint64_t hold_us) {
+  now_ = now;
+  for (Held& held : held_) {
+    if (held.until <= now_ || held.page != page) continue;
+    held.until = now_ + hold_us;
+    // What was put off until the end of the longer hold can be looked at earlier.
+    if (deadline_ == ~std::uint64_t{0}) return false;
+    look_again_at(held.until);
+    return true;
+  }
+  return false;
+}
+
 // Of the mapped pages in the set: those that may not leave yet. Sees to it that they are looked at again.
 PageSet Core::stuck(BlockId block, PageSet pages) const {
   PageSet found = 0;
@@ -209,6 +223,8 @@ void Core::tick(std::uint64_t now, Effects& effects) {
   effects_ = &effects;
   deadline_ = ~std::uint64_t{0};
   retry_deferred();
+  if (now_ >= ask_again_at_) ask_again(/*give_up=*/true);
+  if (ask_again_at_ != ~std::uint64_t{0}) look_again_at(ask_again_at_);
   std::vector<BlockId> waiting;
   for (const auto& [block, activity] : activity_) {
     if (!activity.queue.empty()) waiting.push_back(block);
@@ -276,7 +292,9 @@ PageSet Core::payload_wanted(NodeId from, wire::MessageType type, const wire::Pa
     const bool stale_here = page.right() == Access::kNone;
     switch (type) {
       case wire::MessageType::kPageData:
-        if (page.pending() != Access::kNone) wanted |= set_of(i);
+        if (page.right() != Access::kWrite &&
+            (page.pending() != Access::kNone || m.access == static_cast<std::uint8_t>(Access::kWrite)))
+          wanted |= set_of(i);
         break;
       case wire::MessageType::kPageWriteBack:
         if (is_home(block) && e.busy != 0 && stale_here) wanted |= set_of(i);
@@ -296,6 +314,13 @@ PageSet Core::payload_wanted(NodeId from, wire::MessageType type, const wire::Pa
     }
   });
   return wanted;
+}
+
+PageSet Core::without_frames(BlockId block, PageSet pages) const {
+  RegionPages& r = region(block);
+  PageSet missing = 0;
+  for_each(pages, [&](unsigned i) { missing |= r.local(page_at(block, i)).frame == 0 ? set_of(i) : 0; });
+  return missing;
 }
 
 // ---------------------------------------------------------------------------------------------- inspection

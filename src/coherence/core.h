@@ -40,7 +40,9 @@ struct Options {
   NodeId self{};
   std::uint16_t nodes = 1;
   // A page that a thread waited for stays at least this long, so that the thread gets to make its access before another
-  // node takes the page (Fleisch and Popek, "Mirage", SOSP 1989).
+  // node takes the page (Fleisch and Popek, "Mirage: a coherent distributed shared memory design", SOSP 1989). It is
+  // reckoned from the arrival of the page; a driver that knows when the thread comes back for it says so with
+  // about_to_access(), and lets this be long.
   std::uint64_t minimum_hold_us = 10;
   unsigned longest_run = kBlockPages;  // pages asked for at once in a stream; 1: no prefetching
   bool predict_migratory = true;       // grant exclusive on a read of a page whose readers always write next
@@ -86,11 +88,18 @@ class Core {
   FaultOutcome fault(PageId page, Access want, std::uint64_t now, Effects& effects, std::uint64_t hold_us = 0,
                      unsigned line = 0);
 
+  // The thread that waited for the page makes its access now: the page stays for hold_us more, not longer. True: others
+  // wait for that, and tick() is due then.
+  bool about_to_access(PageId page, std::uint64_t now, std::uint64_t hold_us);
+
   // A message from a live node. False: it makes no sense and was ignored (its sender breaks the protocol).
   bool message(NodeId from, wire::MessageType type, const wire::PageMessage& m, std::span<const DirectoryEntry> tail,
                std::uint64_t now, Effects& effects);
   // Which of m.carried are to be received into their frames. The others are thrown away.
   PageSet payload_wanted(NodeId from, wire::MessageType type, const wire::PageMessage& m) const;
+
+  // Which of the pages have no frame yet.
+  PageSet without_frames(BlockId block, PageSet pages) const;
 
   // Time passes. To be called at next_deadline() or later (~0: not needed); deferred messages are looked at again.
   void tick(std::uint64_t now, Effects& effects);
@@ -138,6 +147,8 @@ class Core {
 
  private:
   friend class CoreInspector;  // tests/sim/coherence_inspector.h: checkers compare the states of all nodes
+
+  static constexpr std::uint64_t kAskAgainUs = 200'000;
 
   struct Ack {
     NodeId node;
@@ -202,6 +213,7 @@ class Core {
   void request(PageId page, Access want, unsigned pages, bool read_ahead, unsigned line);
   void read_ahead_behind(PageId end, Access want);
   void install(BlockId block, PageSet pages, Access access, std::uint8_t flags);
+  void accept(BlockId block, const wire::PageMessage& m, PageSet wanted);
   PageSet forget_pending(BlockId block, PageSet pages);
   bool on_data(NodeId from, const wire::PageMessage& m);
   bool on_decline(const wire::PageMessage& m);
@@ -254,8 +266,11 @@ class Core {
 
   // core_failure.cc
   void lose(BlockId block, PageSet pages, NodeId node);
+  NodeId reachable_home(BlockId block);
   void transactions_without(NodeId node);
-  void requests_without(NodeId node);
+  void puts_without(NodeId node);
+  void ask_again(bool give_up);
+  void ask_again_later();
 
   Options options_;
   Frames& frames_;
@@ -278,6 +293,9 @@ class Core {
   std::vector<std::uint64_t> room_;
   std::vector<bool> dead_;
   bool exhausted_ = false;
+  std::uint64_t last_death_ = 0;
+  std::uint64_t ask_again_at_ = ~std::uint64_t{0};    // after a death
+  std::unordered_map<BlockId, NodeId> puts_;  // to whom this node has sent Puts that are not acknowledged
   std::uint64_t deadline_ = ~std::uint64_t{0};
   std::uint64_t now_ = 0;
   Effects* effects_ = nullptr;  // during a step

@@ -112,7 +112,10 @@ std::uint64_t Core::evict_block(BlockId block, std::uint64_t most) {
   }
   copies &= ~kept;
   owned &= ~kept;
-  if ((copies | owned) == 0 || !alive(home_of(block))) return 0;
+  const NodeId home = home_of(block);
+  const auto put = puts_.find(block);
+  if (!alive(home) || (put != puts_.end() && put->second != home)) owned = 0;
+  if ((copies | owned) == 0) return 0;
   BlockState& state = r.block(block);
   restrict(block, copies | owned, Access::kNone);
   if (state.idle == 0) {  // the first chance
@@ -132,7 +135,8 @@ std::uint64_t Core::evict_block(BlockId block, std::uint64_t most) {
     checksums_.erase(page);
   });
   if (owned != 0) {
-    send(home_of(block), wire::MessageType::kPagePut,
+    puts_[block] = home;
+    send(home, wire::MessageType::kPagePut,
          {.block = block.value,
           .pages = owned,
           .requester = options_.self.value,
@@ -238,6 +242,9 @@ bool Core::on_put_ack(NodeId, const wire::PageMessage& m) {
     if (contains(m.held, i)) given |= set_of(i);
   });
   set_right(block, given, Access::kNone);
+  PageSet putting = 0;
+  for (unsigned i = 0; i < kBlockPages; ++i) putting |= r.local(page_at(block, i)).putting != 0 ? set_of(i) : 0;
+  if (putting == 0) puts_.erase(block);
   (void)drop_stale_frames(block);
   if (back != 0) wake(block, back);
   return true;

@@ -5,6 +5,7 @@
 #include "coherence/core.h"
 
 namespace gallocy::coherence {
+
 FaultOutcome Core::fault(PageId page, Access want, std::uint64_t now, Effects& effects, std::uint64_t hold_us,
                          unsigned line) {
   now_ = now;
@@ -19,8 +20,8 @@ FaultOutcome Core::fault(PageId page, Access want, std::uint64_t now, Effects& e
     if (p.mapped() >= want) return FaultOutcome::kResolved;
     if (is_home(block)) initialise(block);
     block_state(block).recent = 1;
-    const auto advice = streams_.fault(page);
     const bool marker = p.prefetched != 0;
+    const auto advice = streams_.fault(page, marker);
     p.prefetched = 0;
     if (p.right() >= want && p.evicting == 0) {
       ++counters_.local_faults;
@@ -91,7 +92,9 @@ void Core::request(PageId page, Access want, unsigned pages, bool read_ahead, un
   if (is_home(block)) {
     serve(m);
   } else {
-    send(home_of(block), wire::MessageType::kPageRequest, m);
+    const NodeId home = reachable_home(block);
+    if (home != kNoNode) send(home, wire::MessageType::kPageRequest, m);
+    ask_again_later();
   }
   if (read_ahead) read_ahead_behind(page_at(block, end), want);
 }
@@ -142,6 +145,20 @@ PageSet Core::forget_pending(BlockId block, PageSet pages) {
   return answered;
 }
 
+// A write grant is the only copy and never refused, even if it is not waited for any more: after a death a request may
+// have been sent twice (ask_again). What this node owns already was lent to it meanwhile.
+void Core::accept(BlockId block, const wire::PageMessage& m, PageSet wanted) {
+  RegionPages& r = region(block);
+  PageSet owned = 0;
+  for_each(m.pages, [&](unsigned i) {
+    if (r.local(page_at(block, i)).right() == Access::kWrite) owned |= set_of(i);
+  });
+  const auto access = static_cast<Access>(m.access);
+  if ((owned & wanted) != 0) wake(block, owned & wanted);
+  const PageSet taken = (access == Access::kWrite ? m.pages : wanted) & ~owned;
+  if (taken != 0) install(block, taken, access, m.flags);
+}
+
 bool Core::on_data(NodeId from, const wire::PageMessage& m) {
   const BlockId block{m.block};
   const auto access = static_cast<Access>(m.access);
@@ -149,18 +166,16 @@ bool Core::on_data(NodeId from, const wire::PageMessage& m) {
   if ((m.flags & wire::kPageFromHome) != 0) learn_home(block, from, m.home_version);
   const PageSet wanted = forget_pending(block, m.pages);
   counters_.pages_received += count(m.carried);
-  if (wanted != 0) {
-    if (is_home(block)) {
-      Transaction* t = transaction_of(block, wanted);
-      if (t == nullptr || t->requester != options_.self) return false;
-      t = split_off(block, t, wanted);
-      t->await_done = false;
-      t->flags |= m.flags & wire::kPageClean;
-      transfer_done(block, *t);
-      return true;
-    }
-    install(block, wanted, access, m.flags);
+  if (is_home(block)) {
+    Transaction* t = transaction_of(block, m.pages);
+    if (t == nullptr || t->requester != options_.self) return false;
+    t = split_off(block, t, m.pages);
+    t->await_done = false;
+    t->flags |= m.flags & wire::kPageClean;
+    transfer_done(block, *t);
+    return true;
   }
+  accept(block, m, wanted);
   if ((m.flags & wire::kPageFromHome) == 0) {  // a three-hop transfer: the home waits to hear that it has arrived
     wire::PageMessage done = m;
     done.carried = 0;
@@ -172,6 +187,14 @@ bool Core::on_data(NodeId from, const wire::PageMessage& m) {
 bool Core::on_decline(const wire::PageMessage& m) {
   const BlockId block{m.block};
   if (m.requester != options_.self.value) return false;
+  if (is_home(block) && (m.flags & wire::kPageLost) != 0) {
+    Transaction* t = transaction_of(block, m.pages);
+    for_each(m.pages, [&](unsigned i) { local(page_at(block, i)).lost = 1; });
+    if (t != nullptr) {
+      close(block, split_off(block, t, m.pages));
+      serve_queue(block);
+    }
+  }
   const PageSet pages = forget_pending(block, m.pages);
   RegionPages& r = region(block);
   for_each(pages, [&](unsigned i) { r.local(page_at(block, i)).prefetched = 0; });
@@ -188,10 +211,20 @@ bool Core::on_decline(const wire::PageMessage& m) {
 bool Core::on_forward(NodeId from, const wire::PageMessage& m) {
   const BlockId block{m.block};
   RegionPages& r = region(block);
-  bool owned = true;
-  for_each(m.pages, [&](unsigned i) { owned = owned && r.local(page_at(block, i)).right() == Access::kWrite; });
-  if (!owned || m.requester == options_.self.value) return false;
-  const PageSet pages = defer_stuck(from, wire::MessageType::kPageForward, m);
+  PageSet owned = 0;
+  for_each(m.pages, [&](unsigned i) { owned |= r.local(page_at(block, i)).right() == Access::kWrite ? set_of(i) : 0; });
+  if (m.requester == options_.self.value || (owned != m.pages && m.requester != from.value)) return false;
+  if (owned != m.pages) {  // given to a node that then died, for which the home now asks for itself
+    send(from, wire::MessageType::kPageDecline,
+         {.block = m.block, .pages = m.pages & ~owned, .requester = from.value, .origin = options_.self.value,
+          .flags = wire::kPageLost});
+    if (owned == 0) return true;
+  }
+  // The home will hear of the death too, and ask for itself.
+  if (!alive(NodeId{m.requester}) && m.access == static_cast<std::uint8_t>(Access::kWrite)) return true;
+  wire::PageMessage of_owned = m;
+  of_owned.pages = owned;
+  const PageSet pages = defer_stuck(from, wire::MessageType::kPageForward, of_owned);
   if (pages == 0) return true;
   const auto access = static_cast<Access>(m.access);
   const bool wrong = prediction_was_wrong(block, pages);

@@ -14,7 +14,9 @@ void Core::node_died(NodeId node, std::uint64_t now, Effects& effects) {
   room_[node.value] = 0;
   std::erase_if(deferred_, [&](const Deferred& d) { return d.from == node; });
   transactions_without(node);
-  requests_without(node);
+  puts_without(node);
+  last_death_ = now;
+  ask_again(/*give_up=*/false);
   effects_ = nullptr;
 }
 
@@ -58,6 +60,16 @@ void Core::transactions_without(NodeId node) {
             send(lost.requester, wire::MessageType::kPageDecline, m);
           }
           again = true;
+        } else if (t.requester == node && t.access == Access::kWrite && t.owner != kNoNode) {
+          // Perhaps the owner has not sent them yet. If it has, it will say so, and they are lost (on_decline).
+          t.requester = options_.self;
+          send(t.owner, wire::MessageType::kPageForward,
+               {.block = block.value,
+                .pages = t.pages,
+                .requester = options_.self.value,
+                .origin = options_.self.value,
+                .access = static_cast<std::uint8_t>(t.access),
+                .home_version = block_state(block).home_version});
         } else if (t.requester == node && t.await_done) {
           // The pages were on their way to the dead: a read leaves the owner's and, once it has come, the home's copy.
           t.await_done = false;
@@ -71,41 +83,75 @@ void Core::transactions_without(NodeId node) {
   }
 }
 
-// What this node had asked others. A request may have been on its way through the dead node, so all are made again: an
-// answer that comes twice is ignored the second time. Where the dead node was believed to be the home, the anchor is
-// asked, which knows better or tells that the pages are lost.
-void Core::requests_without(NodeId node) {
+// Whom to ask for pages of a block of which this node is not the home; kNoNode: nobody that lives knows. The anchor knows
+// more than a node that only believed the dead one to be the home, but its chain of forwards may lead back to a former
+// home.
+NodeId Core::reachable_home(BlockId block) {
+  const NodeId home = home_of(block), anchor = region(block).anchor(block, options_.nodes);
+  if (alive(home)) return home;
+  BlockState& state = block_state(block);
+  if (state.was_home != 0 || anchor == options_.self || !alive(anchor)) return kNoNode;
+  state.home_plus_one = 0;
+  state.home_version = 0;
+  return anchor;
+}
+
+// The pages that this node had sent home to the dead one stay here.
+void Core::puts_without(NodeId node) {
+  std::vector<BlockId> blocks;
+  for (const auto& [block, home] : puts_) {
+    if (home == node) blocks.push_back(block);
+  }
+  std::ranges::sort(blocks);
+  for (const BlockId block : blocks) {
+    puts_.erase(block);
+    PageSet back = 0;
+    for (unsigned i = 0; i < kBlockPages; ++i) {
+      LocalPage& p = local(page_at(block, i));
+      if (p.evicting != 0) back |= set_of(i);
+      evicting_ -= p.evicting;
+      p.evicting = 0;
+      p.putting = 0;
+    }
+    if (back != 0) wake(block, back);
+  }
+}
+
+// After a death a request may have been lost with the dead node: as home, or because somebody who did not know of its
+// death passed the request on to it. So what is not answered is asked again from time to time. A home drops the second
+// of two waiting requests; one that was granted already is answered by a grant that the requester need not have. Only the
+// second time a block without a living home is given up: until then the VMM log may tell where it went (home_hint).
+void Core::ask_again(bool give_up) {
   std::vector<BlockId> blocks;
   for (const auto& [block, pages] : pending_) {
     if (!is_home(block)) blocks.push_back(block);
   }
   std::ranges::sort(blocks);
   for (const BlockId block : blocks) {
-    RegionPages& r = region(block);
-    const NodeId anchor = r.anchor(block, options_.nodes);
+    const NodeId dead = home_of(block), home = reachable_home(block);
     const PageSet asked = pending_.at(block);
-    if (home_of(block) == node) {
-      if (anchor == node || anchor == options_.self) {
-        lose(block, forget_pending(block, asked), node);
-        continue;
-      }
-      BlockState& state = r.block(block);
-      state.home_plus_one = 0;
-      state.home_version = 0;
+    if (home == kNoNode) {
+      if (give_up) lose(block, forget_pending(block, asked), dead);
+      continue;
     }
-    const NodeId home = home_of(block);
     for_each(asked, [&](unsigned i) {
-      const LocalPage& p = r.local(page_at(block, i));
       send(home, wire::MessageType::kPageRequest,
            {.block = block.value,
             .pages = set_of(i),
-            .held = p.right() == Access::kRead ? set_of(i) : 0,
             .requester = options_.self.value,
             .origin = options_.self.value,
-            .access = static_cast<std::uint8_t>(p.pending()),
+            .access = static_cast<std::uint8_t>(local(page_at(block, i)).pending()),
             .demand = static_cast<std::uint8_t>(i)});
     });
   }
+  ask_again_at_ = ~std::uint64_t{0};
+  ask_again_later();
+}
+
+void Core::ask_again_later() {
+  if (pending_.empty() || ask_again_at_ != ~std::uint64_t{0} || std::ranges::find(dead_, true) == dead_.end()) return;
+  ask_again_at_ = now_ + kAskAgainUs;
+  look_again_at(ask_again_at_);
 }
 
 }  // namespace gallocy::coherence

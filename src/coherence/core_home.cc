@@ -27,9 +27,12 @@ void Core::serve(const wire::PageMessage& m) {
   const BlockId block{m.block};
   const NodeId requester{m.requester};
   if (!is_home(block)) {
-    const NodeId home = home_of(block);
-    if (!alive(home)) return decline(block, requester, m.pages, wire::kPageLost);
-    return send(home, wire::MessageType::kPageRequest, m);
+    const NodeId home = reachable_home(block);
+    if (home == kNoNode && now_ - last_death_ < kAskAgainUs) return;  // the requester asks again, and we may know more
+    if (home == kNoNode) return decline(block, requester, m.pages, wire::kPageLost);
+    wire::PageMessage forwarded = m;
+    forwarded.held = 0;  // it may have been overtaken by what happened to those copies since
+    return send(home, wire::MessageType::kPageRequest, forwarded);
   }
   const bool untouched = block_state(block).initialised == 0;
   if (untouched && requester != options_.self &&
@@ -37,6 +40,8 @@ void Core::serve(const wire::PageMessage& m) {
     return hand_over_untouched(m);
   }
   initialise(block);
+
+  if (local(page_at(block, m.demand)).lost != 0) return decline(block, requester, m.pages, wire::kPageLost);
 
   const DirectoryEntry demanded = entry(page_at(block, m.demand));
   const bool predicted = predicts_write(demanded, m);
@@ -48,7 +53,11 @@ void Core::serve(const wire::PageMessage& m) {
     wire::PageMessage demand = m;
     demand.pages = set_of(m.demand);
     if (m.pages != demand.pages) decline(block, requester, m.pages & ~demand.pages, 0);
-    activity_[block].queue.push_back(demand);
+    auto& queue = activity_[block].queue;
+    const bool asked_twice = std::ranges::any_of(queue, [&](const wire::PageMessage& q) {
+      return q.requester == demand.requester && q.demand == demand.demand;
+    });
+    if (!asked_twice) queue.push_back(demand);
     return;
   }
   if ((m.pages & ~group) != 0) decline(block, requester, m.pages & ~group, 0);
@@ -87,7 +96,7 @@ PageSet Core::served_with(const wire::PageMessage& m, Access access) const {
   for_each(m.pages, [&](unsigned i) {
     const PageId page = page_at(block, i);
     const DirectoryEntry& e = r.entry(page);
-    if (e.busy != 0 || (e.state() == PageState::kExclusive) != elsewhere) return;
+    if (e.busy != 0 || r.local(page).lost != 0 || (e.state() == PageState::kExclusive) != elsewhere) return;
     if (elsewhere && e.owner != demanded.owner) return;
     if (predicted && i != m.demand && !predicts_write(e, m)) return;
     group |= set_of(i);

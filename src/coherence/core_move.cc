@@ -91,6 +91,7 @@ void Core::hand_over(BlockId block, NodeId to) {
     e = DirectoryEntry{};
   }
   state.initialised = 0;
+  state.was_home = 1;
   state.writer_grants = 0;
   state.home_plus_one = static_cast<std::uint16_t>(to.value + 1);
   ++counters_.homes_moved;

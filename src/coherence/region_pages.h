@@ -43,6 +43,7 @@ struct BlockState {
   std::uint8_t listed : 1 = 0;       // in the list of blocks that have frames (eviction)
   std::uint8_t recent : 1 = 0;       // faulted in since the eviction hand last came by
   std::uint8_t idle : 1 = 0;         // unmapped by the eviction hand to see whether it is used
+  std::uint8_t was_home : 1 = 0;     // this node handed it over (so the anchor's chain of forwards leads through here)
   std::uint16_t unused = 0;
 };
 static_assert(sizeof(BlockState) == 12);

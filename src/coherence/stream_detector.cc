@@ -4,12 +4,12 @@
 
 namespace gallocy::coherence {
 
-StreamDetector::Advice StreamDetector::fault(PageId page) {
+StreamDetector::Advice StreamDetector::fault(PageId page, bool marker) {
   ++clock_;
   Stream* oldest = &streams_[0];
   for (Stream& stream : streams_) {
     // A fault inside the last run happens when some of it was declined or taken away again.
-    if (stream.window != 0 && page.value > stream.begin && page.value <= stream.next) {
+    if (stream.window != 0 && page.value >= stream.begin + (marker ? 0 : 1) && page.value <= stream.next) {
       stream.window = std::min(stream.window * 2, longest_);
       stream.used = clock_;
       current_ = &stream;
@@ -24,8 +24,7 @@ StreamDetector::Advice StreamDetector::fault(PageId page) {
 
 void StreamDetector::extend(PageId first, std::uint64_t pages) {
   if (current_ == nullptr) return;
-  // begin stays behind `first`, so that a fault on `first` itself (a read-ahead marker) belongs to the stream.
-  current_->begin = first.value - 1;
+  current_->begin = first.value;
   current_->next = first.value + pages;
 }
 

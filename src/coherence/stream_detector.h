@@ -22,7 +22,9 @@ class StreamDetector {
     unsigned pages = 1;       // from the faulting page on
     bool read_ahead = false;  // ask for the run behind it too
   };
-  Advice fault(PageId page);
+  // marker: the page is the first of a run that was asked for ahead, so a fault on it continues the stream. A fault on
+  // the first page of another run does not: that page was lost again and comes alone.
+  Advice fault(PageId page, bool marker);
   // What was really asked for: [first, first + pages). The next fault of the stream is expected behind it.
   void extend(PageId first, std::uint64_t pages);
 

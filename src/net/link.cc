@@ -110,6 +110,7 @@ void Link::note_write(const Transfer& transfer) {
     // Not given up: what the peer sent before it went away is still to be delivered.
     end_reason_ = transfer.ended;
     outbox_.clear();
+    hang_up();
   }
 }
 

@@ -24,8 +24,6 @@ constexpr std::size_t kDirectPeers = 2;
 // What a turn does not look at (the end of a shm peer; for many sockets, those that epoll does not name) is looked at
 // every so many turns.
 constexpr unsigned kFullTurns = 64;
-// A spinning thread offers its core to others about every 5 us: a turn costs a system call, but for shm some 50 ns.
-constexpr unsigned kYieldTurns = 16, kShmYieldTurns = 128;
 constexpr unsigned kClockTurns = 8;
 // A claim that meets the loop thread in the middle of a delivery spins about this long before it sleeps.
 constexpr int kClaimSpins = 2'000;
@@ -151,12 +149,13 @@ bool Poller::after_delivery(bool any) {
 }
 
 bool Poller::spin(FrameSink& sink, std::int64_t until_ns, bool is_loop) {
-  const unsigned yield_turns = is_shm_ ? kShmYieldTurns : kYieldTurns;
+  // No sched_yield() here: on a core that a program thread shares it gives that a whole time slice (milliseconds), while a
+  // thread that sleeps after its bounded spin preempts it when a frame wakes it.
   for (unsigned turn = 1;; ++turn) {
     if (deliver(sink)) return true;
     if (is_loop && loop_must_stop()) return false;
     if (turn % kClockTurns == 1 && os::monotonic_ns() >= until_ns) return false;
-    turn % yield_turns == 0 ? static_cast<void>(::sched_yield()) : _mm_pause();
+    _mm_pause();
   }
 }
 
@@ -165,9 +164,12 @@ bool Poller::spin(FrameSink& sink, std::int64_t until_ns, bool is_loop) {
 void Poller::serve(FrameSink& sink, microseconds timeout) {
   loop_.store(&this_thread, std::memory_order_relaxed);
   const std::int64_t deadline = os::monotonic_ns() + ns(timeout);
+  // A short timeout is a timer, mostly the end of a page's minimum hold: the core is left to the thread that the page is
+  // held for.
+  const std::int64_t spin_until = timeout.count() > 0 && ns(timeout) < spin_ns_ ? 0 : deadline;
   bool slept = false;
   while (!wake_.load(std::memory_order_relaxed) || !wake_.exchange(false)) {
-    if (serve_once(sink, deadline, slept)) return;
+    if (serve_once(sink, spin_until, slept)) return;
     const std::int64_t left = deadline - os::monotonic_ns();
     if (left <= 0) return;
     slept = sleep_on_outer(left);
@@ -175,7 +177,7 @@ void Poller::serve(FrameSink& sink, microseconds timeout) {
 }
 
 // Returns whether there was anything. If not, the loop thread may sleep.
-bool Poller::serve_once(FrameSink& sink, std::int64_t deadline_ns, bool slept) {
+bool Poller::serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool slept) {
   while (!role_mu_.try_lock()) {
     if (claimed_.load(std::memory_order_relaxed)) return false;
     ::sched_yield();  // a claimer is in the middle of its release
@@ -184,7 +186,7 @@ bool Poller::serve_once(FrameSink& sink, std::int64_t deadline_ns, bool slept) {
   bool any = false;
   if (slept && !loop_must_stop()) any = deliver_from_ready(sink, 0);
   while (!any && !loop_must_stop()) {
-    any = spin(sink, std::min(deadline_ns, last_frame_ns_ + spin_ns_), true);
+    any = spin(sink, std::min(spin_until_ns, last_frame_ns_ + spin_ns_), true);
     if (!any && may_sleep()) break;
   }
   // A claimer is about to switch the interest off; until then arriving frames would keep us from sleeping.

@@ -37,23 +37,8 @@ coherence::PlacementKind placement_kind(Placement::Kind kind) {
   return coherence::PlacementKind::kFirstTouch;
 }
 
-// A thread that faults on one address again and again loses the page each time before it can make its access: its next
-// hold is longer. Per thread; plain data, so that a signal handler may use it.
-struct Patience {
-  std::uint64_t address = 0;
-  std::int64_t since_us = 0;
-  unsigned times = 0;
-};
-thread_local constinit Patience patience{};
-
-std::uint64_t hold_for(std::uint64_t address, std::uint64_t shortest_us) {
-  constexpr std::int64_t kSameStruggleUs = 2'000;
-  constexpr unsigned kMostDoublings = 8;  // 10 µs … 2.5 ms: longer than a scheduler's time slice
-  const std::int64_t now = os::monotonic_us();
-  const bool again = patience.address == address && now - patience.since_us < kSameStruggleUs * (patience.times + 1);
-  patience = {address, now, again ? std::min(patience.times + 1, 2 * kMostDoublings) : 0};
-  return shortest_us << (patience.times / 2);
-}
+// How long a page stays for a thread that leaves the fault handler: returning and making the access takes 1 or 2 µs.
+constexpr std::uint64_t kHoldUs = 5;
 
 }  // namespace
 
@@ -140,7 +125,7 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   const auto line = static_cast<unsigned>(address % kPageBytes / 64);
   if (in_faulting_thread) {
     const std::int64_t start = os::monotonic_ns();
-    if (!wait_for_page(page, want, hold_for(address, options_.coherence.minimum_hold_us), line, /*pin_it=*/false))
+    if (!wait_for_page(page, want, line, /*pin_it=*/false))
       return false;
     fault_wait_ns_.fetch_add(static_cast<std::uint64_t>(os::monotonic_ns() - start), std::memory_order_relaxed);
     return true;
@@ -161,38 +146,45 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
 }
 
 // Until the page is here with that access (and pinned, if so asked). False: no region is there.
-bool Memory::wait_for_page(PageId page, Access want, std::uint64_t hold_us, unsigned line, bool pin_it) {
+bool Memory::wait_for_page(PageId page, Access want, unsigned line, bool pin_it) {
+  Waiter waiter{.page = page};
   for (bool first = true;; first = false) {
-    Waiter waiter{.page = page};
     {
       const os::MutexLock lock(mu_);
       if (first && find(address_of(page)) == nullptr) return false;
+      if (!first) std::erase(waiters_, &waiter);
       const Access before = core_.mapped(page);
-      if (before >= want && (!first || pin_it)) {
-        if (pin_it) core_.pin(page);
-        return true;
-      }
-      if (ask(page, want, hold_us, line, waiter)) {
-        if (before >= want) {  // see "Faults on accessible pages" in os/fault_engine.h
+      if ((before >= want && (!first || pin_it)) || ask(page, want, line)) {
+        if (before >= want && first) {  // see "Faults on accessible pages" in os/fault_engine.h
           engine_->protect(reinterpret_cast<std::byte*>(address_of(page)), kPageBytes, protection(before),
                            protection(before));
         }
-        if (pin_it) core_.pin(page);
+        if (!first || pin_it) take_page(page, pin_it);
         return true;
       }
+      waiter.flag.reset();
+      waiters_.push_back(&waiter);
     }
     waiting_->wait(waiter.flag);
   }
 }
 
-// True: the page is here. False: the waiter is enlisted, and its flag will be set.
-bool Memory::ask(PageId page, Access want, std::uint64_t hold_us, unsigned line, Waiter& waiter) {
-  const FaultOutcome outcome = core_.fault(page, want, now_us(), effects_, hold_us, line);
-  if (outcome == FaultOutcome::kPending) waiters_.push_back(&waiter);
+// True: the page is here.
+bool Memory::ask(PageId page, Access want, unsigned line) {
+  const FaultOutcome outcome = core_.fault(page, want, now_us(), effects_, 0, line);
   carry_out();
   if (outcome == FaultOutcome::kLost) die_of_loss(page);
   check_memory_left();
   return outcome == FaultOutcome::kResolved;
+}
+
+// The calling thread has the page it waited for, and makes its access next. If others have waited for it too, it stays
+// for them.
+void Memory::take_page(PageId page, bool pin_it) {
+  if (pin_it) core_.pin(page);
+  const auto same = [&](const Waiter* other) { return other->page == page; };
+  if (std::ranges::any_of(waiters_, same)) return;
+  if (core_.about_to_access(page, now_us(), kHoldUs)) waiting_->nudge();
 }
 
 void Memory::die_of_loss(PageId page) {
@@ -286,11 +278,9 @@ void Memory::wake(BlockId block, PageSet pages) {
   const auto concerned = [&](PageId page) {
     return block_of(page) == block && coherence::contains(pages, index_in_block(page));
   };
-  std::erase_if(waiters_, [&](Waiter* waiter) {
-    if (!concerned(waiter->page)) return false;
-    waiter->flag.set();  // the waiter may be gone after this
-    return true;
-  });
+  for (Waiter* waiter : waiters_) {
+    if (concerned(waiter->page) && !waiter->flag.is_set()) waiter->flag.set();
+  }
   if (kernel_waiters_.empty() && atomics_.empty()) return;
   for (const auto& [page, want] : kernel_waiters_) {
     if (concerned(page)) woken_.push_back(page);
@@ -337,6 +327,10 @@ std::size_t Memory::payload_target(NodeId from, const wire::FrameHeader& header,
   const PageSet wanted = core_.payload_wanted(from, static_cast<wire::MessageType>(header.type), m);
   if (wanted == 0) return 0;
   std::byte* const view = runtime_view(first_page(BlockId{m.block}));
+  // A run of new frames is made in one step: filling it would fault page by page, at several times the cost.
+  coherence::for_each_run(core_.without_frames(BlockId{m.block}, wanted), [&](unsigned first, unsigned length) {
+    if (length > 1) ::madvise(view + first * kPageBytes, length * kPageBytes, MADV_POPULATE_WRITE);
+  });
   std::size_t pieces = 0;
   coherence::for_each(m.carried, [&](unsigned i) {
     const bool want = coherence::contains(wanted, i);
@@ -420,7 +414,7 @@ Result<> Memory::prefault(std::uint64_t address, std::uint64_t bytes, Access acc
   if (engine_ == nullptr || bytes == 0) return {};
   for (std::uint64_t page = page_of(address).value; page <= page_of(address + bytes - 1).value; ++page) {
     if (!in_window(address) ||
-        !wait_for_page(PageId{page}, access, options_.coherence.minimum_hold_us, 0, /*pin_it=*/false)) {
+        !wait_for_page(PageId{page}, access, 0, /*pin_it=*/false)) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{:#x} is not in a region of global memory", page * kPageBytes + kWindowBase));
     }
@@ -441,7 +435,7 @@ Result<> Memory::pinned(std::uint64_t address, std::uint64_t bytes, Access acces
   const std::uint64_t end = page_of(address + bytes - 1).value + 1;
   const std::uint64_t first = page;
   while (page < end && in_window(address) &&
-         wait_for_page(PageId{page}, access, options_.coherence.minimum_hold_us, 0, /*pin_it=*/true)) {
+         wait_for_page(PageId{page}, access, 0, /*pin_it=*/true)) {
     ++page;
   }
   const bool all = page == end;

@@ -97,8 +97,9 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
 
   Region* find(std::uint64_t address) REQUIRES(mu_);
   std::byte* runtime_view(PageId page) REQUIRES(mu_);
-  bool wait_for_page(PageId page, Access want, std::uint64_t hold_us, unsigned line, bool pin_it);
-  bool ask(PageId page, Access want, std::uint64_t hold_us, unsigned line, Waiter& waiter) REQUIRES(mu_);
+  bool wait_for_page(PageId page, Access want, unsigned line, bool pin_it);
+  bool ask(PageId page, Access want, unsigned line) REQUIRES(mu_);
+  void take_page(PageId page, bool pin_it) REQUIRES(mu_);
   void carry_out() REQUIRES(mu_);
   void carry_out(const coherence::Effect& effect) REQUIRES(mu_);
   void send_pages(const coherence::Effect& effect) REQUIRES(mu_);
@@ -124,7 +125,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   coherence::Effects effects_ GUARDED_BY(mu_);
   std::vector<Region> regions_ GUARDED_BY(mu_);
   std::size_t last_region_ GUARDED_BY(mu_) = 0;
-  std::vector<Waiter*> waiters_ GUARDED_BY(mu_);
+  std::vector<Waiter*> waiters_ GUARDED_BY(mu_);  // until they have come back for their page
   // uffd-thread: faults whose threads sleep in the kernel. They are asked again when their page wakes.
   std::unordered_map<PageId, Access> kernel_waiters_ GUARDED_BY(mu_);
   std::vector<PageId> woken_ GUARDED_BY(mu_);

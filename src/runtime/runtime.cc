@@ -1,6 +1,10 @@
 #include "runtime/runtime.h"
 
 #include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -21,6 +25,10 @@ constexpr std::int64_t kBeatUs = 100'000;
 constexpr std::int64_t kSilenceUs = 5'000'000;
 constexpr int kLauncherEndsUsMs = 1'500;
 constexpr std::chrono::milliseconds kCloseTimeout{1'000};
+
+// How long a page waits for its thread to come back for it (coherence::Options). With uffd-thread it cannot be known when
+// the kernel has let the thread go on, so that is all the time it gets: a wake-up of an idle core and some.
+std::uint64_t hold_us(os::FaultEngineKind engine) { return engine == os::FaultEngineKind::kUffdThread ? 100 : 2'000; }
 
 std::string escaped(std::string_view text) {
   std::string out;
@@ -67,6 +75,7 @@ Result<> Runtime::assemble() {
   waiting_ = std::make_unique<Waiting>(mesh_.get(), *this, [this] { return housekeeping(); });
   GALLOCY_ASSIGN(memory_, Memory::create({.coherence = {.self = self(),
                                                         .nodes = nodes(),
+                                                        .minimum_hold_us = hold_us(settings_.engine),
                                                         .budget_pages = settings_.memory_bytes / kPageBytes},
                                           .engine = settings_.engine,
                                           .mesh = mesh_.get()}));
@@ -120,7 +129,28 @@ Runtime::~Runtime() {
 
 // ---------------------------------------------------------------------------------------------- time
 
+namespace {
+
+// Other nodes wait for what the loop thread answers, so it should run at once when a frame wakes it, also on a core where
+// a program thread computes. A thread with a shorter slice than the running one preempts it (EEVDF, Linux 6.12; sched(7)).
+// Older kernels refuse or ignore this, and nothing else depends on it.
+void ask_for_short_slices() {
+  constexpr std::uint64_t kSliceNs = 100'000;  // the kernel's shortest
+  struct {
+    std::uint32_t size = 48, policy = 0;
+    std::uint64_t flags = 0;
+    std::int32_t nice = ::getpriority(PRIO_PROCESS, 0);
+    std::uint32_t priority = 0;
+    std::uint64_t runtime = kSliceNs, deadline = 0, period = 0;
+  } attributes;
+  ::syscall(SYS_sched_setattr, 0, &attributes, 0u);
+}
+
+}  // namespace
+
 void Runtime::run_loop() {
+  ask_for_short_slices();
+  ::prctl(PR_SET_TIMERSLACK, 1'000ul);  // ns; its timers are microseconds long
   while (!stop_) {
     waiting_->serve();
     threads_->run_started();

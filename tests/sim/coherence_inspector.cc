@@ -6,7 +6,7 @@
 namespace gallocy::coherence {
 
 bool CoreInspector::at_rest(const Core& core) {
-  return core.activity_.empty() && core.pending_.empty() && core.deferred_.empty();
+  return core.activity_.empty() && core.puts_.empty() && core.pending_.empty() && core.deferred_.empty();
 }
 
 void CoreInspector::check_bounds(const Core& core) {
@@ -43,6 +43,12 @@ std::uint64_t CoreInspector::whole_digest(const Core& core) {
     if (held.until > core.now_) mix(held.page.value), mix(held.until - core.now_);
   }
   for (std::size_t node = 0; node < core.dead_.size(); ++node) mix(core.dead_[node]), mix(core.room_[node]);
+  for (const auto& region : core.regions_) {
+    for (std::uint64_t b = 0; b < region->spec().pages / kBlockPages; ++b) {
+      const auto put = core.puts_.find(BlockId{region->first_block() + b});
+      mix(put == core.puts_.end() ? kNoNode.value : put->second.value);
+    }
+  }
   mix(core.deadline_ == ~std::uint64_t{0} || core.deadline_ <= core.now_ ? core.deadline_ != ~std::uint64_t{0}
                                                                          : core.deadline_ - core.now_ + 1);
   return digest;
@@ -76,6 +82,9 @@ void CoreInspector::copy(const Core& from, Core& to) {
   to.room_ = from.room_;
   to.dead_ = from.dead_;
   to.exhausted_ = from.exhausted_;
+  to.ask_again_at_ = from.ask_again_at_;
+  to.last_death_ = from.last_death_;
+  to.puts_ = from.puts_;
   to.evicting_ = from.evicting_;
   to.deadline_ = from.deadline_;
   to.now_ = from.now_;

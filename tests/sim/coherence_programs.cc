@@ -4,6 +4,12 @@
 #include "coherence_cluster.h"
 
 namespace gallocy::sim {
+namespace {
+
+// Far more than a living partner needs; the node of a dead one never answers.
+constexpr unsigned kMostPolls = 20'000;
+
+}  // namespace
 
 Program random_accesses(Prng prng, std::vector<PageId> pages, unsigned accesses, unsigned writes_percent) {
   for (unsigned i = 0; i < accesses; ++i) {
@@ -45,7 +51,8 @@ Program migratory(Turn& turn, unsigned me, Address counter, unsigned rounds) {
 
 Program producer(PageId buffer, PageId flag, unsigned items) {
   for (unsigned item = 1; item <= items; ++item) {
-    for (;;) {  // until the consumer has taken the last one
+    for (unsigned polls = 0;; ++polls) {  // until the consumer has taken the last one
+      if (polls == kMostPolls) co_return;
       const OperationResult taken = co_await read({flag, kFreeWords + 1});
       if (taken.lost) co_return;
       if (taken.value + 1 == item) break;
@@ -60,7 +67,8 @@ Program producer(PageId buffer, PageId flag, unsigned items) {
 
 Program consumer(Prng prng, PageId buffer, PageId flag, unsigned items) {
   for (unsigned item = 1; item <= items; ++item) {
-    for (;;) {
+    for (unsigned polls = 0;; ++polls) {
+      if (polls == kMostPolls) co_return;
       const OperationResult made = co_await read({flag, kFreeWords});
       if (made.lost) co_return;
       if (made.value == item) break;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "base/check.h"
 
@@ -70,7 +71,7 @@ void CoherenceSimulation::happen(const Event& event) {
   switch (event.kind) {
     case Event::Kind::kDeliver:
       if (cluster_.network().pending(a, b) == 0) return;  // cut off by a death
-      cluster_.deliver(a, b);
+      deliver(a, b);
       schedule_tick(b);
       break;
     case Event::Kind::kStep:
@@ -103,6 +104,16 @@ void CoherenceSimulation::happen(const Event& event) {
       break;
     }
   }
+}
+
+// After a death the driver tells the core again what the log says, because what the core knew better may be dead now.
+void CoherenceSimulation::deliver(NodeId from, NodeId to) {
+  const bool death = !cluster_.network().in_flight(from, to).front();
+  cluster_.deliver(from, to);
+  if (!death) return;
+  std::map<BlockId, NodeId> homes;
+  for (std::size_t i = 0; i < log_applied_[to.value]; ++i) homes[log_[i].first] = log_[i].second;
+  for (const auto& [block, home] : homes) cluster_.home_hint(to, block, home);
 }
 
 void CoherenceSimulation::schedule_tick(NodeId node) {

@@ -72,6 +72,7 @@ class CoherenceSimulation final : private CoherenceObserver {
   void at(std::uint64_t time, Event::Kind kind, unsigned a, unsigned b = 0);
   void happen(const Event& event);
   void check_nobody_waits_too_long() const;
+  void deliver(NodeId from, NodeId to);
   void schedule_tick(NodeId node);
   void step(unsigned index);
   void access(Thread& thread, unsigned index);

@@ -138,13 +138,14 @@ void add_ring_threads(CoherenceSimulation& simulation, Prng& prng, const Places&
     shared.ring.next.push_back({places.hot[i % places.hot.size()], i / 12 + (i % 2) * 3});
     shared.ring.locks.push_back({places.hot[(i * 5 + 1) % places.hot.size()], 0});
   }
+  std::uint64_t next_page = 0;
   const PageId first = simulation.cluster().options().regions[0].first_page;
   // Words must differ: cells that fell on the same page and word take the next free one.
   std::set<std::pair<std::uint64_t, unsigned>> taken;
   for (auto* addresses : {&shared.ring.next, &shared.ring.locks}) {
     for (Address& a : *addresses) {
       while (!taken.emplace(a.page.value, a.word).second) {
-        if (++a.word == kPageWords) a = {PageId{first.value + taken.size() % kBlockPages}, 0};
+        if (++a.word == kPageWords) a = {PageId{first.value + next_page++ % kBlockPages}, 0};
       }
     }
   }

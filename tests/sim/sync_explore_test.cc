@@ -299,8 +299,6 @@ TEST(SyncExplore, wait_and_notify_and_one_dies) {
   explore({{}, {kLock, kWaitForFlag, kUnlock}, {kLock, kSetFlag, kNotify, kUnlock}}, 1);
 }
 
-TEST(SyncExplore, three_of_four_nodes_lock_and_one_dies) { explore({{}, kOnce, kOnce, kOnce}, 1); }
-
 const Script kReads{kLockShared, kUnlockShared}, kWrites{kLockExclusive, kUnlockExclusive};
 TEST(SyncExplore, readers_and_writers) {
   explore({{kLockShared, kUnlockShared, kLockExclusive, kUnlockExclusive},

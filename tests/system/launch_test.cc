@@ -175,6 +175,7 @@ TEST_F(Launch, exit_before_joining_ends_those_that_wait_for_it) {
   EXPECT_EQ(launcher->wait(), 3);
   ASSERT_THAT(lines_of(launcher->error()), SizeIs(1)) << launcher->error();
   EXPECT_THAT(launcher->error(), HasSubstr("node 1"));
+  EXPECT_THAT(launcher->error(), HasSubstr("exited with status 3 before it joined the others; ended the other"));
   EXPECT_LT(launcher->lifetime(), milliseconds(5'000));
 }
 

@@ -42,7 +42,10 @@ void Launcher::join_timed_out(const std::vector<NodeId>& missing) {
   apply(supervisor_->join_timed_out(missing, options_.join_timeout_s));
 }
 
-void Launcher::stranger_refused(std::string_view line) { console_->say(line); }
+// While the nodes end, some are caught in the middle of their handshake.
+void Launcher::stranger_refused(std::string_view line) {
+  if (!supervisor_->ending()) console_->say(line);
+}
 
 void Launcher::agent_started(AgentChannel& agent, NodeId node, std::int64_t pid) {
   note_started(node, agent.host().name, pid);

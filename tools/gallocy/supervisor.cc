@@ -23,7 +23,7 @@ Verdict Supervisor::joined(NodeId node) {
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const NodeId other{static_cast<std::uint16_t>(i)};
     if (!nodes_[i].running && !nodes_[i].joined) {
-      return broken(other, "exited before it joined the others",
+      return broken(other, nodes_[i].end + " before it joined the others",
                     status_.value_or(static_cast<int>(ErrorCode::kPeerLost)));
     }
   }
@@ -36,6 +36,7 @@ Verdict Supervisor::exited(NodeId node, int wait_status) {
   auto& instance = nodes_[node.value];
   if (!instance.running) return {};  // counted when its machine was lost
   instance.running = false;
+  instance.end = describe_end(wait_status);
   --running_;
   const int status = shell_status(wait_status);
   const bool killed = WIFSIGNALED(wait_status);
@@ -46,12 +47,12 @@ Verdict Supervisor::exited(NodeId node, int wait_status) {
     return {.end_all = rest_must_end};
   }
   const auto failure = status == 0 ? static_cast<int>(ErrorCode::kPeerLost) : status;
-  if (killed) return broken(node, describe_end(wait_status), failure);
+  if (killed) return broken(node, instance.end, failure);
   if (instance.joined && !instance.finished) {
-    return broken(node, describe_end(wait_status) + " without leaving the cluster", failure);
+    return broken(node, instance.end + " without leaving the cluster", failure);
   }
   if (!instance.joined && any_joined_ && !formed_) {
-    return broken(node, describe_end(wait_status) + " before it joined the others", failure);
+    return broken(node, instance.end + " before it joined the others", failure);
   }
   note_status(status);
   return {};

@@ -58,6 +58,7 @@ class Supervisor {
     std::string host;
     std::int64_t pid = 0;
     bool running = true, joined = false, finished = false;
+    std::string end = "was lost";  // how it ended, once it does not run
   };
   void note_status(int status);
   Verdict broken(NodeId node, std::string_view what, int status);
