@@ -8,9 +8,6 @@ function(gallocy_layer name)
   file(GLOB sources CONFIGURE_DEPENDS *.cc)
   file(GLOB tests CONFIGURE_DEPENDS *_test.cc)
   list(REMOVE_ITEM sources ${tests} "")
-  if(NOT sources)
-    return()  # TODO remove once every layer has sources
-  endif()
   list(TRANSFORM arg_USES PREPEND gallocy_ OUTPUT_VARIABLE uses)
 
   add_library(gallocy_${name} STATIC ${sources})

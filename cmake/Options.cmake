@@ -4,8 +4,8 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 
 add_library(gallocy_options INTERFACE)
-target_compile_options(gallocy_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
-                       -Woverloaded-virtual -Wno-missing-field-initializers -fno-omit-frame-pointer)
+target_compile_options(gallocy_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow
+                       $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor;-Woverloaded-virtual> -Wno-missing-field-initializers -fno-omit-frame-pointer)
 if(GALLOCY_SANITIZE)
   target_compile_options(gallocy_options INTERFACE -fsanitize=${GALLOCY_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(gallocy_options INTERFACE -fsanitize=${GALLOCY_SANITIZE})

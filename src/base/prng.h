@@ -23,7 +23,8 @@ class Prng {
 
   // Uniform in [0, bound); bound > 0. The bias of the multiply-shift method is below 2^-32 for the bounds used here.
   constexpr std::uint64_t below(std::uint64_t bound) {
-    return static_cast<std::uint64_t>((static_cast<unsigned __int128>((*this)()) * bound) >> 64);
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<std::uint64_t>((static_cast<Wide>((*this)()) * bound) >> 64);
   }
   constexpr bool one_in(std::uint64_t n) { return below(n) == 0; }
 

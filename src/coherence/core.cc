@@ -87,14 +87,14 @@ void Core::learn_home(BlockId block, NodeId home, std::uint32_t version) {
   state.home_plus_one = static_cast<std::uint16_t>(home.value + 1);
 }
 
-// Only for blocks this node knows nothing about: it was never their home, so no chain of forwards leads through it and a
-// stale hint cannot close a circle.
+// Only for blocks this node knows nothing about, or only a dead home: it was never their home, so no chain of forwards
+// leads through it and a stale hint cannot close a circle.
 void Core::home_hint(BlockId block, NodeId home) {
   RegionPages* r = find(first_page(block));
   if (r == nullptr || home.value >= options_.nodes || home == options_.self) return;
   BlockState& state = r->block(block);
   const bool better_known = state.home_plus_one != 0 || r->anchor(block, options_.nodes) == options_.self;
-  if (is_home(block) || (better_known && alive(home_of(block)))) return;
+  if (is_home(block) || state.was_home != 0 || (better_known && alive(home_of(block)))) return;
   state.home_plus_one = static_cast<std::uint16_t>(home.value + 1);
 }
 

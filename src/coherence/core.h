@@ -270,6 +270,7 @@ class Core {
   void transactions_without(NodeId node);
   void puts_without(NodeId node);
   void ask_again(bool give_up);
+  PageSet waiting_at_home(BlockId block) const;
   void ask_again_later();
 
   Options options_;

@@ -123,29 +123,37 @@ void Core::puts_without(NodeId node) {
 // second time a block without a living home is given up: until then the VMM log may tell where it went (home_hint).
 void Core::ask_again(bool give_up) {
   std::vector<BlockId> blocks;
-  for (const auto& [block, pages] : pending_) {
-    if (!is_home(block)) blocks.push_back(block);
-  }
+  for (const auto& [block, pages] : pending_) blocks.push_back(block);
   std::ranges::sort(blocks);
   for (const BlockId block : blocks) {
-    const NodeId dead = home_of(block), home = reachable_home(block);
-    const PageSet asked = pending_.at(block);
-    if (home == kNoNode) {
-      if (give_up) lose(block, forget_pending(block, asked), dead);
-      continue;
-    }
+    const NodeId self = options_.self, dead = home_of(block), home = is_home(block) ? self : reachable_home(block);
+    const PageSet asked = pending_.at(block) & ~(home == self ? waiting_at_home(block) : 0);
+    if (home == kNoNode && give_up) lose(block, forget_pending(block, asked), dead);
+    if (home == kNoNode) continue;
     for_each(asked, [&](unsigned i) {
-      send(home, wire::MessageType::kPageRequest,
-           {.block = block.value,
-            .pages = set_of(i),
-            .requester = options_.self.value,
-            .origin = options_.self.value,
-            .access = static_cast<std::uint8_t>(local(page_at(block, i)).pending()),
-            .demand = static_cast<std::uint8_t>(i)});
+      const wire::PageMessage m{.block = block.value,
+                                .pages = set_of(i),
+                                .requester = self.value,
+                                .origin = self.value,
+                                .access = static_cast<std::uint8_t>(local(page_at(block, i)).pending()),
+                                .demand = static_cast<std::uint8_t>(i)};
+      if (home != self) return send(home, wire::MessageType::kPageRequest, m);
+      if (contains(pending_.contains(block) ? pending_.at(block) : 0, i)) serve(m);
     });
   }
   ask_again_at_ = ~std::uint64_t{0};
   ask_again_later();
+}
+
+// Pages of a block whose home this node is, and for which its own request is known here. If the block came here after
+// this node had asked, the request may have been lost with the former home.
+PageSet Core::waiting_at_home(BlockId block) const {
+  PageSet pages = 0;
+  const auto found = activity_.find(block);
+  if (found == activity_.end()) return 0;
+  for (const Transaction& t : found->second.open) pages |= t.requester == options_.self ? t.pages : 0;
+  for (const wire::PageMessage& m : found->second.queue) pages |= m.requester == options_.self.value ? m.pages : 0;
+  return pages;
 }
 
 void Core::ask_again_later() {

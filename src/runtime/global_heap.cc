@@ -4,10 +4,10 @@
 
 #include <atomic>
 #include <bit>
-#include <cstring>
 
 #include "base/check.h"
 #include "vmm/entry.h"
+#include "wire/heap.h"
 
 namespace gallocy::runtime {
 namespace {
@@ -17,17 +17,32 @@ constexpr std::uint64_t kMostSliceBytes = std::uint64_t{64} << 30;
 // The heap of this process, for threads that end after it is gone.
 std::atomic<GlobalHeap*> current{nullptr};
 
-// A thread's cache. Given back when the thread ends.
-struct CacheOfThread {
-  heap::ThreadCache* cache = nullptr;
-  GlobalHeap* heap = nullptr;
-  void give_back() {
-    if (cache != nullptr && current.load() == heap) heap->core().detach_thread(*cache);
-    cache = nullptr;
+// The calling thread's cache: plain data, so that the fast path finds it by one load. `guard` gives it back when the
+// thread ends.
+thread_local constinit heap::ThreadCache* cache_of_thread = nullptr;
+thread_local constinit GlobalHeap* heap_of_thread = nullptr;
+
+void give_back_cache() {
+  if (cache_of_thread != nullptr && current.load() == heap_of_thread) {
+    heap_of_thread->core().detach_thread(*cache_of_thread);
   }
-  ~CacheOfThread() { give_back(); }
+  cache_of_thread = nullptr;
+  heap_of_thread = nullptr;
+}
+
+struct Guard {
+  ~Guard() { give_back_cache(); }
+  void arm() {}  // its first use registers the destructor
 };
-thread_local CacheOfThread of_thread;
+thread_local Guard guard;
+
+// Null if there are too many threads.
+[[gnu::noinline]] heap::ThreadCache* attach(GlobalHeap& heap) {
+  guard.arm();
+  cache_of_thread = heap.core().attach_thread();
+  heap_of_thread = cache_of_thread != nullptr ? &heap : nullptr;
+  return cache_of_thread;
+}
 
 }  // namespace
 
@@ -49,38 +64,38 @@ Result<std::unique_ptr<GlobalHeap>> GlobalHeap::create(NodeId self, std::uint16_
 
 GlobalHeap::~GlobalHeap() {
   current.store(nullptr);
-  of_thread.cache = nullptr;
+  cache_of_thread = nullptr;
+  heap_of_thread = nullptr;
   heap_.reset();
   for (const auto& [memory, bytes] : reserved_) ::munmap(memory, bytes);
 }
 
 void* GlobalHeap::allocate(std::size_t bytes, std::size_t alignment) {
-  CacheOfThread& mine = of_thread;
-  if (mine.cache == nullptr || mine.heap != this) [[unlikely]] {
-    mine.cache = heap_->attach_thread();
-    mine.heap = this;
-    if (mine.cache == nullptr) return nullptr;
+  heap::ThreadCache* cache = cache_of_thread;
+  if (heap_of_thread != this) [[unlikely]] {
+    cache = attach(*this);
+    if (cache == nullptr) return nullptr;
   }
-  return alignment <= 16 ? mine.cache->allocate(bytes) : mine.cache->allocate(bytes, alignment);
+  return alignment <= 16 ? cache->allocate(bytes) : cache->allocate(bytes, alignment);
 }
 
 void GlobalHeap::deallocate(void* pointer) {
-  CacheOfThread& mine = of_thread;
-  if (mine.cache == nullptr || mine.heap != this) [[unlikely]] {
-    mine.cache = heap_->attach_thread();
-    mine.heap = this;
-    CHECK(mine.cache != nullptr);
+  heap::ThreadCache* cache = cache_of_thread;
+  if (heap_of_thread != this) [[unlikely]] {
+    cache = attach(*this);
+    CHECK(cache != nullptr);
   }
-  mine.cache->deallocate(pointer);
+  cache->deallocate(pointer);
 }
 
-void GlobalHeap::thread_ended() { of_thread.give_back(); }
+void GlobalHeap::thread_ended() { give_back_cache(); }
 
 bool GlobalHeap::frame_arrived(NodeId from, wire::MessageType, std::span<const std::byte> body) {
-  std::uint64_t addresses[heap::kRemoteBatch];
-  if (body.size() % sizeof(std::uint64_t) != 0 || body.size() > sizeof addresses) return false;
-  std::memcpy(addresses, body.data(), body.size());
-  heap_->remote_freed(from, {addresses, body.size() / sizeof(std::uint64_t)});
+  static_assert(heap::kRemoteBatch == wire::kMaxRemoteFrees);
+  std::uint64_t addresses[wire::kMaxRemoteFrees];
+  const auto count = wire::decode_remote_frees(body, addresses);
+  if (!count) return false;
+  heap_->remote_freed(from, {addresses, *count});
   return true;
 }
 

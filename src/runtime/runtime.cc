@@ -132,24 +132,29 @@ Runtime::~Runtime() {
 namespace {
 
 // Other nodes wait for what the loop thread answers, so it should run at once when a frame wakes it, also on a core where
-// a program thread computes. A thread with a shorter slice than the running one preempts it (EEVDF, Linux 6.12; sched(7)).
-// Older kernels refuse or ignore this, and nothing else depends on it.
-void ask_for_short_slices() {
+// a program thread computes: a thread with a shorter slice preempts the running one (EEVDF, Linux 6.12; sched(7)), and a
+// better nice value, where the user may have one, keeps it eligible. Where the kernel refuses nothing else changes.
+void ask_for_prompt_scheduling() {
   constexpr std::uint64_t kSliceNs = 100'000;  // the kernel's shortest
+  constexpr int kNicer = 15;
   struct {
     std::uint32_t size = 48, policy = 0;
     std::uint64_t flags = 0;
-    std::int32_t nice = ::getpriority(PRIO_PROCESS, 0);
+    std::int32_t nice = 0;
     std::uint32_t priority = 0;
     std::uint64_t runtime = kSliceNs, deadline = 0, period = 0;
   } attributes;
+  const int nice = ::getpriority(PRIO_PROCESS, 0);
+  attributes.nice = std::max(nice - kNicer, -20);
+  if (::syscall(SYS_sched_setattr, 0, &attributes, 0u) == 0) return;
+  attributes.nice = nice;
   ::syscall(SYS_sched_setattr, 0, &attributes, 0u);
 }
 
 }  // namespace
 
 void Runtime::run_loop() {
-  ask_for_short_slices();
+  ask_for_prompt_scheduling();
   ::prctl(PR_SET_TIMERSLACK, 1'000ul);  // ns; its timers are microseconds long
   while (!stop_) {
     waiting_->serve();

@@ -41,6 +41,7 @@ CoherenceCluster::CoherenceCluster(const Options& options, CoherenceObserver& ob
   latest_.resize(pages);
   may_be_lost_.resize(pages);
   in_region_.resize(pages / kBlockPages);
+  ever_home_.resize(in_region_.size());
   for (const auto& region : options.regions) {
     for (std::uint64_t b = 0; b < region.pages / kBlockPages; ++b)
       in_region_[region.first_page.value / kBlockPages + b] = true;
@@ -50,6 +51,9 @@ CoherenceCluster::CoherenceCluster(const Options& options, CoherenceObserver& ob
     node.core = std::make_unique<coherence::Core>(of_node, node.memory);
     for (const auto& region : options.regions) node.core->add_region(region);
   }
+  for (std::uint64_t b = 0; b < in_region_.size(); ++b) {
+    if (in_region_[b]) ever_home_[b].insert(nodes_[0]->core->home_of(BlockId{b}));
+  }
 }
 
 void CoherenceCluster::copy_from(const CoherenceCluster& other) {
@@ -58,6 +62,7 @@ void CoherenceCluster::copy_from(const CoherenceCluster& other) {
   network_ = other.network_;
   latest_ = other.latest_;
   may_be_lost_ = other.may_be_lost_;
+  ever_home_ = other.ever_home_;
   steps_ = other.steps_;
   for (std::size_t n = 0; n < nodes_.size(); ++n) {
     const Node& source = *other.nodes_[n];
@@ -237,6 +242,7 @@ void CoherenceCluster::carry_out(NodeId node, Effects& effects) {
         break;
       case Effect::Kind::kHomeMoved:
         trace([&] { return fmt::format("  node {} is home of block {}", effect.node, effect.block); });
+        ever_home_[effect.block.value].insert(node);
         observer_.home_moved(effect.node, effect.block);
         break;
       case Effect::Kind::kLost:
@@ -320,9 +326,9 @@ void CoherenceCluster::discard(NodeId node, const Effect& effect) {
 
 void CoherenceCluster::note_crash(NodeId node) {
   trace([&] { return fmt::format("node {} dies", node); });
-  const coherence::Core& core = *nodes_[node.value]->core;
+  // The chain of forwards that finds a block leads through all its homes.
   for (std::uint64_t b = 0; b < in_region_.size(); ++b) {
-    if (!in_region_[b] || core.home_of(BlockId{b}) != node) continue;
+    if (!in_region_[b] || !ever_home_[b].contains(node)) continue;
     for (unsigned i = 0; i < kBlockPages; ++i) may_be_lost_[b * kBlockPages + i] = true;
   }
   std::ranges::fill(nodes_[node.value]->memory.view, Access::kNone);

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -177,6 +178,7 @@ class CoherenceCluster {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<PageWords> latest_;  // what was written last
   std::vector<bool> in_region_;    // by block
+  std::vector<std::set<NodeId>> ever_home_;  // by block
   std::vector<bool> may_be_lost_;  // by page: its only copy was, or may have been, with a node that died
   std::uint64_t steps_ = 0;
 };
