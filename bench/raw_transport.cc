@@ -4,7 +4,6 @@
 #include <immintrin.h>
 #include <linux/futex.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -34,23 +33,22 @@ using std::chrono::microseconds;
 constexpr std::size_t kRequestBytes = 64, kPageBytes = 4096, kMessageBytes = 256 * 1024;
 constexpr std::size_t kStoreBytes = 16 << 20;   // where pages and messages come from and go to, in turn
 constexpr std::size_t kStreamBytes = 64 << 20;  // of one sample
-// As the mesh does, a spinning reader offers its core to others about every 5 us.
-constexpr unsigned kTcpYieldTurns = 16, kShmYieldTurns = 128;
 
 [[noreturn]] void stop(const char* what) {
   std::perror(what);
   std::abort();
 }
 
-// Calls `try_once` until it returns true, for at most `spin`.
+// Calls `try_once` until it returns true, for at most `spin`. Like the mesh's poller it does not offer its core to
+// others meanwhile.
 template <typename Try>
-bool spin_for(microseconds spin, unsigned yield_turns, Try&& try_once) {
+bool spin_for(microseconds spin, Try&& try_once) {
   if (spin.count() == 0) return try_once();
   const auto end = Clock::now() + spin;
   for (unsigned turn = 1;; ++turn) {
     if (try_once()) return true;
     if (turn % 8 == 0 && Clock::now() >= end) return false;
-    turn % yield_turns == 0 ? static_cast<void>(::sched_yield()) : _mm_pause();
+    _mm_pause();
   }
 }
 
@@ -81,7 +79,7 @@ class TcpChannel final : public Channel {
   void receive(std::byte* data, std::size_t bytes) override {
     while (bytes > 0) {
       ssize_t got = -1;
-      const bool came = spin_.count() > 0 && spin_for(spin_, kTcpYieldTurns, [&] {
+      const bool came = spin_.count() > 0 && spin_for(spin_, [&] {
                           got = ::recv(socket_, data, bytes, MSG_DONTWAIT);
                           return got >= 0 || errno != EAGAIN;
                         });
@@ -145,7 +143,7 @@ class ShmChannel final : public Channel {
 
   template <typename Ready>
   void wait(Ready&& ready, std::atomic<std::uint32_t>& word, std::atomic<std::uint32_t>& sleeps) {
-    if (ready() || spin_for(spin_, kShmYieldTurns, ready)) return;
+    if (ready() || spin_for(spin_, ready)) return;
     while (true) {
       const std::uint32_t seen = word.load();
       sleeps.store(1);

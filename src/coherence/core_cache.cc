@@ -211,6 +211,12 @@ bool Core::on_decline(const wire::PageMessage& m) {
 bool Core::on_forward(NodeId from, const wire::PageMessage& m) {
   const BlockId block{m.block};
   RegionPages& r = region(block);
+  if (m.requester == from.value) {  // it asks for itself: a request of a node that died and may wait here is void
+    for (Deferred& d : deferred_) {
+      if (d.type == wire::MessageType::kPageForward && d.message.block == m.block) d.message.pages &= ~m.pages;
+    }
+    std::erase_if(deferred_, [](const Deferred& d) { return d.message.pages == 0; });
+  }
   PageSet owned = 0;
   for_each(m.pages, [&](unsigned i) { owned |= r.local(page_at(block, i)).right() == Access::kWrite ? set_of(i) : 0; });
   if (m.requester == options_.self.value || (owned != m.pages && m.requester != from.value)) return false;

@@ -42,6 +42,22 @@ void Core::transactions_without(NodeId node) {
         std::erase_if(t.acks, [&](const Ack& ack) { return ack.node == node; });
         if (acks != t.acks.size() && grant_acknowledged(block, &t)) {
           again = true;
+        } else if (t.owner == node && t.access == Access::kRead && !t.await_write_back && t.requester != options_.self) {
+          // The bytes are here. Perhaps they are not with the requester; then this is the answer.
+          const PageSet pages = t.pages;
+          const NodeId requester = t.requester;
+          t.await_done = false;
+          transfer_done(block, t);
+          send(requester, wire::MessageType::kPageData,
+               {.block = block.value,
+                .pages = pages,
+                .requester = requester.value,
+                .origin = options_.self.value,
+                .access = static_cast<std::uint8_t>(Access::kRead),
+                .flags = wire::kPageFromHome,
+                .carried = pages,
+                .home_version = block_state(block).home_version});
+          again = true;
         } else if (t.owner == node) {
           const Transaction lost = t;
           close(block, &t);

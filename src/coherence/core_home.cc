@@ -41,7 +41,11 @@ void Core::serve(const wire::PageMessage& m) {
   }
   initialise(block);
 
-  if (local(page_at(block, m.demand)).lost != 0) return decline(block, requester, m.pages, wire::kPageLost);
+  if (local(page_at(block, m.demand)).lost != 0) {
+    const PageSet wishes = m.pages & ~set_of(m.demand);
+    if (wishes != 0) decline(block, requester, wishes, 0);
+    return decline(block, requester, set_of(m.demand), wire::kPageLost);
+  }
 
   const DirectoryEntry demanded = entry(page_at(block, m.demand));
   const bool predicted = predicts_write(demanded, m);

@@ -431,7 +431,7 @@ TEST_P(MeshTest, impossible_ring_positions_take_the_peer_down) {
     LoopThread loop(*mesh, sink);
     const RingMapping mapping(connection.memory.get());
     if (as_reader) {
-      mapping.rings().to_dialer.read = 1'000'000;
+      mapping.rings().to_dialer.read = std::uint64_t{1} << 40;
       std::string payload = pattern(kBlockBytes, 1);
       const iovec piece = piece_of(payload);
       for (std::size_t sent = 0; sent < 2 * kRingBytes; sent += kBlockBytes) send_text(*mesh, kOne, "x", {&piece, 1});

@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "gallocy/heap.h"
 #include "vmm/entry.h"
 #include "wire/heap.h"
 
@@ -14,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t kMostSliceBytes = std::uint64_t{64} << 30;
 
-// The heap of this process, for threads that end after it is gone.
+// The heap of this process: for the public functions, and for threads that end after it is gone.
 std::atomic<GlobalHeap*> current{nullptr};
 
 // The calling thread's cache: plain data, so that the fast path finds it by one load. `guard` gives it back when the
@@ -70,7 +71,7 @@ GlobalHeap::~GlobalHeap() {
   for (const auto& [memory, bytes] : reserved_) ::munmap(memory, bytes);
 }
 
-void* GlobalHeap::allocate(std::size_t bytes, std::size_t alignment) {
+inline void* GlobalHeap::allocate(std::size_t bytes, std::size_t alignment) {
   heap::ThreadCache* cache = cache_of_thread;
   if (heap_of_thread != this) [[unlikely]] {
     cache = attach(*this);
@@ -79,7 +80,7 @@ void* GlobalHeap::allocate(std::size_t bytes, std::size_t alignment) {
   return alignment <= 16 ? cache->allocate(bytes) : cache->allocate(bytes, alignment);
 }
 
-void GlobalHeap::deallocate(void* pointer) {
+inline void GlobalHeap::deallocate(void* pointer) {
   heap::ThreadCache* cache = cache_of_thread;
   if (heap_of_thread != this) [[unlikely]] {
     cache = attach(*this);
@@ -120,3 +121,43 @@ void GlobalHeap::bad_free(const heap::BadFree& bad) {
 }
 
 }  // namespace gallocy::runtime
+
+namespace gallocy {
+namespace {
+
+// The public functions are here, beside the cache they use, so that the fast path is one call.
+runtime::GlobalHeap& the_heap() {
+  runtime::GlobalHeap* const heap = runtime::current.load(std::memory_order_acquire);
+  if (heap == nullptr) [[unlikely]] {
+    die(static_cast<int>(ErrorCode::kInvalidArgument), "gallocy: the global heap needs Node::join() first");
+  }
+  return *heap;
+}
+
+class GlobalMemory final : public std::pmr::memory_resource {
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    if (void* p = gallocy::allocate(bytes, alignment)) return p;
+    throw std::bad_alloc();
+  }
+  void do_deallocate(void* p, std::size_t, std::size_t) override { gallocy::deallocate(p); }
+  bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
+};
+
+}  // namespace
+
+void* allocate(std::size_t bytes, std::size_t alignment) noexcept { return the_heap().allocate(bytes, alignment); }
+
+void deallocate(void* pointer) noexcept {
+  if (pointer != nullptr) the_heap().deallocate(pointer);
+}
+
+std::size_t usable_size(const void* pointer) noexcept {
+  return pointer == nullptr ? 0 : the_heap().core().usable_size(pointer);
+}
+
+std::pmr::memory_resource* global_memory() noexcept {
+  static GlobalMemory resource;
+  return &resource;
+}
+
+}  // namespace gallocy

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "gallocy/heap.h"
 #include "gallocy/thread.h"
 #include "runtime/runtime.h"
 
@@ -78,33 +77,6 @@ std::string Node::sharing_report(std::size_t most_pages) const { return runtime_
 int report(const Error& error) {
   std::fprintf(stderr, "gallocy: %s\n", error.message.c_str());
   return exit_status(error);
-}
-
-// ---------------------------------------------------------------------------------------------- heap
-
-void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
-  return the_runtime("allocate()").heap().allocate(bytes, alignment);
-}
-
-void deallocate(void* pointer) noexcept {
-  if (pointer != nullptr) the_runtime("deallocate()").heap().deallocate(pointer);
-}
-
-std::size_t usable_size(const void* pointer) noexcept {
-  return pointer == nullptr ? 0 : the_runtime("usable_size()").heap().core().usable_size(pointer);
-}
-
-std::pmr::memory_resource* global_memory() noexcept {
-  class GlobalMemory final : public std::pmr::memory_resource {
-    void* do_allocate(std::size_t bytes, std::size_t alignment) override {
-      if (void* p = gallocy::allocate(bytes, alignment)) return p;
-      throw std::bad_alloc();
-    }
-    void do_deallocate(void* p, std::size_t, std::size_t) override { gallocy::deallocate(p); }
-    bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
-  };
-  static GlobalMemory resource;
-  return &resource;
 }
 
 // ---------------------------------------------------------------------------------------------- threads

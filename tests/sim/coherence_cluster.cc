@@ -343,7 +343,9 @@ void CoherenceCluster::note_cut(NodeId from, NodeId to, std::size_t kept) {
 }
 
 void CoherenceCluster::note_sent_to_the_dead(const MessageType type, const wire::PageMessage& m) {
+  // Without its write-back the home knows only the dead owner, though the reader of a three-hop transfer has a copy.
   const bool gives_away = type == MessageType::kPageHandOver || type == MessageType::kPageLend ||
+                          type == MessageType::kPageWriteBack ||
                           (type == MessageType::kPageData && m.access == static_cast<std::uint8_t>(Access::kWrite));
   if (!gives_away) return;
   const PageSet pages = type == MessageType::kPageHandOver ? ~PageSet{0} : m.pages;
@@ -351,7 +353,13 @@ void CoherenceCluster::note_sent_to_the_dead(const MessageType type, const wire:
 }
 
 void CoherenceCluster::note_what_is_gone(NodeId node) {
-  (void)node;
+  for (std::uint64_t b = 0; b < in_region_.size(); ++b) {
+    for (std::uint16_t n = 0; n < count(); ++n) {
+      if (!alive(NodeId{n})) continue;
+      for_each_page(BlockId{b}, CoreInspector::on_their_way_from(core(NodeId{n}), BlockId{b}, node),
+                    [&](PageId page) { may_be_lost_[page.value] = true; });
+    }
+  }
   for (std::uint64_t p = 0; p < latest_.size(); ++p) {
     if (!in_region_[p / kBlockPages]) continue;
     bool somewhere = false, home_lives = false;

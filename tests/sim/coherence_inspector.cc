@@ -5,6 +5,14 @@
 
 namespace gallocy::coherence {
 
+PageSet CoreInspector::on_their_way_from(const Core& core, BlockId block, NodeId owner) {
+  PageSet pages = 0;
+  if (const auto found = core.activity_.find(block); found != core.activity_.end()) {
+    for (const Core::Transaction& t : found->second.open) pages |= t.owner == owner ? t.pages : 0;
+  }
+  return pages;
+}
+
 bool CoreInspector::at_rest(const Core& core) {
   return core.activity_.empty() && core.puts_.empty() && core.pending_.empty() && core.deferred_.empty();
 }

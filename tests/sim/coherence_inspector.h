@@ -15,6 +15,9 @@ class CoreInspector {
   static const DirectoryEntry& entry(const Core& core, PageId page) { return core.entry(page); }
   static bool initialised(const Core& core, BlockId block) { return core.block_state(block).initialised != 0; }
 
+  // Pages of the block that this home has told `owner` to pass on, and has not heard that they arrived.
+  static PageSet on_their_way_from(const Core& core, BlockId block, NodeId owner);
+
   // Nothing is under way: no transaction, request, deferred message or eviction.
   static bool at_rest(const Core& core);
   // Sizes of the tables that must not grow without end, against what bounds them.

@@ -7,7 +7,7 @@ namespace gallocy::sim {
 namespace {
 
 // Far more than a living partner needs; the node of a dead one never answers.
-constexpr unsigned kMostPolls = 20'000;
+constexpr unsigned kMostPolls = 2000;
 
 }  // namespace
 
