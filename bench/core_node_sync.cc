@@ -66,27 +66,28 @@ Figures measure_barrier(gallocy::Node& node, Size size) {
   return figures;
 }
 
-// Messages of all nodes per barrier. Each node counts its own; what it says about them afterwards does not count.
+// Messages of all nodes per barrier. Each node takes the median of short rounds, most of which have no heartbeat in
+// them.
 Figures measure_barrier_messages(gallocy::Node& node, Size size) {
   struct alignas(4096) Count {
-    std::uint64_t frames;
+    double frames;  // per barrier, sent by one node
   };
-  const std::size_t barriers = size(20, 200);
+  constexpr std::size_t kBarriers = 10;  // of a round
   auto counts = or_exit(node.shared<Count>("bench.frames", node.count()));
-  counts[node.id()].frames = 0;  // the page is here before the count begins
   for (int i = 0; i < 3; ++i) or_exit(node.barrier());
-  const std::uint64_t before = node.statistics().frames_sent;
-  for (std::size_t i = 0; i < barriers; ++i) or_exit(node.barrier());
-  const std::uint64_t after = node.statistics().frames_sent;
+  std::vector<double> rounds;
+  for (std::size_t round = 0; round < size(5, 40); ++round) {
+    const std::uint64_t before = node.statistics().frames_sent;
+    for (std::size_t i = 0; i < kBarriers; ++i) or_exit(node.barrier());
+    rounds.push_back(static_cast<double>(node.statistics().frames_sent - before) / kBarriers);
+  }
   or_exit(node.barrier());  // nobody moves pages while others still count
-  counts[node.id()].frames = after - before;
+  counts[node.id()].frames = median_of(std::move(rounds));
   or_exit(node.barrier());
   Figures figures;
   if (node.id() == 0) {
-    std::uint64_t frames = 0;
-    for (const Count& count : counts) frames += count.frames;
-    figures.values["messages"] = static_cast<double>(frames) / static_cast<double>(barriers);
-    if (frames == 0 && node.count() > 1) figures.wrong = "no messages were counted";
+    for (const Count& count : counts) figures.values["messages"] += count.frames;
+    if (figures.values["messages"] == 0 && node.count() > 1) figures.wrong = "no messages were counted";
   }
   or_exit(node.barrier());
   return figures;

@@ -17,7 +17,7 @@ struct Example {
   std::string name;
   Words small, real;
   double small_work = 1, real_work = 1;
-  std::string unit = "1/s";
+  std::string unit = "runs/s";
 };
 
 Words joined(Words first, const Words& second) {
@@ -84,12 +84,12 @@ const Example kKmeans{"kmeans",
                       "Mpoints/s"};
 // Large enough that the computing part takes tenths of a second.
 const std::vector<Example> kAll = {
-    {"ring", {}, {"--links", "65536", "--swaps", "20000000", "--batch", "256"}},
+    {"ring", {}, {"--links", "1048576", "--swaps", "5000000", "--batch", "256"}},
     {"matmul", kMatmul.small, kMatmul.real},
     {"sor", kSor.small, {"--size", "2048", "--iterations", "40"}},
     {"wordcount", {"/usr/share/common-licenses"}, {"/usr/share/common-licenses", "/usr/share/perl"}},
     {"kmeans", kKmeans.small, kKmeans.real},
-    {"tsp", {"--cities", "9"}, {"--cities", "16"}},
+    {"tsp", {"--cities", "9"}, {"--cities", "20"}},
     {"quicksort", {}, {"--count", "4000000"}},
 };
 

@@ -293,7 +293,7 @@ PageSet Core::payload_wanted(NodeId from, wire::MessageType type, const wire::Pa
     switch (type) {
       case wire::MessageType::kPageData:
         if (page.right() != Access::kWrite &&
-            (page.pending() != Access::kNone || m.access == static_cast<std::uint8_t>(Access::kWrite)))
+            ((is_home(block) && e.busy != 0) || page.pending() != Access::kNone || m.access == static_cast<std::uint8_t>(Access::kWrite)))
           wanted |= set_of(i);
         break;
       case wire::MessageType::kPageWriteBack:
@@ -402,7 +402,7 @@ std::uint64_t Core::digest() const {
       if (const auto found = activity_.find(block); found != activity_.end()) {
         for (const Transaction& t : found->second.open) {
           mix(t.pages), mix(t.held), mix(t.requester.value), mix(t.owner.value), mix(static_cast<unsigned>(t.access));
-          mix(t.await_write_back), mix(t.await_done), mix(t.flags);
+          mix(t.await_write_back), mix(t.await_done), mix(t.flags), mix(t.lent);
           for (const Ack& ack : t.acks) mix(ack.node.value), mix(ack.pages);
         }
         for (const wire::PageMessage& m : found->second.queue) mix_message(m);

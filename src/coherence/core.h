@@ -164,6 +164,7 @@ class Core {
     Access access = Access::kNone;
     std::uint8_t flags = 0;
     bool await_write_back = false, await_done = false;
+    std::uint32_t id = 0;  // so that an answer that a death made void is not taken for one to a later Forward
     bool lent = false;  // nobody asked: the requester is to keep pages for which this node has no room
     std::vector<Ack> acks{};  // invalidations not acknowledged yet
   };
@@ -286,6 +287,7 @@ class Core {
   std::vector<Deferred> deferred_;
   std::array<Held, 64> held_{};  // the most recent minimum holds; more at once than threads that can be waiting
   unsigned next_held_ = 0;
+  std::uint32_t next_transaction_ = 0;
   std::unordered_map<PageId, std::uint64_t> longer_hold_us_;  // of pages that a thread lost again and again
   std::optional<PageId> faulting_;  // during fault(): it must not leave before the thread has had its access
   std::deque<BlockId> blocks_with_frames_;

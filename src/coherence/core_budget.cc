@@ -179,7 +179,7 @@ std::uint64_t Core::spill_block(BlockId block, std::uint64_t most) {
     e.busy = 1;  // until it says that it has them: a Put that it sent before must not be taken for a newer one
   });
   activity_[block].open.push_back(
-      {.pages = alone, .requester = roomiest, .access = Access::kWrite, .await_done = true, .lent = true});
+      {.pages = alone, .requester = roomiest, .access = Access::kWrite, .await_done = true, .id = ++next_transaction_, .lent = true});
   room_[roomiest.value] -= count(alone);  // until it announces its room again
   counters_.spilled += count(alone);
   send(roomiest, wire::MessageType::kPageLend,
@@ -188,7 +188,8 @@ std::uint64_t Core::spill_block(BlockId block, std::uint64_t most) {
         .requester = roomiest.value,
         .origin = options_.self.value,
         .access = static_cast<std::uint8_t>(Access::kWrite),
-        .carried = alone});
+        .carried = alone,
+        .transaction = next_transaction_});
   discard(block, alone);
   return count(alone);
 }

@@ -21,7 +21,7 @@ FaultOutcome Core::fault(PageId page, Access want, std::uint64_t now, Effects& e
     if (is_home(block)) initialise(block);
     block_state(block).recent = 1;
     const bool marker = p.prefetched != 0;
-    const auto advice = streams_.fault(page, marker);
+    const auto advice = streams_.fault(page, want, marker);
     p.prefetched = 0;
     if (p.right() >= want && p.evicting == 0) {
       ++counters_.local_faults;
@@ -168,7 +168,8 @@ bool Core::on_data(NodeId from, const wire::PageMessage& m) {
   counters_.pages_received += count(m.carried);
   if (is_home(block)) {
     Transaction* t = transaction_of(block, m.pages);
-    if (t == nullptr || t->requester != options_.self) return false;
+    if (t == nullptr || t->id != m.transaction) return true;  // a death has made it void
+    if (t->requester != options_.self) return false;
     t = split_off(block, t, m.pages);
     t->await_done = false;
     t->flags |= m.flags & wire::kPageClean;

@@ -44,19 +44,17 @@ void Core::transactions_without(NodeId node) {
           again = true;
         } else if (t.owner == node && t.access == Access::kRead && !t.await_write_back && t.requester != options_.self) {
           // The bytes are here. Perhaps they are not with the requester; then this is the answer.
-          const PageSet pages = t.pages;
-          const NodeId requester = t.requester;
-          t.await_done = false;
-          transfer_done(block, t);
-          send(requester, wire::MessageType::kPageData,
+          send(t.requester, wire::MessageType::kPageData,
                {.block = block.value,
-                .pages = pages,
-                .requester = requester.value,
+                .pages = t.pages,
+                .requester = t.requester.value,
                 .origin = options_.self.value,
                 .access = static_cast<std::uint8_t>(Access::kRead),
                 .flags = wire::kPageFromHome,
-                .carried = pages,
+                .carried = t.pages,
                 .home_version = block_state(block).home_version});
+          t.await_done = false;
+          transfer_done(block, t);
           again = true;
         } else if (t.owner == node) {
           const Transaction lost = t;
@@ -79,13 +77,15 @@ void Core::transactions_without(NodeId node) {
         } else if (t.requester == node && t.access == Access::kWrite && t.owner != kNoNode) {
           // Perhaps the owner has not sent them yet. If it has, it will say so, and they are lost (on_decline).
           t.requester = options_.self;
+          t.id = ++next_transaction_;
           send(t.owner, wire::MessageType::kPageForward,
                {.block = block.value,
                 .pages = t.pages,
                 .requester = options_.self.value,
                 .origin = options_.self.value,
                 .access = static_cast<std::uint8_t>(t.access),
-                .home_version = block_state(block).home_version});
+                .home_version = block_state(block).home_version,
+                .transaction = t.id});
         } else if (t.requester == node && t.await_done) {
           // The pages were on their way to the dead: a read leaves the owner's and, once it has come, the home's copy.
           t.await_done = false;

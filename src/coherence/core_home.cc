@@ -41,6 +41,7 @@ void Core::serve(const wire::PageMessage& m) {
   }
   initialise(block);
 
+  if (requester == options_.self && local(page_at(block, m.demand)).pending() == Access::kNone) return;  // answered
   if (local(page_at(block, m.demand)).lost != 0) {
     const PageSet wishes = m.pages & ~set_of(m.demand);
     if (wishes != 0) decline(block, requester, wishes, 0);
@@ -253,6 +254,7 @@ void Core::forward_to_owner(BlockId block, PageSet pages, const wire::PageMessag
     return;
   }
   for_each(pages, [&](unsigned i) { r.entry(page_at(block, i)).busy = 1; });
+  const std::uint32_t id = ++next_transaction_;
   activity_[block].open.push_back({.pages = pages,
                                    .held = request.held,
                                    .requester = requester,
@@ -261,7 +263,8 @@ void Core::forward_to_owner(BlockId block, PageSet pages, const wire::PageMessag
                                    .access = access,
                                    .flags = flags,
                                    .await_write_back = access == Access::kRead && requester != options_.self,
-                                   .await_done = true});
+                                   .await_done = true,
+                                   .id = id});
   send(owner, wire::MessageType::kPageForward,
        {.block = block.value,
         .pages = pages,
@@ -269,7 +272,8 @@ void Core::forward_to_owner(BlockId block, PageSet pages, const wire::PageMessag
         .origin = options_.self.value,
         .access = static_cast<std::uint8_t>(access),
         .flags = flags,
-        .home_version = block_state(block).home_version});
+        .home_version = block_state(block).home_version,
+        .transaction = id});
 }
 
 // Keeps the history that predictions, home moves and the sharing report rest on.
@@ -396,7 +400,9 @@ void Core::serve_queue(BlockId block) {
 bool Core::on_write_back(NodeId from, const wire::PageMessage& m) {
   const BlockId block{m.block};
   Transaction* t = is_home(block) ? transaction_of(block, m.pages) : nullptr;
-  if (t == nullptr || t->owner != from || !t->await_write_back || m.carried != m.pages) return false;
+  if (m.carried != m.pages) return false;
+  if (t == nullptr || t->id != m.transaction) return is_home(block);  // a death has made it void
+  if (t->owner != from || !t->await_write_back) return false;
   t = split_off(block, t, m.pages);
   t->await_write_back = false;
   t->flags |= m.flags & wire::kPageClean;
@@ -419,6 +425,7 @@ bool Core::on_done(NodeId from, const wire::PageMessage& m) {
     });
     return true;
   }
+  if (t->id != m.transaction) return true;  // a death has made it void
   if (t->requester != from || !t->await_done) return false;
   t = split_off(block, t, m.pages);
   t->await_done = false;

@@ -3,23 +3,39 @@
 #include <algorithm>
 
 namespace gallocy::coherence {
+namespace {
 
-StreamDetector::Advice StreamDetector::fault(PageId page, bool marker) {
-  ++clock_;
-  Stream* oldest = &streams_[0];
+constexpr unsigned kFaultsBeforeRuns = 3;
+
+}  // namespace
+
+// The stream that the fault belongs to: it goes on at the end of the last run or at its marker, or, where a part of the
+// run was declined or taken away again, inside it.
+StreamDetector::Stream* StreamDetector::stream_of(std::uint64_t page, Access access, bool marker) {
+  Stream* inside = nullptr;
   for (Stream& stream : streams_) {
-    // A fault inside the last run happens when some of it was declined or taken away again.
-    if (stream.window != 0 && page.value >= stream.begin + (marker ? 0 : 1) && page.value <= stream.next) {
-      stream.window = std::min(stream.window * 2, longest_);
-      stream.used = clock_;
-      current_ = &stream;
-      return {.pages = stream.window, .read_ahead = stream.window >= kReadAheadPages};
-    }
-    if (stream.used < oldest->used) oldest = &stream;
+    if (stream.window == 0 || stream.access != access) continue;
+    if (page == stream.next || (marker && page == stream.begin)) return &stream;
+    if (page > stream.begin && page < stream.next) inside = &stream;
   }
-  *oldest = {.begin = page.value, .next = page.value + 1, .window = 1, .used = clock_};
-  current_ = oldest;
-  return {};
+  return inside;
+}
+
+StreamDetector::Advice StreamDetector::fault(PageId page, Access access, bool marker) {
+  ++clock_;
+  Stream* stream = stream_of(page.value, access, marker);
+  if (stream == nullptr) {
+    stream = &*std::ranges::min_element(streams_, {}, &Stream::used);
+    *stream = {.begin = page.value, .next = page.value, .window = 1, .access = access};
+  }
+  if (page.value == stream->next || marker) {
+    ++stream->faults;
+    if (stream->faults >= kFaultsBeforeRuns) stream->window = std::min(stream->window * 2, longest_);
+  }
+  stream->used = clock_;
+  current_ = stream;
+  extend(page, 1);
+  return {.pages = stream->window, .read_ahead = stream->window >= kReadAheadPages};
 }
 
 void StreamDetector::extend(PageId first, std::uint64_t pages) {

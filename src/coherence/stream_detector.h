@@ -1,14 +1,17 @@
 // StreamDetector: recognises sequential access in a sequence of faults and says how many pages to ask for at once.
 //
-// A run is doubled each time the access goes on where the last run ended (1, 2, 4 … longest), so what is fetched in vain
-// is at most as much as what was used. Runs of at least kReadAheadPages are followed by a second, asynchronous one, as
-// in Linux's read-ahead (Fengguang Wu et al., "Linux readahead: less tricks for more", OLS 2007).
+// A run is doubled each time the access goes on exactly where the last run ended, from the third fault in a row on (1, 1,
+// 2, 4 … longest): two faults on neighbours are common by chance (the edge of a part that another node works on), and a
+// page fetched in vain is taken from somebody. So what is fetched in vain is at most as much as what was used. Reads and
+// writes are told apart. Runs of at least kReadAheadPages are followed by a second, asynchronous one, as in Linux's
+// read-ahead (Fengguang Wu et al., "Linux readahead: less tricks for more", OLS 2007).
 #pragma once
 
 #include <array>
 #include <cstdint>
 
 #include "base/ids.h"
+#include "gallocy/access.h"
 
 namespace gallocy::coherence {
 
@@ -24,7 +27,7 @@ class StreamDetector {
   };
   // marker: the page is the first of a run that was asked for ahead, so a fault on it continues the stream. A fault on
   // the first page of another run does not: that page was lost again and comes alone.
-  Advice fault(PageId page, bool marker);
+  Advice fault(PageId page, Access access, bool marker);
   // What was really asked for: [first, first + pages). The next fault of the stream is expected behind it.
   void extend(PageId first, std::uint64_t pages);
 
@@ -32,8 +35,12 @@ class StreamDetector {
   struct Stream {
     std::uint64_t begin = 0, next = 0;  // the last run is [begin, next)
     unsigned window = 0;                // 0: free
+    unsigned faults = 0;                // in a row
+    Access access = Access::kNone;
     std::uint64_t used = 0;
   };
+  Stream* stream_of(std::uint64_t page, Access access, bool marker);
+
   // More concurrent streams than threads of one node usually have; a linear search over 16 costs some nanoseconds.
   std::array<Stream, 16> streams_{};
   Stream* current_ = nullptr;

@@ -20,7 +20,7 @@ struct PageMessage {
   std::uint8_t line = 0;        // Request: which 64 bytes of the demanded page, for the sharing report
   std::uint64_t carried = 0;       // pages whose bytes are the payload, in ascending order (subset of `pages`)
   std::uint32_t home_version = 0;  // how often the block's home had moved when the sender was, or learnt of, its home
-  std::uint32_t reserved = 0;
+  std::uint32_t transaction = 0;   // Forward, Lend and their answers: which of the home's transactions they belong to
 };
 static_assert(sizeof(PageMessage) == 48);
 

@@ -142,6 +142,10 @@ coherence::FaultOutcome CoherenceCluster::fault(NodeId node, PageId page, Access
   return outcome;
 }
 
+void CoherenceCluster::about_to_access(NodeId node, PageId page, std::uint64_t hold_us) {
+  (void)nodes_[node.value]->core->about_to_access(page, now_, hold_us);
+}
+
 void CoherenceCluster::pin(NodeId node, PageId page, Access access) {
   CHECK(may(node, page, access), node, page);
   trace([&] { return fmt::format("node {} pins {}", node, page); });

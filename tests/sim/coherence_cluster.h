@@ -94,6 +94,7 @@ class CoherenceCluster {
   std::uint64_t read(NodeId node, PageId page, unsigned word);
   void write(NodeId node, PageId page, unsigned word, std::uint64_t value);
   coherence::FaultOutcome fault(NodeId node, PageId page, Access want, std::uint64_t hold_us = 0);
+  void about_to_access(NodeId node, PageId page, std::uint64_t hold_us);
   void pin(NodeId node, PageId page, Access access);
   void unpin(NodeId node, PageId page);
 

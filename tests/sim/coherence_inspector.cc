@@ -83,6 +83,7 @@ void CoreInspector::copy(const Core& from, Core& to) {
   to.deferred_ = from.deferred_;
   to.held_ = from.held_;
   to.next_held_ = from.next_held_;
+  to.next_transaction_ = from.next_transaction_;
   to.faulting_ = from.faulting_;
   to.longer_hold_us_ = from.longer_hold_us_;
   to.blocks_with_frames_ = from.blocks_with_frames_;

@@ -133,6 +133,8 @@ void CoherenceSimulation::step(unsigned index) {
   thread.state = Thread::State::kReady;
   if (thread.attempts == 0) thread.since = cluster_.now();
   const Operation& o = thread.program.operation();
+  if (thread.attempts != 0 && options_.timing.announced_us != 0)
+    cluster_.about_to_access(thread.node, o.address.page, options_.timing.announced_us);
   if (o.kind == Operation::Kind::kPause) {
     finish(thread, index, {});
   } else if (o.kind == Operation::Kind::kUnpin) {

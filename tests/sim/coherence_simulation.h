@@ -23,6 +23,7 @@ struct Timing {
   std::uint64_t wake_us = 5;           // from a wake, or a resolved fault, to the access: at most
   std::uint64_t preempted_one_in = 0;  // a thread is sometimes away for up to a millisecond
   std::uint64_t think_us = 3;          // between two accesses: at most
+  std::uint64_t announced_us = 0;      // a woken thread says so and keeps the page that long (0: it does not say)
 };
 
 class CoherenceSimulation final : private CoherenceObserver {

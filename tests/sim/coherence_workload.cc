@@ -40,7 +40,8 @@ Timing random_timing(Prng& prng) {
           .slow_one_in = one_of<std::uint64_t>(prng, {0, 0, 10, 100}),
           .wake_us = one_of<std::uint64_t>(prng, {0, 5, 20}),
           .preempted_one_in = one_of<std::uint64_t>(prng, {0, 0, 50}),
-          .think_us = one_of<std::uint64_t>(prng, {0, 3, 30})};
+          .think_us = one_of<std::uint64_t>(prng, {0, 3, 30}),
+          .announced_us = one_of<std::uint64_t>(prng, {0, 2, 20})};
 }
 
 // The pages that the programs of one run use, so that they meet.
@@ -200,7 +201,7 @@ CoherenceSimulation::Options random_options(Prng& prng, unsigned nodes, std::vec
   const bool tight = prng.one_in(3);
   const auto run = one_of(prng, {1u, 2u, 8u, 64u});
   const auto move = one_of(prng, {0u, 1u, 2u, 5u, 128u});
-  const auto hold = one_of<std::uint64_t>(prng, {0, 10, 10, 100, 1000});
+  const auto hold = one_of<std::uint64_t>(prng, {0, 10, 10, 100, 1000, 20'000});
   for (unsigned n = 0; n < nodes; ++n) {
     options.cluster.nodes.push_back(
         {.self = NodeId{static_cast<std::uint16_t>(n)},
