@@ -170,6 +170,7 @@ std::uint64_t Core::spill_block(BlockId block, std::uint64_t most) {
     return 0;
   }
   state.idle = 0;
+  (void)prediction_was_wrong(block, alone);
   set_right(block, alone, Access::kNone);
   for_each(alone, [&](unsigned i) {
     DirectoryEntry& e = r.entry(page_at(block, i));

@@ -123,7 +123,7 @@ void Core::install(BlockId block, PageSet pages, Access access, std::uint8_t fla
     if (p.prefetched != 0) to_map &= ~set_of(i);
     if (p.waited != 0) hold(page, options_.minimum_hold_us);
     p.waited = 0;
-    if ((flags & wire::kPagePredicted) != 0 && !is_home(block)) {
+    if ((flags & wire::kPagePredicted) != 0) {
       p.predicted = 1;
       checksums_[page] = frames_.checksum(page);
     }

@@ -48,6 +48,8 @@ void Core::serve(const wire::PageMessage& m) {
     return decline(block, requester, set_of(m.demand), wire::kPageLost);
   }
 
+  // A page that the home had got by prediction: did it write?
+  if (requester != options_.self && prediction_was_wrong(block, set_of(m.demand))) entry(page_at(block, m.demand)).migratory = 0;
   const DirectoryEntry demanded = entry(page_at(block, m.demand));
   const bool predicted = predicts_write(demanded, m);
   const Access access = predicted ? Access::kWrite : static_cast<Access>(m.access);
@@ -86,7 +88,7 @@ void Core::serve(const wire::PageMessage& m) {
 
 bool Core::predicts_write(const DirectoryEntry& e, const wire::PageMessage& m) const {
   return options_.predict_migratory && m.access == static_cast<std::uint8_t>(Access::kRead) && e.migratory != 0 &&
-         e.state() != PageState::kShared && NodeId{m.requester} != options_.self;
+         e.state() != PageState::kShared;
 }
 
 // Those of the request's pages that can be served in one transaction with the demanded one: free, and in the same place.
@@ -148,6 +150,7 @@ void Core::grant_read(BlockId block, PageSet pages, NodeId requester) {
     }
     e.copyset = e.copyset | copyset_bit(requester, options_.nodes);
   });
+  (void)prediction_was_wrong(block, pages);  // of the wishes, too late to matter
   restrict(block, pages, Access::kRead);
   set_right(block, pages, Access::kRead);
   block_state(block).writer_grants = 0;
@@ -223,6 +226,7 @@ void Core::grant_write(BlockId block, const Transaction& t) {
     forget_pending(block, pages);
     return install(block, pages, Access::kWrite, 0);
   }
+  (void)prediction_was_wrong(block, pages);
   restrict(block, pages, Access::kNone);
   set_right(block, pages, Access::kNone);
   send(requester, wire::MessageType::kPageData,
@@ -333,6 +337,7 @@ void Core::transfer_done(BlockId block, Transaction& t) {
   if (t.await_done || t.await_write_back) return;
   const NodeId requester = t.requester, owner = t.owner;
   const bool clean = (t.flags & wire::kPageClean) != 0;
+  const std::uint8_t predicted = t.flags & wire::kPagePredicted;
   const Access access = t.access;
   const PageSet pages = t.pages;
   const bool lent = t.lent;
@@ -353,7 +358,7 @@ void Core::transfer_done(BlockId block, Transaction& t) {
     }
   });
   if (requester == options_.self) {
-    install(block, pages, access, 0);
+    install(block, pages, access, predicted);
   } else if (access == Access::kRead) {
     take_frames(block, pages);
     set_right(block, pages, Access::kRead);

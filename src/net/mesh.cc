@@ -30,7 +30,7 @@ class MeshImpl final : public Mesh {
 
  private:
   explicit MeshImpl(MeshOptions options)
-      : options_(std::move(options)), links_(options_.nodes), poller_(options_.links, options_.spin) {}
+      : options_(std::move(options)), links_(options_.nodes), poller_(options_.links, options_.spin, options_.loop_spin) {}
   Result<> listen();
   void add_link(Connection connection);
 

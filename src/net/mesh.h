@@ -63,7 +63,10 @@ struct MeshOptions {
   bool encrypt = false;                // TLS 1.3; decided by the caller: on unless all hosts are loopback
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds peer_timeout{2'000};  // unacknowledged data or a silent peer: down
-  std::chrono::microseconds spin{50};  // how long a poller spins before it sleeps; 0: never spin
+  std::chrono::microseconds spin{50};       // how long a thread that waits for its answer spins before it sleeps
+  // The same for the loop thread. 0 where program threads need its core: while it spins they cannot run, and a loop thread
+  // that sleeps preempts them when a frame comes.
+  std::chrono::microseconds loop_spin{50};
 };
 
 struct PeerAddress {

@@ -318,7 +318,7 @@ TEST_P(MeshTest, claims_and_the_loop_race_without_losing_frames) {
   for (const auto spin : {50us, 0us}) {
     Cluster cluster(2, [&](MeshOptions& options) {
       adjust(options);
-      options.spin = spin;
+      options.spin = options.loop_spin = spin;
     });
     std::vector<std::atomic<int>> answers(kThreads);
     for (std::size_t node = 0; node < 2; ++node) {

@@ -50,8 +50,9 @@ int wait_for_events(int epoll, std::span<epoll_event> events, std::int64_t timeo
 
 }  // namespace
 
-Poller::Poller(LinkKind links, microseconds spin)
+Poller::Poller(LinkKind links, microseconds spin, microseconds loop_spin)
     : spin_ns_(ns(spin)),
+      loop_spin_ns_(ns(loop_spin)),
       is_shm_(links == LinkKind::kShm),
       inner_(::epoll_create1(EPOLL_CLOEXEC)),
       outer_(::epoll_create1(EPOLL_CLOEXEC)),
@@ -166,7 +167,7 @@ void Poller::serve(FrameSink& sink, microseconds timeout) {
   const std::int64_t deadline = os::monotonic_ns() + ns(timeout);
   // A short timeout is a timer, mostly the end of a page's minimum hold: the core is left to the thread that the page is
   // held for.
-  const std::int64_t spin_until = timeout.count() > 0 && ns(timeout) < spin_ns_ ? 0 : deadline;
+  const std::int64_t spin_until = timeout.count() > 0 && ns(timeout) < loop_spin_ns_ ? 0 : deadline;
   bool slept = false;
   while (!wake_.load(std::memory_order_relaxed) || !wake_.exchange(false)) {
     if (serve_once(sink, spin_until, slept)) return;
@@ -186,7 +187,7 @@ bool Poller::serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool slept)
   bool any = false;
   if (slept && !loop_must_stop()) any = deliver_from_ready(sink, 0);
   while (!any && !loop_must_stop()) {
-    any = spin(sink, std::min(spin_until_ns, last_frame_ns_ + spin_ns_), true);
+    any = spin(sink, std::min(spin_until_ns, last_frame_ns_ + loop_spin_ns_), true);
     if (!any && may_sleep()) break;
   }
   // A claimer is about to switch the interest off; until then arriving frames would keep us from sleeping.

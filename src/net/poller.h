@@ -26,7 +26,7 @@ namespace gallocy::net {
 
 class Poller {
  public:
-  Poller(LinkKind links, std::chrono::microseconds spin);
+  Poller(LinkKind links, std::chrono::microseconds spin, std::chrono::microseconds loop_spin);
 
   // For the links.
   int epoll() const { return inner_.get(); }
@@ -70,7 +70,7 @@ class Poller {
   bool after_delivery(bool any) REQUIRES(role_mu_);
 
   // Constant after construction.
-  const std::int64_t spin_ns_;
+  const std::int64_t spin_ns_, loop_spin_ns_;
   const bool is_shm_;
   Fd inner_, outer_, wake_event_, doorbell_;
 

@@ -63,7 +63,8 @@ Result<> Runtime::connect() {
                                            .listen_host = link_->listen_host(),
                                            .encrypt = launch.encrypt,
                                            .connect_timeout = launch.join_timeout,
-                                           .spin = settings_.spin}));
+                                           .spin = settings_.spin,
+                                           .loop_spin = settings_.loop_spin}));
   }
   GALLOCY_ASSIGN(const std::vector<net::PeerAddress> addresses,
                  link_->exchange(mesh_ != nullptr ? mesh_->address() : net::PeerAddress{"-", 1}));

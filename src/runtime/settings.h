@@ -18,6 +18,7 @@ struct Settings {
   os::FaultEngineKind engine = os::FaultEngineKind::kUffdSigbus;
   OnPeerLost on_peer_lost = OnPeerLost::kEnd;
   std::chrono::microseconds spin{50};
+  std::chrono::microseconds loop_spin{0};  // net::MeshOptions; where each node of this machine has two cores or more
   std::optional<net::LaunchDescription> launch;  // nothing: a cluster of one
 };
 
