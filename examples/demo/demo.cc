@@ -51,8 +51,9 @@ int demonstrate(gallocy::Node& node, const Options& options) {
       example::run_on_threads(1, [&](auto& plain) { return example::count_words(plain, options.paths); });
   const auto plain_heat = example::run_on_threads(
       1, [&](auto& plain) -> example::Outcome { return example::solve_sor(plain, options.plate); });
-  const bool right = demo::compare("word count", words, plain_words) & demo::compare("heat", heat, plain_heat);
-  return right ? 0 : 1;
+  const bool words_right = demo::compare("word count", words, plain_words);
+  const bool heat_right = demo::compare("heat", heat, plain_heat);
+  return words_right && heat_right ? 0 : 1;
 }
 
 }  // namespace

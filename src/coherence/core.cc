@@ -10,7 +10,9 @@ Core::Core(const Options& options, Frames& frames)
     : options_(options),
       frames_(frames),
       streams_(options.longest_run),
-      room_(options.nodes),
+      // Until they say otherwise the others are taken to have as much as this node.
+      room_(options.nodes, options.budget_pages),
+      receiving_(options.nodes),
       dead_(options.nodes) {
   CHECK(options.self.value < options.nodes && options.nodes <= kMaxNodes, options.self, options.nodes);
   CHECK(options.longest_run >= 1 && options.longest_run <= kBlockPages, options.longest_run);
@@ -249,6 +251,7 @@ bool Core::message(NodeId from, wire::MessageType type, const wire::PageMessage&
                    std::span<const DirectoryEntry> tail, std::uint64_t now, Effects& effects) {
   now_ = now;
   effects_ = &effects;
+  if (from.value < options_.nodes) receiving_[from.value] = {};
   const bool sensible = from.value < options_.nodes && from != options_.self && m.requester < options_.nodes &&
                         m.origin < options_.nodes && m.demand < kBlockPages && m.access <= 2 && m.pages != 0 &&
                         (m.carried & ~m.pages) == 0 && knows(BlockId{m.block});
@@ -281,7 +284,7 @@ bool Core::message(NodeId from, wire::MessageType type, const wire::PageMessage&
   return accepted;
 }
 
-PageSet Core::payload_wanted(NodeId from, wire::MessageType type, const wire::PageMessage& m) const {
+PageSet Core::payload_wanted(NodeId from, wire::MessageType type, const wire::PageMessage& m) {
   const BlockId block{m.block};
   if (!knows(block) || !alive(from)) return 0;
   RegionPages& r = region(block);
@@ -313,6 +316,7 @@ PageSet Core::payload_wanted(NodeId from, wire::MessageType type, const wire::Pa
         break;
     }
   });
+  receiving_[from.value] = {block, wanted};
   return wanted;
 }
 

@@ -96,7 +96,8 @@ class Core {
   bool message(NodeId from, wire::MessageType type, const wire::PageMessage& m, std::span<const DirectoryEntry> tail,
                std::uint64_t now, Effects& effects);
   // Which of m.carried are to be received into their frames. The others are thrown away.
-  PageSet payload_wanted(NodeId from, wire::MessageType type, const wire::PageMessage& m) const;
+  // Their frames are kept until the message itself comes, or its sender dies.
+  PageSet payload_wanted(NodeId from, wire::MessageType type, const wire::PageMessage& m);
 
   // Which of the pages have no frame yet.
   PageSet without_frames(BlockId block, PageSet pages) const;
@@ -118,6 +119,8 @@ class Core {
   // The contents of [first, + pages) will not be read before they are written: where only this node, the home, has a
   // page, its frame is given back.
   void release(PageId first, std::uint64_t pages, std::uint64_t now, Effects& effects);
+  // Gives back all frames whose bytes this node has no right to any more.
+  void trim(std::uint64_t now, Effects& effects);
   std::uint64_t frames_in_use() const { return frames_in_use_; }
   // The other nodes have no room either and this one is over its budget.
   bool exhausted() const { return exhausted_; }
@@ -177,6 +180,11 @@ class Core {
     NodeId from;
     wire::MessageType type;
     wire::PageMessage message;
+  };
+  // Pages whose bytes are on their way into their frames; the message that tells of them has not been handed in.
+  struct Receiving {
+    BlockId block;
+    PageSet pages = 0;
   };
   struct Held {
     PageId page;
@@ -259,6 +267,7 @@ class Core {
   void keep_budget();
   std::uint64_t evict_block(BlockId block, std::uint64_t most);
   std::uint64_t drop_stale_frames(BlockId block);
+  PageSet being_received(BlockId block) const;
   void discard(BlockId block, PageSet pages);
   std::uint64_t spill_block(BlockId block, std::uint64_t most);
   bool on_put(NodeId from, const wire::PageMessage& m);
@@ -294,10 +303,12 @@ class Core {
   std::uint64_t frames_in_use_ = 0;
   std::uint64_t evicting_ = 0;  // pages sent home by Put and not acknowledged
   std::vector<std::uint64_t> room_;
+  std::vector<Receiving> receiving_;  // by sender
   std::vector<bool> dead_;
   bool exhausted_ = false;
   std::uint64_t last_death_ = 0;
   std::uint64_t ask_again_at_ = ~std::uint64_t{0};    // after a death
+  std::uint64_t puts_not_before_ = 0;         // after a refused Put
   std::unordered_map<BlockId, NodeId> puts_;  // to whom this node has sent Puts that are not acknowledged
   std::uint64_t deadline_ = ~std::uint64_t{0};
   std::uint64_t now_ = 0;

@@ -47,6 +47,13 @@ void Core::keep_budget() {
   exhausted_ = true;
 }
 
+void Core::trim(std::uint64_t now, Effects& effects) {
+  now_ = now;
+  effects_ = &effects;
+  for (const BlockId block : blocks_with_frames_) (void)drop_stale_frames(block);
+  effects_ = nullptr;
+}
+
 void Core::release(PageId first, std::uint64_t pages, std::uint64_t now, Effects& effects) {
   now_ = now;
   effects_ = &effects;
@@ -75,14 +82,23 @@ void Core::release(PageId first, std::uint64_t pages, std::uint64_t now, Effects
   effects_ = nullptr;
 }
 
+PageSet Core::being_received(BlockId block) const {
+  PageSet pages = 0;
+  for (const Receiving& r : receiving_) {
+    if (r.block == block) pages |= r.pages;
+  }
+  return pages;
+}
+
 // Frames whose bytes this node has no right to any more.
 std::uint64_t Core::drop_stale_frames(BlockId block) {
   RegionPages& r = region(block);
+  const PageSet arriving = being_received(block);
   PageSet stale = 0;
   for (unsigned i = 0; i < kBlockPages; ++i) {
     LocalPage& p = r.local(page_at(block, i));
     const bool idle = p.right() == Access::kNone && p.pending() == Access::kNone && p.evicting == 0;
-    if (p.frame == 0 || !idle || (is_home(block) && r.entry(page_at(block, i)).busy != 0)) continue;
+    if (p.frame == 0 || !idle || contains(arriving, i) || (is_home(block) && r.entry(page_at(block, i)).busy != 0)) continue;
     stale |= set_of(i);
   }
   if (stale != 0) discard(block, stale);
@@ -115,6 +131,10 @@ std::uint64_t Core::evict_block(BlockId block, std::uint64_t most) {
   const NodeId home = home_of(block);
   const auto put = puts_.find(block);
   if (!alive(home) || (put != puts_.end() && put->second != home)) owned = 0;
+  if (owned != 0 && now_ < puts_not_before_) {
+    owned = 0;
+    look_again_at(puts_not_before_);
+  }
   if ((copies | owned) == 0) return 0;
   BlockState& state = r.block(block);
   restrict(block, copies | owned, Access::kNone);
@@ -243,6 +263,9 @@ bool Core::on_put_ack(NodeId, const wire::PageMessage& m) {
     back |= set_of(i);
     if (contains(m.held, i)) given |= set_of(i);
   });
+  // A home that is busy with a page refuses it until it is not; asking again at once would only keep both nodes busy.
+  constexpr std::uint64_t kPauseUs = 200;
+  if (back != given) puts_not_before_ = now_ + kPauseUs;
   set_right(block, given, Access::kNone);
   PageSet putting = 0;
   for (unsigned i = 0; i < kBlockPages; ++i) putting |= r.local(page_at(block, i)).putting != 0 ? set_of(i) : 0;

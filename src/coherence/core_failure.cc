@@ -12,6 +12,7 @@ void Core::node_died(NodeId node, std::uint64_t now, Effects& effects) {
   effects_ = &effects;
   dead_[node.value] = true;
   room_[node.value] = 0;
+  receiving_[node.value] = {};
   std::erase_if(deferred_, [&](const Deferred& d) { return d.from == node; });
   transactions_without(node);
   puts_without(node);

@@ -99,11 +99,14 @@ PageSet Core::served_with(const wire::PageMessage& m, Access access) const {
   const DirectoryEntry& demanded = r.entry(page_at(block, m.demand));
   const bool elsewhere = demanded.state() == PageState::kExclusive;
   const bool predicted = static_cast<Access>(m.access) != access;
+  // A page that its owner is sending home is as good as busy: if it went elsewhere meanwhile, what is still arriving
+  // would overwrite what comes back from there.
+  const PageSet arriving = being_received(block);
   PageSet group = 0, taken_from_here = 0;
   for_each(m.pages, [&](unsigned i) {
     const PageId page = page_at(block, i);
     const DirectoryEntry& e = r.entry(page);
-    if (e.busy != 0 || r.local(page).lost != 0 || (e.state() == PageState::kExclusive) != elsewhere) return;
+    if (e.busy != 0 || contains(arriving, i) || r.local(page).lost != 0 || (e.state() == PageState::kExclusive) != elsewhere) return;
     if (elsewhere && e.owner != demanded.owner) return;
     if (predicted && i != m.demand && !predicts_write(e, m)) return;
     group |= set_of(i);

@@ -1,7 +1,7 @@
 #include "net/poller.h"
 
 #include <immintrin.h>
-#include <sched.h>
+#include <time.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -26,7 +26,7 @@ constexpr std::size_t kDirectPeers = 2;
 constexpr unsigned kFullTurns = 64;
 constexpr unsigned kClockTurns = 8;
 // A claim that meets the loop thread in the middle of a delivery spins about this long before it sleeps.
-constexpr int kClaimSpins = 2'000;
+constexpr int kClaimSpins = 200;
 
 constexpr std::int64_t ns(microseconds t) { return std::chrono::nanoseconds(t).count(); }
 
@@ -73,6 +73,8 @@ void Poller::add(Link& link) {
 }
 
 bool Poller::is_poller() const { return poller_.load(std::memory_order_relaxed) == &this_thread; }
+
+void Poller::check_role() const { CHECK(is_poller()); }
 
 Caller Poller::caller() const {
   const bool is_loop = loop_.load(std::memory_order_relaxed) == &this_thread;
@@ -150,8 +152,8 @@ bool Poller::after_delivery(bool any) {
 }
 
 bool Poller::spin(FrameSink& sink, std::int64_t until_ns, bool is_loop) {
-  // No sched_yield() here: on a core that a program thread shares it gives that a whole time slice (milliseconds), while a
-  // thread that sleeps after its bounded spin preempts it when a frame wakes it.
+  // No sched_yield() here: on a core that a program thread shares it gives that a whole time slice (milliseconds),
+  // while a thread that sleeps after its bounded spin preempts it when a frame wakes it.
   for (unsigned turn = 1;; ++turn) {
     if (deliver(sink)) return true;
     if (is_loop && loop_must_stop()) return false;
@@ -165,8 +167,8 @@ bool Poller::spin(FrameSink& sink, std::int64_t until_ns, bool is_loop) {
 void Poller::serve(FrameSink& sink, microseconds timeout) {
   loop_.store(&this_thread, std::memory_order_relaxed);
   const std::int64_t deadline = os::monotonic_ns() + ns(timeout);
-  // A short timeout is a timer, mostly the end of a page's minimum hold: the core is left to the thread that the page is
-  // held for.
+  // A short timeout is a timer, mostly the end of a page's minimum hold: the core is left to the thread that the page
+  // is held for.
   const std::int64_t spin_until = timeout.count() > 0 && ns(timeout) < loop_spin_ns_ ? 0 : deadline;
   bool slept = false;
   while (!wake_.load(std::memory_order_relaxed) || !wake_.exchange(false)) {
@@ -181,7 +183,10 @@ void Poller::serve(FrameSink& sink, microseconds timeout) {
 bool Poller::serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool slept) {
   while (!role_mu_.try_lock()) {
     if (claimed_.load(std::memory_order_relaxed)) return false;
-    ::sched_yield();  // a claimer is in the middle of its release
+    // A claimer is in the middle of its release, perhaps on this core: let it finish. After a sched_yield() it would keep the
+    // core for a whole time slice; from a sleep this thread comes back at once.
+    const timespec moment{0, 1'000};
+    ::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr);
   }
   take_role();
   bool any = false;
@@ -237,7 +242,7 @@ bool Poller::try_claim() {
 }
 
 bool Poller::poll(FrameSink& sink, microseconds timeout) {
-  CHECK(is_poller());
+  check_role();
   if (deliver(sink)) return true;
   if (timeout.count() <= 0) return false;
   const std::int64_t deadline = os::monotonic_ns() + ns(timeout);
@@ -253,7 +258,7 @@ bool Poller::poll(FrameSink& sink, microseconds timeout) {
 }
 
 void Poller::release() {
-  CHECK(is_poller());
+  check_role();
   claimed_.store(false, std::memory_order_release);
   // The loop thread may be asleep: from here on arriving frames wake it, and for those that came before it is woken. It
   // sees claimed_ false when it wakes, and waits for the lock.

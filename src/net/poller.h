@@ -38,7 +38,7 @@ class Poller {
 
   // As in mesh.h.
   void serve(FrameSink& sink, std::chrono::microseconds timeout);
-  bool try_claim();
+  bool try_claim() NO_THREAD_SAFETY_ANALYSIS;  // the lock outlives the call
   bool poll(FrameSink& sink, std::chrono::microseconds timeout);
   void release();
   void wake();
@@ -48,10 +48,11 @@ class Poller {
   // those to the frames behind the one that is being delivered. The loop thread must not wait even between two calls of
   // serve(), as nobody would receive meanwhile.
   Caller caller() const;
-  Gather gather() const;
+  Gather gather() const NO_THREAD_SAFETY_ANALYSIS;  // who is the poller holds the lock
 
  private:
   bool is_poller() const;
+  void check_role() const ASSERT_CAPABILITY(role_mu_);
   bool loop_must_stop() const {
     return claimed_.load(std::memory_order_relaxed) || wake_.load(std::memory_order_relaxed);
   }

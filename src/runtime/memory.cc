@@ -22,6 +22,7 @@ constexpr std::size_t kMostParked = 4096;  // a request per thread of the cluste
 // A node that is over its budget by this part and finds no room anywhere for so long has no memory left.
 constexpr std::uint64_t kBudgetSlack = 8;
 constexpr std::int64_t kExhaustedUs = 2'000'000;
+constexpr std::int64_t kRoomCheckNs = 1'000'000;
 
 constexpr os::Protection protection(Access access) { return static_cast<os::Protection>(access); }
 static_assert(protection(Access::kWrite) == os::Protection::kReadWrite);
@@ -135,6 +136,7 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   const os::MutexLock lock(mu_);
   Region* region = find(address);
   if (region == nullptr) return false;
+  (void)must_wait_for_room();  // the handler thread cannot wait, but ends the node when there is nothing to wait for
   const Access before = core_.mapped(page);
   const FaultOutcome outcome = core_.fault(page, want, now_us(), effects_, 0, line);
   carry_out();
@@ -150,6 +152,8 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
 // Until the page is here with that access (and pinned, if so asked). False: no region is there.
 bool Memory::wait_for_page(PageId page, Access want, unsigned line, bool pin_it) {
   Waiter waiter{.page = page};
+  while (wait_for_room()) {
+  }
   for (bool first = true;; first = false) {
     {
       const os::MutexLock lock(mu_);
@@ -171,12 +175,22 @@ bool Memory::wait_for_page(PageId page, Access want, unsigned line, bool pin_it)
   }
 }
 
+// Gives the others time to take pages of this node, or to say that they have room.
+bool Memory::wait_for_room() {
+  {
+    const os::MutexLock lock(mu_);
+    if (!must_wait_for_room()) return false;
+  }
+  WaitFlag never;
+  (void)waiting_->wait(never, os::monotonic_ns() + kRoomCheckNs);
+  return true;
+}
+
 // True: the page is here.
 bool Memory::ask(PageId page, Access want, unsigned line) {
   const FaultOutcome outcome = core_.fault(page, want, now_us(), effects_, 0, line);
   carry_out();
   if (outcome == FaultOutcome::kLost) die_of_loss(page);
-  check_memory_left();
   return outcome == FaultOutcome::kResolved;
 }
 
@@ -199,16 +213,21 @@ void Memory::die_of_loss(PageId page) {
   die(static_cast<int>(ErrorCode::kPeerLost), {text, std::min(end.size, sizeof text)});
 }
 
-void Memory::check_memory_left() {
+// A node that is far over its budget takes no more frames before it has found room for some of them elsewhere; if it does
+// not find any for long, the cluster's memory is exhausted.
+bool Memory::must_wait_for_room() {
   const std::uint64_t budget = options_.coherence.budget_pages;
   if (!core_.exhausted() || core_.frames_in_use() < budget + budget / kBudgetSlack) {
     exhausted_since_us_ = 0;
-    return;
+    return false;
   }
   const std::int64_t now = os::monotonic_us();
   if (exhausted_since_us_ == 0) exhausted_since_us_ = now;
-  // Far over the budget there is no time to wait for news of room elsewhere.
-  if (now - exhausted_since_us_ < kExhaustedUs && core_.frames_in_use() < 2 * budget) return;
+  if (now - exhausted_since_us_ < kExhaustedUs) {
+    core_.tick(now_us(), effects_);
+    carry_out();
+    return true;
+  }
   char text[256];
   const auto end = fmt::format_to_n(text, sizeof text,
                                     "gallocy: node {}: the cluster's memory is exhausted: {} MiB in use here of a budget "
@@ -478,8 +497,13 @@ NodeId Memory::home_of(std::uint64_t address) {
 
 std::uint64_t Memory::room_pages() {
   const os::MutexLock lock(mu_);
-  const std::uint64_t budget = options_.coherence.budget_pages, used = core_.frames_in_use();
-  return used >= budget ? 0 : budget - used;
+  const std::uint64_t budget = options_.coherence.budget_pages;
+  // Stale frames are kept for their next use while memory is plenty, but they are room.
+  if (core_.frames_in_use() > budget / 2) {
+    core_.trim(now_us(), effects_);
+    carry_out();
+  }
+  return core_.frames_in_use() >= budget ? 0 : budget - core_.frames_in_use();
 }
 
 void Memory::add_statistics(Statistics& s) {

@@ -107,7 +107,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   void retry_woken() REQUIRES(mu_);
   bool page_message(NodeId from, wire::MessageType type, std::span<const std::byte> body) REQUIRES(mu_);
   [[noreturn]] void die_of_loss(PageId page) REQUIRES(mu_);
-  void check_memory_left() REQUIRES(mu_);
+  bool must_wait_for_room() REQUIRES(mu_);
+  bool wait_for_room();
 
   // memory_atomics.cc
   bool atomic_request(const wire::AtomicRequest& request) REQUIRES(mu_);

@@ -1,6 +1,7 @@
 #include "runtime/regions.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -10,6 +11,7 @@ namespace gallocy::runtime {
 namespace {
 
 constexpr std::chrono::milliseconds kProposalTimeout{30'000};
+constexpr NodeId kKeeper{0};
 
 std::int64_t deadline_after(std::chrono::milliseconds timeout) {
   return os::monotonic_ns() + std::chrono::nanoseconds(timeout).count();
@@ -22,7 +24,8 @@ Regions::Regions(NodeId self, std::uint16_t nodes, net::Mesh* mesh, Memory& memo
       nodes_(nodes),
       mesh_(mesh),
       memory_(memory),
-      log_({.self = self}, vmm::keeper_log({.self = self, .keeper = NodeId{0}})) {}
+      log_({.self = self}, vmm::keeper_log({.self = self, .keeper = kKeeper})),
+      dead_(nodes) {}
 
 Result<> Regions::join(const std::string& address, std::chrono::milliseconds timeout) {
   {
@@ -69,32 +72,48 @@ Result<Region> Regions::map(const RegionOptions& options) {
   auto outcome = propose(
       vmm::MapRegion{.name = options.name, .bytes = options.bytes, .placement = options.placement}, kProposalTimeout);
   if (!outcome) return tl::unexpected(outcome.error());
+  GALLOCY_TRY(wait_until_everywhere(outcome->region, deadline_after(kProposalTimeout)));
   return Region(reinterpret_cast<void*>(outcome->address), options.bytes);
 }
 
 Result<Region> Regions::attach(std::string_view name, std::chrono::milliseconds timeout) {
-  NameWaiter waiter{.name = std::string(name), .flag = {}};
   const std::int64_t deadline = deadline_after(timeout);
-  for (;;) {
+  for (WaitFlag flag;; flag.reset()) {
+    std::optional<vmm::Region> found;
     {
       const os::MutexLock lock(mu_);
-      if (const vmm::Region* region = log_.machine().region_named(name)) {
-        return Region(reinterpret_cast<void*>(region->address), region->bytes);
-      }
-      waiter.flag.reset();
-      name_waiters_.push_back(&waiter);
+      if (const vmm::Region* region = log_.machine().region_named(name)) found = *region;
+      if (!found) region_waiters_.push_back(&flag);
     }
-    if (!waiting_->wait(waiter.flag, deadline)) {
+    if (found) {
+      GALLOCY_TRY(wait_until_everywhere(found->id, deadline));
+      return Region(reinterpret_cast<void*>(found->address), found->bytes);
+    }
+    if (waiting_->wait(flag, deadline)) continue;
+    const os::MutexLock lock(mu_);
+    if (std::erase(region_waiters_, &flag) == 0) continue;  // it appeared just now
+    return fail(ErrorCode::kNotFound, fmt::format("no region \"{}\" appeared within {} ms", name, timeout.count()));
+  }
+}
+
+Result<> Regions::wait_until_everywhere(RegionId region, std::int64_t deadline_ns) {
+  for (WaitFlag flag;; flag.reset()) {
+    {
       const os::MutexLock lock(mu_);
-      std::erase(name_waiters_, &waiter);
-      if (waiter.flag.is_set()) continue;
-      return fail(ErrorCode::kNotFound, fmt::format("no region \"{}\" appeared within {} ms", name, timeout.count()));
+      if (nodes_ == 1 || std::ranges::find(everywhere_, region) != everywhere_.end()) return {};
+      if (dead_[kKeeper.value]) return fail(ErrorCode::kPeerLost, "node 0, which keeps the VMM log, has died");
+      region_waiters_.push_back(&flag);
     }
+    if (waiting_->wait(flag, deadline_ns)) continue;
+    const os::MutexLock lock(mu_);
+    if (std::erase(region_waiters_, &flag) == 0) continue;
+    return fail(ErrorCode::kTimeout, "not all nodes mapped the region in time");
   }
 }
 
 bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
   const os::MutexLock lock(mu_);
+  if (type == wire::kRegionHere || type == wire::kRegionEverywhere) return region_news(from, type, body);
   vmm::Effects effects;
   const auto accepted = log_.message(from, type, body, effects);
   log_.flush(effects);
@@ -105,13 +124,18 @@ bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const
 
 void Regions::node_died(NodeId node) {
   const os::MutexLock lock(mu_);
+  dead_[node.value] = true;
   vmm::Effects effects;
   log_.peer_down(node, effects);
-  if (self_ == NodeId{0}) {
+  if (self_ == kKeeper) {
     log_.propose(vmm::MemberDied{.node = node}, vmm::Ticket{next_ticket_++}, effects);
   }
   log_.flush(effects);
   carry_out(effects);
+  std::vector<RegionId> open;
+  for (const auto& [region, nodes] : here_) open.push_back(region);
+  for (const RegionId region : open) tell_if_everywhere(region);
+  for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
 }
 
 void Regions::tick() {
@@ -164,14 +188,60 @@ void Regions::take_over() {
 }
 
 void Regions::appeared(const vmm::Region& region) {
-  if (std::ranges::find(mapped_, region.id) == mapped_.end()) {
-    mapped_.push_back(region.id);
-    if (auto added = memory_.add_region(region.name, region.address, region.bytes, region.placement); !added) {
-      // The log says that this node has it, so it must.
-      die(static_cast<int>(added.error().code), "gallocy: " + added.error().message);
-    }
+  if (std::ranges::find(mapped_, region.id) != mapped_.end()) return;
+  mapped_.push_back(region.id);
+  if (auto added = memory_.add_region(region.name, region.address, region.bytes, region.placement); !added) {
+    // The log says that this node has it, so it must.
+    die(static_cast<int>(added.error().code), "gallocy: " + added.error().message);
   }
-  for (NameWaiter* waiter : std::exchange(name_waiters_, {})) waiter->flag.set();
+  if (self_ == kKeeper) {
+    region_is_here(self_, region.id);
+  } else {
+    send_news(kKeeper, wire::kRegionHere, region.id);
+  }
+  for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
+}
+
+bool Regions::region_news(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
+  wire::RegionNews news;
+  if (body.size() != sizeof news) return false;
+  std::memcpy(&news, body.data(), sizeof news);
+  const RegionId region{news.region};
+  if (type == wire::kRegionHere) {
+    if (self_ != kKeeper || log_.machine().region(region) == nullptr) return false;
+    region_is_here(from, region);
+    return true;
+  }
+  if (from != kKeeper) return false;
+  if (std::ranges::find(everywhere_, region) == everywhere_.end()) everywhere_.push_back(region);
+  for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
+  return true;
+}
+
+void Regions::region_is_here(NodeId node, RegionId region) {
+  std::vector<NodeId>& nodes = here_[region];
+  if (std::ranges::find(nodes, node) == nodes.end()) nodes.push_back(node);
+  tell_if_everywhere(region);
+}
+
+void Regions::tell_if_everywhere(RegionId region) {
+  const auto found = here_.find(region);
+  if (found == here_.end()) return;
+  for (std::uint16_t n = 0; n < nodes_; ++n) {
+    if (!dead_[n] && std::ranges::find(found->second, NodeId{n}) == found->second.end()) return;
+  }
+  here_.erase(found);
+  everywhere_.push_back(region);
+  for (std::uint16_t n = 0; n < nodes_; ++n) {
+    if (NodeId{n} != self_ && !dead_[n]) send_news(NodeId{n}, wire::kRegionEverywhere, region);
+  }
+  for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
+}
+
+void Regions::send_news(NodeId to, wire::MessageType type, RegionId region) {
+  const wire::RegionNews news{.region = region.value};
+  mesh_->send(to, {.type = static_cast<std::uint16_t>(type), .body_bytes = sizeof news},
+              std::as_bytes(std::span(&news, 1)), {}, net::WhenFull::kQueue);
 }
 
 // Homes that moved to this node become entries of the log. Nobody waits for that: the old home forwards meanwhile.

@@ -40,10 +40,6 @@ class Regions {
     WaitFlag flag;
     std::optional<Result<vmm::Outcome>> outcome;
   };
-  struct NameWaiter {
-    std::string name;
-    WaitFlag flag;
-  };
 
   Result<vmm::Outcome> propose(vmm::Entry entry, std::chrono::milliseconds timeout);
   void carry_out(vmm::Effects& effects) REQUIRES(mu_);
@@ -51,6 +47,12 @@ class Regions {
   void take_over() REQUIRES(mu_);
   void appeared(const vmm::Region& region) REQUIRES(mu_);
   void announce_new_homes() REQUIRES(mu_);
+  // A pointer into a region may reach a node before the log does, so map() and attach() return when all nodes have it.
+  Result<> wait_until_everywhere(RegionId region, std::int64_t deadline_ns);
+  bool region_news(NodeId from, wire::MessageType type, std::span<const std::byte> body) REQUIRES(mu_);
+  void region_is_here(NodeId node, RegionId region) REQUIRES(mu_);
+  void tell_if_everywhere(RegionId region) REQUIRES(mu_);
+  void send_news(NodeId to, wire::MessageType type, RegionId region) REQUIRES(mu_);
 
   const NodeId self_;
   const std::uint16_t nodes_;
@@ -64,7 +66,10 @@ class Regions {
   bool started_ GUARDED_BY(mu_) = false;
   std::uint64_t next_ticket_ GUARDED_BY(mu_) = 1;
   std::unordered_map<std::uint64_t, Waiter*> waiters_ GUARDED_BY(mu_);
-  std::vector<NameWaiter*> name_waiters_ GUARDED_BY(mu_);
+  std::vector<WaitFlag*> region_waiters_ GUARDED_BY(mu_);  // set when a region appears or is everywhere
+  std::vector<RegionId> everywhere_ GUARDED_BY(mu_);
+  std::unordered_map<RegionId, std::vector<NodeId>> here_ GUARDED_BY(mu_);  // keeper: who has a region that not all have
+  std::vector<bool> dead_ GUARDED_BY(mu_);
   std::vector<RegionId> mapped_ GUARDED_BY(mu_);  // in Memory
 };
 

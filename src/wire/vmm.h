@@ -13,6 +13,16 @@ inline constexpr MessageType kVmmPropose{0x301};    // VmmPropose, then one reco
 inline constexpr MessageType kVmmAppend{0x302};     // VmmAppend, then `count` times (32-bit length, record)
 inline constexpr MessageType kVmmSnapshot{0x303};   // VmmSnapshot, then a chunk of the snapshot
 
+// Not of the log but about it: a region may be used anywhere once every node has it.
+inline constexpr MessageType kRegionHere{0x380};        // node -> keeper: RegionNews, this node has the region
+inline constexpr MessageType kRegionEverywhere{0x381};  // keeper -> all: RegionNews, all live nodes have it
+
+struct RegionNews {
+  std::uint32_t region = 0;  // RegionId
+  std::uint32_t reserved = 0;
+};
+static_assert(sizeof(RegionNews) == 8);
+
 struct VmmSubscribe {
   std::uint64_t applied = 0;  // LogIndex of the last entry that the sender has; 0: none
 };
