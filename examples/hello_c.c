@@ -1,5 +1,5 @@
-/* hello_c: the smallest program in C. Each node writes a line into shared memory, and one more on the global heap that it
- * hands to node 0 by pointer; node 0 prints them all and frees what the others allocated.
+/* hello_c: the smallest program in C. Each node writes a line into shared memory, and one more on the global heap that
+ * it hands to node 0 by pointer; node 0 prints them all and frees what the others allocated.
  *
  *   gallocy launch -n 4 -- hello_c
  */

@@ -43,8 +43,8 @@ enum {
   GALLOCY_OWNER_DIED = 79
 };
 
-/* Of the last function of this header that failed in this thread; "" and GALLOCY_OK if none did. The text stays until the
- * next failure in this thread. */
+/* Of the last function of this header that failed in this thread; "" and GALLOCY_OK if none did. The text stays until
+ * the next failure in this thread. */
 const char* gallocy_error_message(void);
 int gallocy_error_code(void);
 /* Prints "gallocy: <message>" to standard error; returns the code. */
@@ -93,8 +93,8 @@ void* gallocy_calloc(size_t count, size_t bytes);
 void gallocy_free(void* pointer);
 /* alignment: a power of two up to 4096; else NULL with errno EINVAL. */
 void* gallocy_aligned_alloc(size_t alignment, size_t bytes);
-/* Only for objects of this node, because other nodes do not know their size: else NULL with errno EINVAL, and the object
- * stays as it is. */
+/* Only for objects of this node, because other nodes do not know their size: else NULL with errno EINVAL, and the
+ * object stays as it is. */
 void* gallocy_realloc(void* pointer, size_t bytes);
 /* At least the bytes that were asked for; 0 for objects of other nodes. */
 size_t gallocy_usable_size(const void* pointer);

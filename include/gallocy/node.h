@@ -43,8 +43,8 @@ namespace runtime {
 class Runtime;
 }
 
-// What a node does when another dies. kEnd: prints one line and exits with kPeerLost. kContinue: waits on the dead fail,
-// its locks pass on marked "owner died"; touching a page that only it held still ends the node with one line.
+// What a node does when another dies. kEnd: prints one line and exits with kPeerLost. kContinue: waits on the dead
+// fail, its locks pass on marked "owner died"; touching a page that only it held still ends the node with one line.
 enum class OnPeerLost : std::uint8_t { kEnd, kContinue };
 
 // Every field left empty takes the launcher's setting (environment GALLOCY_*), else the default given here.
@@ -60,15 +60,15 @@ struct Placement {
   Kind kind = Kind::kFirstTouch;
   unsigned node = 0;  // kNode
 
-  static constexpr Placement first_touch() { return {}; }                                // where it is first used
-  static constexpr Placement interleave() { return {Kind::kInterleave, 0}; }             // 256 KiB blocks, in turn
-  static constexpr Placement on(unsigned node) { return {Kind::kNode, node}; }           // all on one node
-  static constexpr Placement blocked() { return {Kind::kBlocked, 0}; }                   // n equal parts, in order
+  static constexpr Placement first_touch() { return {}; }                       // where it is first used
+  static constexpr Placement interleave() { return {Kind::kInterleave, 0}; }    // 256 KiB blocks, in turn
+  static constexpr Placement on(unsigned node) { return {Kind::kNode, node}; }  // all on one node
+  static constexpr Placement blocked() { return {Kind::kBlocked, 0}; }          // n equal parts, in order
 };
 
 struct RegionOptions {
-  std::string name;              // 1 … 255 bytes; every node that maps the same name sees the same memory
-  std::uint64_t bytes = 0;       // 1 … 8 TiB, rounded up to 256 KiB; may exceed all memory there is (sparse)
+  std::string name;         // 1 … 255 bytes; every node that maps the same name sees the same memory
+  std::uint64_t bytes = 0;  // 1 … 8 TiB, rounded up to 256 KiB; may exceed all memory there is (sparse)
   Placement placement{};
 };
 
@@ -88,18 +88,18 @@ class Region {
 
 // Counters of this node since join. All are totals.
 struct Statistics {
-  std::uint64_t read_faults = 0, write_faults = 0;      // taken by program threads
-  std::uint64_t local_faults = 0;                       // of these, resolved without a message
-  std::uint64_t pages_received = 0, pages_sent = 0;     // with their bytes
-  std::uint64_t invalidations = 0;                      // pages taken away from this node
-  std::uint64_t prefetched = 0;                         // pages asked for before they were needed
-  std::uint64_t evicted = 0, spilled = 0;               // pages given up for the memory budget
-  std::uint64_t frames_sent = 0, bytes_sent = 0;        // messages of all layers
-  std::uint64_t lock_acquires = 0, lock_cached = 0;     // of these, without a message
+  std::uint64_t read_faults = 0, write_faults = 0;   // taken by program threads
+  std::uint64_t local_faults = 0;                    // of these, resolved without a message
+  std::uint64_t pages_received = 0, pages_sent = 0;  // with their bytes
+  std::uint64_t invalidations = 0;                   // pages taken away from this node
+  std::uint64_t prefetched = 0;                      // pages asked for before they were needed
+  std::uint64_t evicted = 0, spilled = 0;            // pages given up for the memory budget
+  std::uint64_t frames_sent = 0, bytes_sent = 0;     // messages of all layers
+  std::uint64_t lock_acquires = 0, lock_cached = 0;  // of these, without a message
   std::uint64_t barriers = 0;
-  std::uint64_t resident_bytes = 0;                     // frames held now
-  std::uint64_t metadata_bytes = 0;                     // page and directory state held now
-  std::uint64_t fault_wait_ns = 0;                      // time program threads spent in faults
+  std::uint64_t resident_bytes = 0;  // frames held now
+  std::uint64_t metadata_bytes = 0;  // page and directory state held now
+  std::uint64_t fault_wait_ns = 0;   // time program threads spent in faults
 };
 
 // Calls f(name, value) for each counter, in the order above.
@@ -136,8 +136,8 @@ class Node {
 
   // A region seen as an array of `count` elements.
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
-  Result<std::span<T>> shared(std::string name, std::size_t count, Placement placement = {}) {
+  requires std::is_trivially_copyable_v<T> Result<std::span<T>> shared(std::string name, std::size_t count,
+                                                                       Placement placement = {}) {
     auto region = map({.name = std::move(name), .bytes = count * sizeof(T), .placement = placement});
     if (!region) return tl::unexpected(region.error());
     return std::span<T>(static_cast<T*>(region->data()), count);

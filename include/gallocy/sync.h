@@ -4,15 +4,15 @@
 // An object is made in one of two ways:
 //   by name     gallocy::mutex m("queue");  any node that uses the name means the same object
 //   in memory   an object constructed in global memory (a field of a shared struct) by one node, used by all
-// Objects are small handles (8 to 16 bytes) and hold no pointers; the state lives with the object's home node. Copies are not allowed,
-// destroying one frees nothing that others use.
+// Objects are small handles (8 to 16 bytes) and hold no pointers; the state lives with the object's home node. Copies
+// are not allowed, destroying one frees nothing that others use.
 //
 // Every object is sequentially consistent with the memory around it: what a thread wrote before unlock() is seen by the
 // thread whose lock() follows.
 //
 // Failure. The std-named functions have no way to return an error: if the home of the object died, or a wait can never
-// end, they end the process with one line. The try_ and _for forms and the functions returning Result report it instead.
-// A mutex whose holder died is granted with kOwnerDied by lock_robust(); lock() treats that as success.
+// end, they end the process with one line. The try_ and _for forms and the functions returning Result report it
+// instead. A mutex whose holder died is granted with kOwnerDied by lock_robust(); lock() treats that as success.
 //
 // Example
 //   gallocy::mutex m("totals");
@@ -40,8 +40,8 @@ class SyncHandle {
   std::uint64_t id() const { return id_; }
 
  protected:
-  SyncHandle();                                    // a new object; this node must have joined
-  explicit SyncHandle(std::string_view name);      // 1 … 255 bytes
+  SyncHandle();                                // a new object; this node must have joined
+  explicit SyncHandle(std::string_view name);  // 1 … 255 bytes
   SyncHandle(const SyncHandle&) = delete;
   SyncHandle& operator=(const SyncHandle&) = delete;
   ~SyncHandle() = default;
@@ -50,7 +50,8 @@ class SyncHandle {
   std::uint64_t id_;
 };
 
-// Not recursive. The token stays at the last holder's node, so that locking again costs no message until another node asks.
+// Not recursive. The token stays at the last holder's node, so that locking again costs no message until another node
+// asks.
 class mutex : public SyncHandle {
  public:
   mutex() = default;
@@ -59,7 +60,8 @@ class mutex : public SyncHandle {
   bool try_lock();
   void unlock();
   bool try_lock_for(Timeout timeout);
-  Result<> lock_robust(Timeout timeout = kForever);  // kOwnerDied: locked, but the last holder died; kTimeout; kPeerLost
+  Result<> lock_robust(
+      Timeout timeout = kForever);  // kOwnerDied: locked, but the last holder died; kTimeout; kPeerLost
 };
 
 class shared_mutex : public SyncHandle {
@@ -119,7 +121,8 @@ class barrier : public SyncHandle {
   explicit barrier(std::uint32_t expected) : expected_(expected) {}
   barrier(std::string_view name, std::uint32_t expected) : SyncHandle(name), expected_(expected) {}
   void arrive_and_wait();
-  Result<> arrive_and_wait_for(Timeout timeout);  // kTimeout leaves the barrier unusable, as in POSIX there is no way back
+  Result<> arrive_and_wait_for(
+      Timeout timeout);  // kTimeout leaves the barrier unusable, as in POSIX there is no way back
 
  private:
   std::uint32_t expected_;
@@ -142,24 +145,34 @@ class once_flag : public SyncHandle {
  public:
   once_flag() = default;
   explicit once_flag(std::string_view name) : SyncHandle(name) {}
-  // Runs f on exactly one thread of the cluster; all others return after it has returned. If the runner's node dies, another runs it.
+  // Runs f on exactly one thread of the cluster; all others return after it has returned. If the runner's node dies,
+  // another runs it.
   void call(const std::function<void()>& f);
 };
 inline void call_once(once_flag& flag, const std::function<void()>& f) { flag.call(f); }
 
 namespace sync_detail {
-enum class AtomicOperation : std::uint8_t { kLoad, kStore, kExchange, kAdd, kSubtract, kAnd, kOr, kXor, kCompareExchange };
+enum class AtomicOperation : std::uint8_t {
+  kLoad,
+  kStore,
+  kExchange,
+  kAdd,
+  kSubtract,
+  kAnd,
+  kOr,
+  kXor,
+  kCompareExchange
+};
 // Executes the operation at the home of the address's page; width is 4 or 8. Returns the value before it.
 std::uint64_t remote_atomic(void* address, unsigned width, AtomicOperation operation, std::uint64_t operand,
                             std::uint64_t expected);
 }  // namespace sync_detail
 
-// Operations on a word of global memory, carried out at the home of its page: one round trip, and the page does not move.
-// For counters that many nodes hit. Plain std::atomic_ref works on global memory too and moves the page instead; the two
-// may be mixed on one word.
+// Operations on a word of global memory, carried out at the home of its page: one round trip, and the page does not
+// move. For counters that many nodes hit. Plain std::atomic_ref works on global memory too and moves the page instead;
+// the two may be mixed on one word.
 template <typename T>
-  requires(std::is_integral_v<T> && (sizeof(T) == 4 || sizeof(T) == 8))
-class atomic_ref {
+requires(std::is_integral_v<T> && (sizeof(T) == 4 || sizeof(T) == 8)) class atomic_ref {
  public:
   explicit atomic_ref(T& word) : word_(&word) {}
   T load() const { return run(sync_detail::AtomicOperation::kLoad, 0); }

@@ -8,8 +8,8 @@
 // Example
 //   gallocy::thread worker(gallocy::on_node(2), [](Queue* queue) { queue->drain(); }, queue);   // queue: global memory
 //   worker.join();
-//   auto sum = gallocy::async(gallocy::any_node, [](const double* x, std::size_t n) { return std::accumulate(x, x + n, 0.0); }, x, n);
-//   sum.get();
+//   auto sum = gallocy::async(gallocy::any_node, [](const double* x, std::size_t n) { return std::accumulate(x, x + n,
+//   0.0); }, x, n); sum.get();
 #pragma once
 
 #include <chrono>
@@ -112,8 +112,8 @@ class thread {
   thread& operator=(thread&& other) noexcept;
 
   bool joinable() const { return id_ != 0; }
-  void join();                                  // ends the process with one line if the thread's node died
-  Result<> join_for(Timeout timeout);           // kTimeout (still joinable), kPeerLost
+  void join();                         // ends the process with one line if the thread's node died
+  Result<> join_for(Timeout timeout);  // kTimeout (still joinable), kPeerLost
   void detach();
 
  private:
@@ -121,7 +121,8 @@ class thread {
   std::uint64_t id_ = 0;
 };
 
-// The result of async(): trivially copyable, at most kMaxThreadResultBytes. Destroying a future that was not waited for waits.
+// The result of async(): trivially copyable, at most kMaxThreadResultBytes. Destroying a future that was not waited for
+// waits.
 template <typename T>
 class future {
  public:

@@ -20,8 +20,8 @@ void write_line(std::string_view line) {
 
 void check_failed(const char* file, int line, const char* condition, std::string_view values) {
   char text[900];
-  const auto end = fmt::format_to_n(text, sizeof text, "gallocy: bug: {}:{}: CHECK({}) failed:{}", file, line,
-                                    condition, values);
+  const auto end =
+      fmt::format_to_n(text, sizeof text, "gallocy: bug: {}:{}: CHECK({}) failed:{}", file, line, condition, values);
   write_line({text, std::min(end.size, sizeof text)});
   std::abort();
 }

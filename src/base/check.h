@@ -28,9 +28,9 @@ template <typename... Values>
 
 }  // namespace gallocy
 
-#define CHECK(condition, ...)                                                                               \
-  (__builtin_expect(!!(condition), 1)                                                                       \
-       ? void()                                                                                             \
+#define CHECK(condition, ...)         \
+  (__builtin_expect(!!(condition), 1) \
+       ? void()                       \
        : ::gallocy::check_detail::fail(__FILE__, __LINE__, #condition __VA_OPT__(, ) __VA_ARGS__))
 
 #ifdef NDEBUG

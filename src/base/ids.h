@@ -20,19 +20,20 @@ struct Id {
   constexpr auto operator<=>(const Id&) const = default;
 };
 
-using NodeId = Id<struct NodeTag, std::uint16_t>;          // position in the cluster, 0 … kMaxNodes - 1
-using PageId = Id<struct PageTag, std::uint64_t>;          // page number within the window
-using BlockId = Id<struct BlockTag, std::uint64_t>;        // page number / kBlockPages
-using RegionId = Id<struct RegionTag, std::uint32_t>;      // assigned by the VMM log, never reused
-using LogIndex = Id<struct LogTag, std::uint64_t>;         // position in the VMM log, from 1
-using Epoch = Id<struct EpochTag, std::uint32_t>;          // membership version, from 1
+using NodeId = Id<struct NodeTag, std::uint16_t>;      // position in the cluster, 0 … kMaxNodes - 1
+using PageId = Id<struct PageTag, std::uint64_t>;      // page number within the window
+using BlockId = Id<struct BlockTag, std::uint64_t>;    // page number / kBlockPages
+using RegionId = Id<struct RegionTag, std::uint32_t>;  // assigned by the VMM log, never reused
+using LogIndex = Id<struct LogTag, std::uint64_t>;     // position in the VMM log, from 1
+using Epoch = Id<struct EpochTag, std::uint32_t>;      // membership version, from 1
 
 // Directory entries name owners with 10 bits.
 inline constexpr std::uint16_t kMaxNodes = 1000;
 inline constexpr NodeId kNoNode{0xffff};
 
 inline constexpr std::size_t kPageBytes = 4096;
-// A block is the unit that has one home and the largest set of pages that one message speaks of: a set is one 64-bit mask.
+// A block is the unit that has one home and the largest set of pages that one message speaks of: a set is one 64-bit
+// mask.
 inline constexpr std::size_t kBlockPages = 64;
 inline constexpr std::size_t kBlockBytes = kBlockPages * kPageBytes;
 

@@ -14,7 +14,8 @@
   } while (0)
 
 // GALLOCY_ASSIGN(auto x, expr): the value of a Result<T>, or returns its error from the calling function.
-#define GALLOCY_ASSIGN(declaration, expr) GALLOCY_ASSIGN_AS(GALLOCY_CONCAT(gallocy_assign_, __LINE__), declaration, expr)
+#define GALLOCY_ASSIGN(declaration, expr) \
+  GALLOCY_ASSIGN_AS(GALLOCY_CONCAT(gallocy_assign_, __LINE__), declaration, expr)
 #define GALLOCY_ASSIGN_AS(name, declaration, expr)           \
   auto name = (expr);                                        \
   if (!name) return tl::unexpected(std::move(name).error()); \

@@ -1,5 +1,5 @@
-// SparseArray<T>: a zero-initialised array of which only the touched parts take memory (4 KiB granules). State for pages
-// nobody used costs nothing, and growing never allocates, which the fault path relies on.
+// SparseArray<T>: a zero-initialised array of which only the touched parts take memory (4 KiB granules). State for
+// pages nobody used costs nothing, and growing never allocates, which the fault path relies on.
 #pragma once
 
 #include <sys/mman.h>

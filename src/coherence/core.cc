@@ -214,8 +214,8 @@ void Core::retry_deferred() {
   again.swap(deferred_);
   for (const Deferred& d : again) {
     if (!alive(d.from)) continue;
-    const bool accepted = d.type == wire::MessageType::kPageForward ? on_forward(d.from, d.message)
-                                                                    : on_invalidate(d.from, d.message);
+    const bool accepted =
+        d.type == wire::MessageType::kPageForward ? on_forward(d.from, d.message) : on_invalidate(d.from, d.message);
     counters_.refused += accepted ? 0 : 1;
   }
 }
@@ -262,19 +262,32 @@ bool Core::message(NodeId from, wire::MessageType type, const wire::PageMessage&
   }
   const auto handle = [&] {
     switch (type) {
-      case wire::MessageType::kPageRequest: return on_request(from, m);
-      case wire::MessageType::kPageForward: return on_forward(from, m);
-      case wire::MessageType::kPageData: return on_data(from, m);
-      case wire::MessageType::kPageWriteBack: return on_write_back(from, m);
-      case wire::MessageType::kPageInvalidate: return on_invalidate(from, m);
-      case wire::MessageType::kPageInvalidateAck: return on_invalidate_ack(from, m);
-      case wire::MessageType::kPageDone: return on_done(from, m);
-      case wire::MessageType::kPageDecline: return on_decline(m);
-      case wire::MessageType::kPagePut: return on_put(from, m);
-      case wire::MessageType::kPagePutAck: return on_put_ack(from, m);
-      case wire::MessageType::kPageHandOver: return on_hand_over(from, m, tail);
-      case wire::MessageType::kPageLend: return on_lend(from, m);
-      default: return false;
+      case wire::MessageType::kPageRequest:
+        return on_request(from, m);
+      case wire::MessageType::kPageForward:
+        return on_forward(from, m);
+      case wire::MessageType::kPageData:
+        return on_data(from, m);
+      case wire::MessageType::kPageWriteBack:
+        return on_write_back(from, m);
+      case wire::MessageType::kPageInvalidate:
+        return on_invalidate(from, m);
+      case wire::MessageType::kPageInvalidateAck:
+        return on_invalidate_ack(from, m);
+      case wire::MessageType::kPageDone:
+        return on_done(from, m);
+      case wire::MessageType::kPageDecline:
+        return on_decline(m);
+      case wire::MessageType::kPagePut:
+        return on_put(from, m);
+      case wire::MessageType::kPagePutAck:
+        return on_put_ack(from, m);
+      case wire::MessageType::kPageHandOver:
+        return on_hand_over(from, m, tail);
+      case wire::MessageType::kPageLend:
+        return on_lend(from, m);
+      default:
+        return false;
     }
   };
   const bool accepted = handle();
@@ -295,8 +308,8 @@ PageSet Core::payload_wanted(NodeId from, wire::MessageType type, const wire::Pa
     const bool stale_here = page.right() == Access::kNone;
     switch (type) {
       case wire::MessageType::kPageData:
-        if (page.right() != Access::kWrite &&
-            ((is_home(block) && e.busy != 0) || page.pending() != Access::kNone || m.access == static_cast<std::uint8_t>(Access::kWrite)))
+        if (page.right() != Access::kWrite && ((is_home(block) && e.busy != 0) || page.pending() != Access::kNone ||
+                                               m.access == static_cast<std::uint8_t>(Access::kWrite)))
           wanted |= set_of(i);
         break;
       case wire::MessageType::kPageWriteBack:

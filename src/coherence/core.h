@@ -3,8 +3,8 @@
 // 1989; directory and transient states after Laudon and Lenoski, "The SGI Origin", ISCA 1997).
 //
 // Pure: events in (fault, message, tick, node_died …), effects out (effects.h). No clock, thread or system call; `now`
-// is the driver's clock in microseconds. Not thread-safe: the driver calls it under one lock and carries the effects out
-// before the next event. docs/protocol.md has the message table and the state diagrams.
+// is the driver's clock in microseconds. Not thread-safe: the driver calls it under one lock and carries the effects
+// out before the next event. docs/protocol.md has the message table and the state diagrams.
 //
 // Invariants (checked by check_invariants and, across nodes, by the simulator)
 // 1. A page mapped writable on one node is mapped on no other.
@@ -167,8 +167,8 @@ class Core {
     Access access = Access::kNone;
     std::uint8_t flags = 0;
     bool await_write_back = false, await_done = false;
-    std::uint32_t id = 0;  // so that an answer that a death made void is not taken for one to a later Forward
-    bool lent = false;  // nobody asked: the requester is to keep pages for which this node has no room
+    std::uint32_t id = 0;     // so that an answer that a death made void is not taken for one to a later Forward
+    bool lent = false;        // nobody asked: the requester is to keep pages for which this node has no room
     std::vector<Ack> acks{};  // invalidations not acknowledged yet
   };
   struct Activity {
@@ -211,7 +211,7 @@ class Core {
   void take_frames(BlockId block, PageSet pages);
   void learn_home(BlockId block, NodeId home, std::uint32_t version);
   PageSet stuck(BlockId block, PageSet pages) const;  // of the mapped ones: those pinned or in their minimum hold
-  void hold(PageId page, std::uint64_t least_us);  // or longer, if a thread asked for it
+  void hold(PageId page, std::uint64_t least_us);     // or longer, if a thread asked for it
   // Those of the message's pages that may leave now. The others are looked at again later.
   PageSet defer_stuck(NodeId from, wire::MessageType type, const wire::PageMessage& m);
   void retry_deferred();
@@ -278,6 +278,9 @@ class Core {
   void lose(BlockId block, PageSet pages, NodeId node);
   NodeId reachable_home(BlockId block);
   void transactions_without(NodeId node);
+  bool settle_one_without(BlockId block, NodeId node);
+  void without_owner(BlockId block, Transaction* t);
+  bool repeats(const wire::PageMessage& m);
   void puts_without(NodeId node);
   void ask_again(bool give_up);
   PageSet waiting_at_home(BlockId block) const;
@@ -305,11 +308,12 @@ class Core {
   std::vector<std::uint64_t> room_;
   std::vector<Receiving> receiving_;  // by sender
   std::vector<bool> dead_;
+  bool any_death_ = false;
   bool exhausted_ = false;
   std::uint64_t last_death_ = 0;
-  std::uint64_t ask_again_at_ = ~std::uint64_t{0};    // after a death
-  std::uint64_t puts_not_before_ = 0;         // after a refused Put
-  std::unordered_map<BlockId, NodeId> puts_;  // to whom this node has sent Puts that are not acknowledged
+  std::uint64_t ask_again_at_ = ~std::uint64_t{0};  // after a death
+  std::uint64_t puts_not_before_ = 0;               // after a refused Put
+  std::unordered_map<BlockId, NodeId> puts_;        // to whom this node has sent Puts that are not acknowledged
   std::uint64_t deadline_ = ~std::uint64_t{0};
   std::uint64_t now_ = 0;
   Effects* effects_ = nullptr;  // during a step

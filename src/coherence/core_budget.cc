@@ -24,8 +24,8 @@ void Core::keep_budget() {
   exhausted_ = false;
   // What is sent home by Put frees its frame when the acknowledgement comes.
   if (frames_in_use_ - evicting_ <= options_.budget_pages) return;
-  // Down to 1/16 below the budget at once, so that not every fault evicts. The hand passes a block up to three times: used
-  // lately, unmapped, evicted.
+  // Down to 1/16 below the budget at once, so that not every fault evicts. The hand passes a block up to three times:
+  // used lately, unmapped, evicted.
   const std::uint64_t goal = options_.budget_pages - options_.budget_pages / 16;
   for (const bool spill : {false, true}) {
     for (std::size_t steps = 3 * blocks_with_frames_.size(); steps > 0 && frames_in_use_ - evicting_ > goal; --steps) {
@@ -98,7 +98,8 @@ std::uint64_t Core::drop_stale_frames(BlockId block) {
   for (unsigned i = 0; i < kBlockPages; ++i) {
     LocalPage& p = r.local(page_at(block, i));
     const bool idle = p.right() == Access::kNone && p.pending() == Access::kNone && p.evicting == 0;
-    if (p.frame == 0 || !idle || contains(arriving, i) || (is_home(block) && r.entry(page_at(block, i)).busy != 0)) continue;
+    if (p.frame == 0 || !idle || contains(arriving, i) || (is_home(block) && r.entry(page_at(block, i)).busy != 0))
+      continue;
     stale |= set_of(i);
   }
   if (stale != 0) discard(block, stale);
@@ -199,8 +200,12 @@ std::uint64_t Core::spill_block(BlockId block, std::uint64_t most) {
     e.copyset = 0;
     e.busy = 1;  // until it says that it has them: a Put that it sent before must not be taken for a newer one
   });
-  activity_[block].open.push_back(
-      {.pages = alone, .requester = roomiest, .access = Access::kWrite, .await_done = true, .id = ++next_transaction_, .lent = true});
+  activity_[block].open.push_back({.pages = alone,
+                                   .requester = roomiest,
+                                   .access = Access::kWrite,
+                                   .await_done = true,
+                                   .id = ++next_transaction_,
+                                   .lent = true});
   room_[roomiest.value] -= count(alone);  // until it announces its room again
   counters_.spilled += count(alone);
   send(roomiest, wire::MessageType::kPageLend,

@@ -46,8 +46,8 @@ FaultOutcome Core::fault(PageId page, Access want, std::uint64_t now, Effects& e
 }
 
 // Maps the page and, in a stream, those behind it that need no message either. Each is mapped as far as its right goes:
-// a page this node owns becomes writable even on a read (exclusive-clean), so that the write that often follows costs no
-// second fault.
+// a page this node owns becomes writable even on a read (exclusive-clean), so that the write that often follows costs
+// no second fault.
 void Core::map_run(PageId page, Access want, unsigned pages) {
   const BlockId block = block_of(page);
   RegionPages& r = region(block);
@@ -83,7 +83,8 @@ void Core::request(PageId page, Access want, unsigned pages, bool read_ahead, un
     if (p.right() >= want || p.pending() != Access::kNone || p.evicting != 0 || p.lost != 0) continue;
     p.set_pending(want);
     m.pages |= set_of(i);
-    if (p.right() == Access::kRead) m.held |= set_of(i);
+    // After a death a request may be answered by the answer to an older one, when the copy is not here any more.
+    if (p.right() == Access::kRead && !any_death_) m.held |= set_of(i);
   }
   pending_[block] |= m.pages;
   list_block(block);
@@ -223,7 +224,10 @@ bool Core::on_forward(NodeId from, const wire::PageMessage& m) {
   if (m.requester == options_.self.value || (owned != m.pages && m.requester != from.value)) return false;
   if (owned != m.pages) {  // given to a node that then died, for which the home now asks for itself
     send(from, wire::MessageType::kPageDecline,
-         {.block = m.block, .pages = m.pages & ~owned, .requester = from.value, .origin = options_.self.value,
+         {.block = m.block,
+          .pages = m.pages & ~owned,
+          .requester = from.value,
+          .origin = options_.self.value,
           .flags = wire::kPageLost});
     if (owned == 0) return true;
   }

@@ -11,6 +11,7 @@ void Core::node_died(NodeId node, std::uint64_t now, Effects& effects) {
   now_ = now;
   effects_ = &effects;
   dead_[node.value] = true;
+  any_death_ = true;
   room_[node.value] = 0;
   receiving_[node.value] = {};
   std::erase_if(deferred_, [&](const Deferred& d) { return d.from == node; });
@@ -34,75 +35,99 @@ void Core::transactions_without(NodeId node) {
   for (const auto& [block, activity] : activity_) blocks.push_back(block);
   std::ranges::sort(blocks);
   for (const BlockId block : blocks) {
-    for (bool again = true; again;) {
-      again = false;
-      const auto found = activity_.find(block);
-      if (found == activity_.end()) break;
-      for (Transaction& t : found->second.open) {
-        const std::size_t acks = t.acks.size();
-        std::erase_if(t.acks, [&](const Ack& ack) { return ack.node == node; });
-        if (acks != t.acks.size() && grant_acknowledged(block, &t)) {
-          again = true;
-        } else if (t.owner == node && t.access == Access::kRead && !t.await_write_back && t.requester != options_.self) {
-          // The bytes are here. Perhaps they are not with the requester; then this is the answer.
-          send(t.requester, wire::MessageType::kPageData,
-               {.block = block.value,
-                .pages = t.pages,
-                .requester = t.requester.value,
-                .origin = options_.self.value,
-                .access = static_cast<std::uint8_t>(Access::kRead),
-                .flags = wire::kPageFromHome,
-                .carried = t.pages,
-                .home_version = block_state(block).home_version});
-          t.await_done = false;
-          transfer_done(block, t);
-          again = true;
-        } else if (t.owner == node) {
-          const Transaction lost = t;
-          close(block, &t);
-          // The owner stays entered; whoever asks learns that it is dead. If the pages did reach the requester, its
-          // Done says so and revives them (on_done).
-          RegionPages& r = region(block);
-          for_each(lost.pages, [&](unsigned i) {
-            r.entry(page_at(block, i)).owner = node.value;
-            r.local(page_at(block, i)).lost = 1;
-          });
-          const wire::PageMessage m{.block = block.value, .pages = lost.pages, .requester = lost.requester.value,
-                                    .origin = node.value, .flags = wire::kPageLost};
-          if (lost.requester == options_.self) {
-            on_decline(m);
-          } else {
-            send(lost.requester, wire::MessageType::kPageDecline, m);
-          }
-          again = true;
-        } else if (t.requester == node && t.access == Access::kWrite && t.owner != kNoNode) {
-          // Perhaps the owner has not sent them yet. If it has, it will say so, and they are lost (on_decline).
-          t.requester = options_.self;
-          t.id = ++next_transaction_;
-          send(t.owner, wire::MessageType::kPageForward,
-               {.block = block.value,
-                .pages = t.pages,
-                .requester = options_.self.value,
-                .origin = options_.self.value,
-                .access = static_cast<std::uint8_t>(t.access),
-                .home_version = block_state(block).home_version,
-                .transaction = t.id});
-        } else if (t.requester == node && t.await_done) {
-          // The pages were on their way to the dead: a read leaves the owner's and, once it has come, the home's copy.
-          t.await_done = false;
-          transfer_done(block, t);
-          again = activity_.contains(block);
-        }
-        if (again) break;
-      }
+    while (settle_one_without(block, node)) {
     }
     if (knows(block)) serve_queue(block);
   }
 }
 
-// Whom to ask for pages of a block of which this node is not the home; kNoNode: nobody that lives knows. The anchor knows
-// more than a node that only believed the dead one to be the home, but its chain of forwards may lead back to a former
-// home.
+// Ends one transaction of the block that the death concerns. False: there is none, or it has to go on.
+bool Core::settle_one_without(BlockId block, NodeId node) {
+  const auto found = activity_.find(block);
+  if (found == activity_.end()) return false;
+  for (Transaction& t : found->second.open) {
+    const std::size_t acks = t.acks.size();
+    std::erase_if(t.acks, [&](const Ack& ack) { return ack.node == node; });
+    if (acks != t.acks.size() && grant_acknowledged(block, &t)) return true;
+    if (t.owner != node && t.requester != node) continue;
+    if (t.owner != kNoNode && !alive(t.owner)) {
+      // A living requester knows better whether the pages have reached it: it sends Done, or asks again.
+      if (t.await_done && t.requester != options_.self && alive(t.requester)) continue;
+      without_owner(block, &t);
+      return true;
+    }
+    if (t.owner != kNoNode && t.access == Access::kWrite) {
+      // Perhaps the owner has not sent them to the dead yet. If it has, it will say so, and they are lost (on_decline).
+      t.requester = options_.self;
+      t.id = ++next_transaction_;
+      send(t.owner, wire::MessageType::kPageForward,
+           {.block = block.value,
+            .pages = t.pages,
+            .requester = options_.self.value,
+            .origin = options_.self.value,
+            .access = static_cast<std::uint8_t>(t.access),
+            .home_version = block_state(block).home_version,
+            .transaction = t.id});
+    } else if (t.await_done) {
+      // A read leaves the owner's copy and, once it has come, the home's; what was lent is lost.
+      t.await_done = false;
+      transfer_done(block, t);
+      return true;
+    }
+  }
+  return false;
+}
+
+// The owner of the pages died, and the requester does not have them, or is the only one that does. For a read the home
+// may have them already.
+void Core::without_owner(BlockId block, Transaction* t) {
+  if (t->access == Access::kRead && !t->await_write_back && t->requester != options_.self) {
+    send(t->requester, wire::MessageType::kPageData,
+         {.block = block.value,
+          .pages = t->pages,
+          .requester = t->requester.value,
+          .origin = options_.self.value,
+          .access = static_cast<std::uint8_t>(Access::kRead),
+          .flags = wire::kPageFromHome,
+          .carried = t->pages,
+          .home_version = block_state(block).home_version});
+    t->await_done = false;
+    return transfer_done(block, *t);
+  }
+  const Transaction lost = *t;
+  close(block, t);
+  RegionPages& r = region(block);
+  for_each(lost.pages, [&](unsigned i) {
+    r.entry(page_at(block, i)).owner = lost.owner.value;
+    r.local(page_at(block, i)).lost = 1;
+  });
+  const wire::PageMessage m{.block = block.value,
+                            .pages = lost.pages,
+                            .requester = lost.requester.value,
+                            .origin = lost.owner.value,
+                            .flags = wire::kPageLost};
+  if (lost.requester == options_.self) {
+    on_decline(m);
+  } else {
+    send(lost.requester, wire::MessageType::kPageDecline, m);
+  }
+  serve_queue(block);
+}
+
+// The request repeats one that is being served, because a node died (m.transaction names it). If that is the owner that
+// was to pass the page on, it has not: the requester has received all that came from it.
+bool Core::repeats(const wire::PageMessage& m) {
+  const BlockId block{m.block};
+  Transaction* t = transaction_of(block, set_of(m.demand));
+  if (m.transaction == 0 || t == nullptr || t->requester.value != m.requester) return false;
+  if (t->owner != kNoNode && !alive(t->owner) && t->owner.value + 1u == m.transaction)
+    without_owner(block, split_off(block, t, set_of(m.demand)));
+  return true;
+}
+
+// Whom to ask for pages of a block of which this node is not the home; kNoNode: nobody that lives knows. The anchor
+// knows more than a node that only believed the dead one to be the home, but its chain of forwards may lead back to a
+// former home.
 NodeId Core::reachable_home(BlockId block) {
   const NodeId home = home_of(block), anchor = region(block).anchor(block, options_.nodes);
   if (alive(home)) return home;
@@ -136,8 +161,8 @@ void Core::puts_without(NodeId node) {
 
 // After a death a request may have been lost with the dead node: as home, or because somebody who did not know of its
 // death passed the request on to it. So what is not answered is asked again from time to time. A home drops the second
-// of two waiting requests; one that was granted already is answered by a grant that the requester need not have. Only the
-// second time a block without a living home is given up: until then the VMM log may tell where it went (home_hint).
+// of two waiting requests; one that was granted already is answered by a grant that the requester need not have. Only
+// the second time a block without a living home is given up: until then the VMM log may tell where it went (home_hint).
 void Core::ask_again(bool give_up) {
   std::vector<BlockId> blocks;
   for (const auto& [block, pages] : pending_) blocks.push_back(block);
@@ -148,14 +173,20 @@ void Core::ask_again(bool give_up) {
     if (home == kNoNode && give_up) lose(block, forget_pending(block, asked), dead);
     if (home == kNoNode) continue;
     for_each(asked, [&](unsigned i) {
-      const wire::PageMessage m{.block = block.value,
-                                .pages = set_of(i),
-                                .requester = self.value,
-                                .origin = self.value,
-                                .access = static_cast<std::uint8_t>(local(page_at(block, i)).pending()),
-                                .demand = static_cast<std::uint8_t>(i)};
-      if (home != self) return send(home, wire::MessageType::kPageRequest, m);
-      if (contains(pending_.contains(block) ? pending_.at(block) : 0, i)) serve(m);
+      wire::PageMessage m{.block = block.value,
+                          .pages = set_of(i),
+                          .requester = self.value,
+                          .origin = self.value,
+                          .access = static_cast<std::uint8_t>(local(page_at(block, i)).pending()),
+                          .demand = static_cast<std::uint8_t>(i)};
+      if (home == self) {
+        if (contains(pending_.contains(block) ? pending_.at(block) : 0, i)) serve(m);
+        return;
+      }
+      for (std::uint16_t n = 0; n < options_.nodes; ++n) {  // once for each death; see repeats()
+        m.transaction = n + 1u;
+        if (dead_[n]) send(home, wire::MessageType::kPageRequest, m);
+      }
     });
   }
   ask_again_at_ = ~std::uint64_t{0};
@@ -174,7 +205,7 @@ PageSet Core::waiting_at_home(BlockId block) const {
 }
 
 void Core::ask_again_later() {
-  if (pending_.empty() || ask_again_at_ != ~std::uint64_t{0} || std::ranges::find(dead_, true) == dead_.end()) return;
+  if (pending_.empty() || ask_again_at_ != ~std::uint64_t{0} || !any_death_) return;
   ask_again_at_ = now_ + kAskAgainUs;
   look_again_at(ask_again_at_);
 }

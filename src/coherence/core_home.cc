@@ -1,5 +1,5 @@
-// What a node does as the home of a block: it keeps the directory, serialises requests for each page, and sees to it that
-// a page is taken away from those who have it before it is granted to somebody else.
+// What a node does as the home of a block: it keeps the directory, serialises requests for each page, and sees to it
+// that a page is taken away from those who have it before it is granted to somebody else.
 #include <algorithm>
 
 #include "base/check.h"
@@ -35,13 +35,13 @@ void Core::serve(const wire::PageMessage& m) {
     return send(home, wire::MessageType::kPageRequest, forwarded);
   }
   const bool untouched = block_state(block).initialised == 0;
-  if (untouched && requester != options_.self &&
-      region(block).spec().placement == PlacementKind::kFirstTouch) {
+  if (untouched && requester != options_.self && region(block).spec().placement == PlacementKind::kFirstTouch) {
     return hand_over_untouched(m);
   }
   initialise(block);
 
   if (requester == options_.self && local(page_at(block, m.demand)).pending() == Access::kNone) return;  // answered
+  if (repeats(m)) return;
   if (local(page_at(block, m.demand)).lost != 0) {
     const PageSet wishes = m.pages & ~set_of(m.demand);
     if (wishes != 0) decline(block, requester, wishes, 0);
@@ -49,14 +49,15 @@ void Core::serve(const wire::PageMessage& m) {
   }
 
   // A page that the home had got by prediction: did it write?
-  if (requester != options_.self && prediction_was_wrong(block, set_of(m.demand))) entry(page_at(block, m.demand)).migratory = 0;
+  if (requester != options_.self && prediction_was_wrong(block, set_of(m.demand)))
+    entry(page_at(block, m.demand)).migratory = 0;
   const DirectoryEntry demanded = entry(page_at(block, m.demand));
   const bool predicted = predicts_write(demanded, m);
   const Access access = predicted ? Access::kWrite : static_cast<Access>(m.access);
   const PageSet group = served_with(m, access);
   if (!contains(group, m.demand)) {
-    // Only the demanded page waits. If the wishes did too, whoever needs one of them at the requester's would wait for the
-    // demanded page, and two nodes that pin pages in ascending order could wait for each other.
+    // Only the demanded page waits. If the wishes did too, whoever needs one of them at the requester's would wait for
+    // the demanded page, and two nodes that pin pages in ascending order could wait for each other.
     wire::PageMessage demand = m;
     demand.pages = set_of(m.demand);
     if (m.pages != demand.pages) decline(block, requester, m.pages & ~demand.pages, 0);
@@ -73,8 +74,12 @@ void Core::serve(const wire::PageMessage& m) {
   const bool elsewhere = demanded.state() == PageState::kExclusive;
   if (elsewhere && demanded.owner == requester.value) {
     // It was lent to the requester after that had asked (see core_budget.cc).
-    wire::PageMessage data{.block = m.block, .pages = group, .requester = m.requester, .origin = options_.self.value,
-                           .access = static_cast<std::uint8_t>(Access::kWrite), .flags = wire::kPageFromHome};
+    wire::PageMessage data{.block = m.block,
+                           .pages = group,
+                           .requester = m.requester,
+                           .origin = options_.self.value,
+                           .access = static_cast<std::uint8_t>(Access::kWrite),
+                           .flags = wire::kPageFromHome};
     data.home_version = block_state(block).home_version;
     send(requester, wire::MessageType::kPageData, data);
   } else if (elsewhere) {
@@ -91,8 +96,8 @@ bool Core::predicts_write(const DirectoryEntry& e, const wire::PageMessage& m) c
          e.state() != PageState::kShared;
 }
 
-// Those of the request's pages that can be served in one transaction with the demanded one: free, and in the same place.
-// Empty of the demanded page: it has to wait.
+// Those of the request's pages that can be served in one transaction with the demanded one: free, and in the same
+// place. Empty of the demanded page: it has to wait.
 PageSet Core::served_with(const wire::PageMessage& m, Access access) const {
   const BlockId block{m.block};
   RegionPages& r = region(block);
@@ -106,7 +111,9 @@ PageSet Core::served_with(const wire::PageMessage& m, Access access) const {
   for_each(m.pages, [&](unsigned i) {
     const PageId page = page_at(block, i);
     const DirectoryEntry& e = r.entry(page);
-    if (e.busy != 0 || contains(arriving, i) || r.local(page).lost != 0 || (e.state() == PageState::kExclusive) != elsewhere) return;
+    if (e.busy != 0 || contains(arriving, i) || r.local(page).lost != 0 ||
+        (e.state() == PageState::kExclusive) != elsewhere)
+      return;
     if (elsewhere && e.owner != demanded.owner) return;
     if (predicted && i != m.demand && !predicts_write(e, m)) return;
     group |= set_of(i);
@@ -119,11 +126,8 @@ PageSet Core::served_with(const wire::PageMessage& m, Access access) const {
 
 void Core::decline(BlockId block, NodeId requester, PageSet pages, std::uint8_t flags) {
   const NodeId lost_with = (flags & wire::kPageLost) != 0 ? home_of(block) : options_.self;
-  const wire::PageMessage m{.block = block.value,
-                            .pages = pages,
-                            .requester = requester.value,
-                            .origin = lost_with.value,
-                            .flags = flags};
+  const wire::PageMessage m{
+      .block = block.value, .pages = pages, .requester = requester.value, .origin = lost_with.value, .flags = flags};
   if (requester == options_.self) {
     on_decline(m);
   } else {
@@ -168,8 +172,7 @@ void Core::grant_read(BlockId block, PageSet pages, NodeId requester) {
         .home_version = block_state(block).home_version});
 }
 
-void Core::revoke_then_grant_write(BlockId block, PageSet pages, const wire::PageMessage& request,
-                                   std::uint8_t flags) {
+void Core::revoke_then_grant_write(BlockId block, PageSet pages, const wire::PageMessage& request, std::uint8_t flags) {
   const NodeId requester{request.requester};
   const unsigned group = nodes_per_bit(options_.nodes);
   RegionPages& r = region(block);
@@ -184,9 +187,8 @@ void Core::revoke_then_grant_write(BlockId block, PageSet pages, const wire::Pag
   for (; readers != 0; readers &= readers - 1) {
     const auto bit = static_cast<unsigned>(std::countr_zero(readers));
     PageSet shared = 0;
-    for_each(pages, [&](unsigned i) {
-      shared |= (r.entry(page_at(block, i)).copyset >> bit & 1) != 0 ? set_of(i) : 0;
-    });
+    for_each(pages,
+             [&](unsigned i) { shared |= (r.entry(page_at(block, i)).copyset >> bit & 1) != 0 ? set_of(i) : 0; });
     for (unsigned n = bit * group; n < std::min<unsigned>((bit + 1) * group, options_.nodes); ++n) {
       const NodeId reader{static_cast<std::uint16_t>(n)};
       if (reader != requester && reader != options_.self && alive(reader)) t.acks.push_back({reader, shared});
@@ -251,8 +253,11 @@ void Core::forward_to_owner(BlockId block, PageSet pages, const wire::PageMessag
   const NodeId owner{static_cast<std::uint16_t>(r.entry(page_at(block, request.demand)).owner)};
   if (!alive(owner)) {
     for_each(pages, [&](unsigned i) { r.local(page_at(block, i)).lost = 1; });
-    const wire::PageMessage lost{.block = block.value, .pages = pages, .requester = requester.value,
-                                 .origin = owner.value, .flags = wire::kPageLost};
+    const wire::PageMessage lost{.block = block.value,
+                                 .pages = pages,
+                                 .requester = requester.value,
+                                 .origin = owner.value,
+                                 .flags = wire::kPageLost};
     if (requester == options_.self) {
       on_decline(lost);
     } else {
@@ -422,23 +427,16 @@ bool Core::on_write_back(NodeId from, const wire::PageMessage& m) {
 bool Core::on_done(NodeId from, const wire::PageMessage& m) {
   const BlockId block{m.block};
   Transaction* t = is_home(block) ? transaction_of(block, m.pages) : nullptr;
-  if (t == nullptr) {
-    // The owner died after it had sent the pages: the home took them for lost, and they are not.
-    if (!is_home(block)) return true;
-    for_each(m.pages, [&](unsigned i) {
-      LocalPage& p = local(page_at(block, i));
-      if (p.lost == 0 || static_cast<Access>(m.access) != Access::kWrite) return;
-      p.lost = 0;
-      entry(page_at(block, i)).owner = from.value;
-    });
-    return true;
-  }
-  if (t->id != m.transaction) return true;  // a death has made it void
+  if (t == nullptr || t->id != m.transaction) return true;  // a death has made it void
   if (t->requester != from || !t->await_done) return false;
   t = split_off(block, t, m.pages);
   t->await_done = false;
   t->flags |= m.flags & wire::kPageClean;
-  transfer_done(block, *t);
+  if (t->await_write_back && !alive(t->owner)) {
+    without_owner(block, t);
+  } else {
+    transfer_done(block, *t);
+  }
   return true;
 }
 
@@ -454,8 +452,8 @@ bool Core::on_invalidate_ack(NodeId from, const wire::PageMessage& m) {
   return true;
 }
 
-// Grants those pages of which nobody has a copy any more. A reader acknowledges some pages before the others when it has
-// pinned those or they are in their minimum hold; a fence is acknowledged whole.
+// Grants those pages of which nobody has a copy any more. A reader acknowledges some pages before the others when it
+// has pinned those or they are in their minimum hold; a fence is acknowledged whole.
 bool Core::grant_acknowledged(BlockId block, Transaction* t) {
   PageSet awaited = 0;
   for (const Ack& ack : t->acks) awaited |= ack.pages;

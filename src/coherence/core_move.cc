@@ -1,6 +1,6 @@
-// Homes that move. A block that nobody used goes to the node that first asks for it (first touch); a block that one node
-// keeps writing goes to that node (stable writer). The old home remembers where it sent the block and forwards what
-// still comes to it. See "Home moves" in docs/protocol.md for why a chain of forwards always ends.
+// Homes that move. A block that nobody used goes to the node that first asks for it (first touch); a block that one
+// node keeps writing goes to that node (stable writer). The old home remembers where it sent the block and forwards
+// what still comes to it. See "Home moves" in docs/protocol.md for why a chain of forwards always ends.
 #include "base/check.h"
 #include "coherence/core.h"
 
@@ -29,8 +29,8 @@ void Core::consider_move(BlockId block, NodeId writer) {
 }
 
 // What this home has granted, lent or acknowledged may still be on its way, and nothing orders it against what the new
-// home will send: an Invalidate could overtake the Data it is meant for. So the block first rests until every other node
-// has said that all earlier messages have arrived. Moves are rare enough for a round trip to all.
+// home will send: an Invalidate could overtake the Data it is meant for. So the block first rests until every other
+// node has said that all earlier messages have arrived. Moves are rare enough for a round trip to all.
 void Core::fence_then_hand_over(BlockId block, NodeId to) {
   Transaction fence{.pages = ~PageSet{0}, .requester = to, .flags = wire::kPageFence};
   for (std::uint16_t n = 0; n < options_.nodes; ++n) {

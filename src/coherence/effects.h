@@ -19,12 +19,12 @@ namespace gallocy::coherence {
 
 struct Effect {
   enum class Kind : std::uint8_t {
-    kProtect,      // set the program view of `pages` from `from` to `to`
-    kSend,         // send `message` to `node`; the payload is the frames of message.carried
-    kWake,         // threads that wait for one of `pages` look again
-    kDiscard,      // the frames of `pages` may go back to the kernel
-    kHomeMoved,    // `node` is now the home of `block` (for the VMM log); sent by the new home
-    kLost,         // the only copy of `pages` died with `node`; threads that wait for them cannot go on
+    kProtect,    // set the program view of `pages` from `from` to `to`
+    kSend,       // send `message` to `node`; the payload is the frames of message.carried
+    kWake,       // threads that wait for one of `pages` look again
+    kDiscard,    // the frames of `pages` may go back to the kernel
+    kHomeMoved,  // `node` is now the home of `block` (for the VMM log); sent by the new home
+    kLost,       // the only copy of `pages` died with `node`; threads that wait for them cannot go on
   };
   Kind kind;
   Access from = Access::kNone, to = Access::kNone;

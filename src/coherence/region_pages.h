@@ -1,5 +1,5 @@
-// RegionPages: a node's private state for the pages and blocks of one region. 2 bytes per page for what this node may do
-// with it, 8 bytes per page where this node is the home, 12 bytes per block of 64; nothing for parts nobody used.
+// RegionPages: a node's private state for the pages and blocks of one region. 2 bytes per page for what this node may
+// do with it, 8 bytes per page where this node is the home, 12 bytes per block of 64; nothing for parts nobody used.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct LocalPage {
   std::uint16_t waited : 1 = 0;        // a thread waits for it: it gets its minimum hold
   std::uint16_t prefetched : 1 = 0;    // came as a wish and was not touched as far as we know
   std::uint16_t lost : 1 = 0;          // its only copy died with a node
-  std::uint16_t putting : 1 = 0;       // a Put of it is not acknowledged (maybe a Forward took it meanwhile): no second one
+  std::uint16_t putting : 1 = 0;  // a Put of it is not acknowledged (maybe a Forward took it meanwhile): no second one
 
   Access right() const { return static_cast<Access>(right_bits); }
   Access mapped() const { return static_cast<Access>(mapped_bits); }
@@ -35,10 +35,10 @@ struct LocalPage {
 static_assert(sizeof(LocalPage) == 2);
 
 struct BlockState {
-  std::uint32_t home_version = 0;   // see "Home moves" in docs/protocol.md
-  std::uint16_t home_plus_one = 0;  // 0: not known, the anchor is asked
-  std::uint16_t writer = 0;         // home only: who got the last write grants …
-  std::uint8_t writer_grants = 0;   // … and how many in a row
+  std::uint32_t home_version = 0;    // see "Home moves" in docs/protocol.md
+  std::uint16_t home_plus_one = 0;   // 0: not known, the anchor is asked
+  std::uint16_t writer = 0;          // home only: who got the last write grants …
+  std::uint8_t writer_grants = 0;    // … and how many in a row
   std::uint8_t initialised : 1 = 0;  // home only: its pages have been given their first right
   std::uint8_t listed : 1 = 0;       // in the list of blocks that have frames (eviction)
   std::uint8_t recent : 1 = 0;       // faulted in since the eviction hand last came by
@@ -51,10 +51,10 @@ static_assert(sizeof(BlockState) == 12);
 enum class PlacementKind : std::uint8_t { kFirstTouch, kInterleave, kNode, kBlocked };
 
 struct RegionSpec {
-  PageId first_page;           // multiple of kBlockPages
-  std::uint64_t pages = 0;     // multiple of kBlockPages
+  PageId first_page;        // multiple of kBlockPages
+  std::uint64_t pages = 0;  // multiple of kBlockPages
   PlacementKind placement = PlacementKind::kFirstTouch;
-  NodeId node{};               // kNode
+  NodeId node{};  // kNode
 };
 
 class RegionPages {

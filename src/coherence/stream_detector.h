@@ -1,10 +1,10 @@
 // StreamDetector: recognises sequential access in a sequence of faults and says how many pages to ask for at once.
 //
-// A run is doubled each time the access goes on exactly where the last run ended, from the third fault in a row on (1, 1,
-// 2, 4 … longest): two faults on neighbours are common by chance (the edge of a part that another node works on), and a
-// page fetched in vain is taken from somebody. So what is fetched in vain is at most as much as what was used. Reads and
-// writes are told apart. Runs of at least kReadAheadPages are followed by a second, asynchronous one, as in Linux's
-// read-ahead (Fengguang Wu et al., "Linux readahead: less tricks for more", OLS 2007).
+// A run is doubled each time the access goes on exactly where the last run ended, from the third fault in a row on (1,
+// 1, 2, 4 … longest): two faults on neighbours are common by chance (the edge of a part that another node works on),
+// and a page fetched in vain is taken from somebody. So what is fetched in vain is at most as much as what was used.
+// Reads and writes are told apart. Runs of at least kReadAheadPages are followed by a second, asynchronous one, as in
+// Linux's read-ahead (Fengguang Wu et al., "Linux readahead: less tricks for more", OLS 2007).
 #pragma once
 
 #include <array>

@@ -18,8 +18,8 @@ class MeshImpl final : public Mesh {
 
   PeerAddress address() const override { return {options_.listen_host, options_.listen_port}; }
   Result<> connect(const std::vector<PeerAddress>& addresses) override;
-  void send(NodeId to, const wire::FrameHeader& header, std::span<const std::byte> body,
-            std::span<const iovec> payload, WhenFull when_full) override;
+  void send(NodeId to, const wire::FrameHeader& header, std::span<const std::byte> body, std::span<const iovec> payload,
+            WhenFull when_full) override;
   void serve(FrameSink& sink, std::chrono::microseconds timeout) override { poller_.serve(sink, timeout); }
   bool try_claim() override { return poller_.try_claim(); }
   bool poll(FrameSink& sink, std::chrono::microseconds timeout) override { return poller_.poll(sink, timeout); }
@@ -30,7 +30,9 @@ class MeshImpl final : public Mesh {
 
  private:
   explicit MeshImpl(MeshOptions options)
-      : options_(std::move(options)), links_(options_.nodes), poller_(options_.links, options_.spin, options_.loop_spin) {}
+      : options_(std::move(options)),
+        links_(options_.nodes),
+        poller_(options_.links, options_.spin, options_.loop_spin) {}
   Result<> listen();
   void add_link(Connection connection);
 

@@ -12,7 +12,8 @@
 // 1. Frames of one peer are delivered in the order they were sent; nothing is lost or repeated while the peer is up.
 // 2. After peer_down(n) no frame of n is delivered, and send(n) discards.
 // 3. While claimed, the loop thread neither receives nor is woken by arriving frames.
-// 4. Memory for unsent frames is at most kOutboxBytes per peer plus what the poller itself answers, which is bounded by the peers'
+// 4. Memory for unsent frames is at most kOutboxBytes per peer plus what the poller itself answers, which is bounded by
+// the peers'
 //    own limits on outstanding requests.
 #pragma once
 
@@ -56,16 +57,16 @@ struct MeshOptions {
   NodeId self{};
   std::uint16_t nodes = 1;
   LinkKind links = LinkKind::kTcp;
-  std::string secret;                  // cluster secret, 16 … 256 bytes
-  std::string build_id;                // of this program; peers must have the same
+  std::string secret;    // cluster secret, 16 … 256 bytes
+  std::string build_id;  // of this program; peers must have the same
   std::string listen_host = "127.0.0.1";
-  std::uint16_t listen_port = 0;       // 0: chosen by the kernel
-  bool encrypt = false;                // TLS 1.3; decided by the caller: on unless all hosts are loopback
+  std::uint16_t listen_port = 0;  // 0: chosen by the kernel
+  bool encrypt = false;           // TLS 1.3; decided by the caller: on unless all hosts are loopback
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds peer_timeout{2'000};  // unacknowledged data or a silent peer: down
-  std::chrono::microseconds spin{50};       // how long a thread that waits for its answer spins before it sleeps
-  // The same for the loop thread. 0 where program threads need its core: while it spins they cannot run, and a loop thread
-  // that sleeps preempts them when a frame comes.
+  std::chrono::microseconds spin{50};             // how long a thread that waits for its answer spins before it sleeps
+  // The same for the loop thread. 0 where program threads need its core: while it spins they cannot run, and a loop
+  // thread that sleeps preempts them when a frame comes.
   std::chrono::microseconds loop_spin{50};
 };
 
@@ -74,8 +75,8 @@ struct PeerAddress {
   std::uint16_t port = 0;
 };
 
-// What a thread that is not the poller does while the peer's outbox is full. kQueue is for senders that hold a lock which
-// the poller needs, and whose frames are bounded otherwise (a request per thread and the answers to them).
+// What a thread that is not the poller does while the peer's outbox is full. kQueue is for senders that hold a lock
+// which the poller needs, and whose frames are bounded otherwise (a request per thread and the answers to them).
 enum class WhenFull : std::uint8_t { kWait, kQueue };
 
 class Mesh {

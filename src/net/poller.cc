@@ -1,9 +1,9 @@
 #include "net/poller.h"
 
 #include <immintrin.h>
-#include <time.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include <algorithm>
 #include <array>
@@ -183,8 +183,8 @@ void Poller::serve(FrameSink& sink, microseconds timeout) {
 bool Poller::serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool slept) {
   while (!role_mu_.try_lock()) {
     if (claimed_.load(std::memory_order_relaxed)) return false;
-    // A claimer is in the middle of its release, perhaps on this core: let it finish. After a sched_yield() it would keep the
-    // core for a whole time slice; from a sleep this thread comes back at once.
+    // A claimer is in the middle of its release, perhaps on this core: let it finish. After a sched_yield() it would
+    // keep the core for a whole time slice; from a sleep this thread comes back at once.
     const timespec moment{0, 1'000};
     ::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr);
   }

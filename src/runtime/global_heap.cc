@@ -50,15 +50,14 @@ thread_local Guard guard;
 Result<std::unique_ptr<GlobalHeap>> GlobalHeap::create(NodeId self, std::uint16_t nodes, net::Mesh* mesh,
                                                        Memory& memory, Regions& regions) {
   const std::uint64_t slice = std::bit_floor(std::min(kMostSliceBytes, vmm::kMaxRegionBytes / nodes));
-  GALLOCY_ASSIGN(const Region region, regions.map({.name = "gallocy.heap",
-                                                   .bytes = slice * nodes,
-                                                   .placement = Placement::blocked()}));
+  GALLOCY_ASSIGN(const Region region,
+                 regions.map({.name = "gallocy.heap", .bytes = slice * nodes, .placement = Placement::blocked()}));
   std::unique_ptr<GlobalHeap> global(new GlobalHeap(mesh, memory));
-  GALLOCY_ASSIGN(global->heap_, heap::Heap::create({.start = reinterpret_cast<std::uint64_t>(region.data()),
-                                                    .slice_bytes = slice,
-                                                    .nodes = nodes,
-                                                    .self = self},
-                                                   *global, *global));
+  GALLOCY_ASSIGN(
+      global->heap_,
+      heap::Heap::create(
+          {.start = reinterpret_cast<std::uint64_t>(region.data()), .slice_bytes = slice, .nodes = nodes, .self = self},
+          *global, *global));
   current.store(global.get());
   return global;
 }

@@ -31,10 +31,14 @@ std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); 
 
 coherence::PlacementKind placement_kind(Placement::Kind kind) {
   switch (kind) {
-    case Placement::Kind::kFirstTouch: return coherence::PlacementKind::kFirstTouch;
-    case Placement::Kind::kInterleave: return coherence::PlacementKind::kInterleave;
-    case Placement::Kind::kNode: return coherence::PlacementKind::kNode;
-    case Placement::Kind::kBlocked: return coherence::PlacementKind::kBlocked;
+    case Placement::Kind::kFirstTouch:
+      return coherence::PlacementKind::kFirstTouch;
+    case Placement::Kind::kInterleave:
+      return coherence::PlacementKind::kInterleave;
+    case Placement::Kind::kNode:
+      return coherence::PlacementKind::kNode;
+    case Placement::Kind::kBlocked:
+      return coherence::PlacementKind::kBlocked;
   }
   return coherence::PlacementKind::kFirstTouch;
 }
@@ -128,8 +132,7 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   const auto line = static_cast<unsigned>(address % kPageBytes / 64);
   if (in_faulting_thread) {
     const std::int64_t start = os::monotonic_ns();
-    if (!wait_for_page(page, want, line, /*pin_it=*/false))
-      return false;
+    if (!wait_for_page(page, want, line, /*pin_it=*/false)) return false;
     fault_wait_ns_.fetch_add(static_cast<std::uint64_t>(os::monotonic_ns() - start), std::memory_order_relaxed);
     return true;
   }
@@ -206,15 +209,16 @@ void Memory::take_page(PageId page, bool pin_it) {
 void Memory::die_of_loss(PageId page) {
   const Region* region = find(address_of(page));
   char text[256];
-  const auto end = fmt::format_to_n(text, sizeof text,
-                                    "gallocy: node {}: page {:#x} of region \"{}\" is lost: the only copy was on a node "
-                                    "that died",
-                                    options_.coherence.self, address_of(page), region != nullptr ? region->name : "?");
+  const auto end =
+      fmt::format_to_n(text, sizeof text,
+                       "gallocy: node {}: page {:#x} of region \"{}\" is lost: the only copy was on a node "
+                       "that died",
+                       options_.coherence.self, address_of(page), region != nullptr ? region->name : "?");
   die(static_cast<int>(ErrorCode::kPeerLost), {text, std::min(end.size, sizeof text)});
 }
 
-// A node that is far over its budget takes no more frames before it has found room for some of them elsewhere; if it does
-// not find any for long, the cluster's memory is exhausted.
+// A node that is far over its budget takes no more frames before it has found room for some of them elsewhere; if it
+// does not find any for long, the cluster's memory is exhausted.
 bool Memory::must_wait_for_room() {
   const std::uint64_t budget = options_.coherence.budget_pages;
   if (!core_.exhausted() || core_.frames_in_use() < budget + budget / kBudgetSlack) {
@@ -229,11 +233,11 @@ bool Memory::must_wait_for_room() {
     return true;
   }
   char text[256];
-  const auto end = fmt::format_to_n(text, sizeof text,
-                                    "gallocy: node {}: the cluster's memory is exhausted: {} MiB in use here of a budget "
-                                    "of {} MiB and no other node has room; raise --memory or add nodes",
-                                    options_.coherence.self, core_.frames_in_use() * kPageBytes >> 20,
-                                    budget * kPageBytes >> 20);
+  const auto end =
+      fmt::format_to_n(text, sizeof text,
+                       "gallocy: node {}: the cluster's memory is exhausted: {} MiB in use here of a budget "
+                       "of {} MiB and no other node has room; raise --memory or add nodes",
+                       options_.coherence.self, core_.frames_in_use() * kPageBytes >> 20, budget * kPageBytes >> 20);
   die(static_cast<int>(ErrorCode::kOutOfMemory), {text, std::min(end.size, sizeof text)});
 }
 
@@ -272,7 +276,8 @@ void Memory::carry_out(const Effect& effect) {
 }
 
 void Memory::send_pages(const Effect& effect) {
-  const bool has_tail = effect.type == wire::MessageType::kPageHandOver && (effect.message.flags & wire::kPageConsumed) == 0;
+  const bool has_tail =
+      effect.type == wire::MessageType::kPageHandOver && (effect.message.flags & wire::kPageConsumed) == 0;
   std::byte body[sizeof(wire::PageMessage) + kBlockPages * sizeof(coherence::DirectoryEntry)];
   std::size_t body_bytes = sizeof(wire::PageMessage);
   std::memcpy(body, &effect.message, sizeof effect.message);
@@ -319,9 +324,8 @@ void Memory::retry_woken() {
     if (const auto found = kernel_waiters_.find(page); found != kernel_waiters_.end()) {
       const Access want = found->second;
       kernel_waiters_.erase(found);
-      const FaultOutcome outcome = core_.mapped(page) >= want
-                                       ? FaultOutcome::kResolved
-                                       : core_.fault(page, want, now_us(), effects_);
+      const FaultOutcome outcome =
+          core_.mapped(page) >= want ? FaultOutcome::kResolved : core_.fault(page, want, now_us(), effects_);
       if (outcome == FaultOutcome::kLost) die_of_loss(page);
       if (outcome == FaultOutcome::kPending) kernel_waiters_[page] = want;
       carry_out();
@@ -391,7 +395,8 @@ bool Memory::page_message(NodeId from, wire::MessageType type, std::span<const s
   const std::size_t tail_bytes = body.size() - sizeof m;
   if (tail_bytes != 0 && tail_bytes != sizeof tail) return false;
   std::memcpy(static_cast<void*>(tail), body.data() + sizeof m, tail_bytes);
-  if (type == wire::MessageType::kPageRequest && m.block < kWindowBytes / kBlockBytes && !core_.knows(BlockId{m.block})) {
+  if (type == wire::MessageType::kPageRequest && m.block < kWindowBytes / kBlockBytes &&
+      !core_.knows(BlockId{m.block})) {
     if (parked_.size() >= kMostParked) return false;
     parked_.push_back({from, m});
     return true;
@@ -434,8 +439,7 @@ std::int64_t Memory::housekeeping() {
 Result<> Memory::prefault(std::uint64_t address, std::uint64_t bytes, Access access) {
   if (engine_ == nullptr || bytes == 0) return {};
   for (std::uint64_t page = page_of(address).value; page <= page_of(address + bytes - 1).value; ++page) {
-    if (!in_window(address) ||
-        !wait_for_page(PageId{page}, access, 0, /*pin_it=*/false)) {
+    if (!in_window(address) || !wait_for_page(PageId{page}, access, 0, /*pin_it=*/false)) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{:#x} is not in a region of global memory", page * kPageBytes + kWindowBase));
     }
@@ -455,8 +459,7 @@ Result<> Memory::pinned(std::uint64_t address, std::uint64_t bytes, Access acces
   std::uint64_t page = page_of(address).value;
   const std::uint64_t end = page_of(address + bytes - 1).value + 1;
   const std::uint64_t first = page;
-  while (page < end && in_window(address) &&
-         wait_for_page(PageId{page}, access, 0, /*pin_it=*/true)) {
+  while (page < end && in_window(address) && wait_for_page(PageId{page}, access, 0, /*pin_it=*/true)) {
     ++page;
   }
   const bool all = page == end;

@@ -17,14 +17,22 @@ std::uint64_t perform(void* at, Operation operation, std::uint64_t operand, std:
   const std::atomic_ref<Word> word(*static_cast<Word*>(at));
   const auto value = static_cast<Word>(operand);
   switch (operation) {
-    case Operation::kLoad: return word.load();
-    case Operation::kStore: return word.exchange(value);
-    case Operation::kExchange: return word.exchange(value);
-    case Operation::kAdd: return word.fetch_add(value);
-    case Operation::kSubtract: return word.fetch_sub(value);
-    case Operation::kAnd: return word.fetch_and(value);
-    case Operation::kOr: return word.fetch_or(value);
-    case Operation::kXor: return word.fetch_xor(value);
+    case Operation::kLoad:
+      return word.load();
+    case Operation::kStore:
+      return word.exchange(value);
+    case Operation::kExchange:
+      return word.exchange(value);
+    case Operation::kAdd:
+      return word.fetch_add(value);
+    case Operation::kSubtract:
+      return word.fetch_sub(value);
+    case Operation::kAnd:
+      return word.fetch_and(value);
+    case Operation::kOr:
+      return word.fetch_or(value);
+    case Operation::kXor:
+      return word.fetch_xor(value);
     case Operation::kCompareExchange: {
       auto before = static_cast<Word>(expected);
       word.compare_exchange_strong(before, value);
@@ -85,8 +93,7 @@ bool Memory::atomic_request(const wire::AtomicRequest& r) {
   }
   const wire::FrameHeader header{.type = static_cast<std::uint16_t>(wire::MessageType::kAtomicRequest),
                                  .body_bytes = sizeof r};
-  options_.mesh->send(home, header, std::as_bytes(std::span(&r, 1)), {},
-                      net::WhenFull::kQueue);
+  options_.mesh->send(home, header, std::as_bytes(std::span(&r, 1)), {}, net::WhenFull::kQueue);
   return true;
 }
 

@@ -33,7 +33,8 @@ Result<> check_range(const void* start, std::size_t bytes) {
 
 Result<std::unique_ptr<Node>> Node::join(NodeOptions options) {
   static std::atomic<bool> once{false};
-  if (once.exchange(true)) return fail(ErrorCode::kExists, "this process has joined already; a process is one node, once");
+  if (once.exchange(true))
+    return fail(ErrorCode::kExists, "this process has joined already; a process is one node, once");
   GALLOCY_ASSIGN(auto runtime, runtime::Runtime::join(options));
   std::unique_ptr<Node> node(new Node(std::move(runtime)));
   joined.store(node.get(), std::memory_order_release);
@@ -100,7 +101,8 @@ std::uint64_t program_base() noexcept { return runtime::program_base(); }
 }  // namespace thread_detail
 
 thread::~thread() {
-  if (joinable()) die(static_cast<int>(ErrorCode::kInvalidArgument), "gallocy: a joinable gallocy::thread was destroyed");
+  if (joinable())
+    die(static_cast<int>(ErrorCode::kInvalidArgument), "gallocy: a joinable gallocy::thread was destroyed");
 }
 
 thread& thread::operator=(thread&& other) noexcept {

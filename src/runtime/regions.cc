@@ -65,12 +65,11 @@ Result<vmm::Outcome> Regions::propose(vmm::Entry entry, std::chrono::millisecond
 
 Result<Region> Regions::map(const RegionOptions& options) {
   if (options.placement.kind == Placement::Kind::kNode && options.placement.node >= nodes_) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("region \"{}\": there is no node {} (nodes are 0 … {})", options.name,
-                            options.placement.node, nodes_ - 1));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("region \"{}\": there is no node {} (nodes are 0 … {})",
+                                                         options.name, options.placement.node, nodes_ - 1));
   }
-  auto outcome = propose(
-      vmm::MapRegion{.name = options.name, .bytes = options.bytes, .placement = options.placement}, kProposalTimeout);
+  auto outcome = propose(vmm::MapRegion{.name = options.name, .bytes = options.bytes, .placement = options.placement},
+                         kProposalTimeout);
   if (!outcome) return tl::unexpected(outcome.error());
   GALLOCY_TRY(wait_until_everywhere(outcome->region, deadline_after(kProposalTimeout)));
   return Region(reinterpret_cast<void*>(outcome->address), options.bytes);

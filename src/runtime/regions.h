@@ -68,7 +68,8 @@ class Regions {
   std::unordered_map<std::uint64_t, Waiter*> waiters_ GUARDED_BY(mu_);
   std::vector<WaitFlag*> region_waiters_ GUARDED_BY(mu_);  // set when a region appears or is everywhere
   std::vector<RegionId> everywhere_ GUARDED_BY(mu_);
-  std::unordered_map<RegionId, std::vector<NodeId>> here_ GUARDED_BY(mu_);  // keeper: who has a region that not all have
+  std::unordered_map<RegionId, std::vector<NodeId>> here_
+      GUARDED_BY(mu_);  // keeper: who has a region that not all have
   std::vector<bool> dead_ GUARDED_BY(mu_);
   std::vector<RegionId> mapped_ GUARDED_BY(mu_);  // in Memory
 };

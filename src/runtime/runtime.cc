@@ -20,14 +20,14 @@ namespace gallocy::runtime {
 namespace {
 
 constexpr std::int64_t kBeatUs = 100'000;
-// A peer that is stopped or cut off is taken for lost after this silence. Several times what a loaded machine may keep a
-// process from running.
+// A peer that is stopped or cut off is taken for lost after this silence. Several times what a loaded machine may keep
+// a process from running.
 constexpr std::int64_t kSilenceUs = 5'000'000;
 constexpr int kLauncherEndsUsMs = 1'500;
 constexpr std::chrono::milliseconds kCloseTimeout{1'000};
 
-// How long a page waits for its thread to come back for it (coherence::Options). With uffd-thread it cannot be known when
-// the kernel has let the thread go on, so that is all the time it gets: a wake-up of an idle core and some.
+// How long a page waits for its thread to come back for it (coherence::Options). With uffd-thread it cannot be known
+// when the kernel has let the thread go on, so that is all the time it gets: a wake-up of an idle core and some.
 std::uint64_t hold_us(os::FaultEngineKind engine) { return engine == os::FaultEngineKind::kUffdThread ? 100 : 2'000; }
 
 std::string escaped(std::string_view text) {
@@ -93,13 +93,15 @@ Result<> Runtime::assemble() {
     last_beat_us_ = now;
     loop_ = std::thread([this] { run_loop(); });
   }
-  const std::string address = mesh_ != nullptr ? fmt::format("{}:{}", mesh_->address().host, mesh_->address().port) : "-";
+  const std::string address =
+      mesh_ != nullptr ? fmt::format("{}:{}", mesh_->address().host, mesh_->address().port) : "-";
   GALLOCY_TRY(regions_->join(address, settings_.launch ? settings_.launch->join_timeout : std::chrono::seconds(10)));
   GALLOCY_ASSIGN(heap_, GlobalHeap::create(self(), nodes(), mesh_.get(), *memory_, *regions_));
   ticking_heap_ = heap_.get();
   if (link_ != nullptr) {
-    link_->watch({.statistics = [this] { return statistics_json(); },
-                  .launcher_gone = [] { die(static_cast<int>(ErrorCode::kPeerLost), "gallocy: the launcher is gone"); }});
+    link_->watch(
+        {.statistics = [this] { return statistics_json(); },
+         .launcher_gone = [] { die(static_cast<int>(ErrorCode::kPeerLost), "gallocy: the launcher is gone"); }});
   }
   return {};
 }
@@ -132,9 +134,10 @@ Runtime::~Runtime() {
 
 namespace {
 
-// Other nodes wait for what the loop thread answers, so it should run at once when a frame wakes it, also on a core where
-// a program thread computes: a thread with a shorter slice preempts the running one (EEVDF, Linux 6.12; sched(7)), and a
-// better nice value, where the user may have one, keeps it eligible. Where the kernel refuses nothing else changes.
+// Other nodes wait for what the loop thread answers, so it should run at once when a frame wakes it, also on a core
+// where a program thread computes: a thread with a shorter slice preempts the running one (EEVDF, Linux 6.12;
+// sched(7)), and a better nice value, where the user may have one, keeps it eligible. Where the kernel refuses nothing
+// else changes.
 void ask_for_prompt_scheduling() {
   constexpr std::uint64_t kSliceNs = 100'000;  // the kernel's shortest
   constexpr int kNicer = 15;
@@ -213,15 +216,20 @@ void Runtime::frame_arrived(NodeId from, const wire::FrameHeader& header, std::s
 
 bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
   switch (static_cast<std::uint16_t>(type) >> 8) {
-    case 0x1: return memory_->frame_arrived(from, type, body);
-    case 0x2: return sync_->frame_arrived(from, type, body);
-    case 0x3: return regions_->frame_arrived(from, type, body);
+    case 0x1:
+      return memory_->frame_arrived(from, type, body);
+    case 0x2:
+      return sync_->frame_arrived(from, type, body);
+    case 0x3:
+      return regions_->frame_arrived(from, type, body);
     case 0x4: {
       GlobalHeap* const heap = ticking_heap_.load();
       return heap != nullptr && heap->frame_arrived(from, type, body);
     }
-    case 0x5: return threads_->frame_arrived(from, type, body);
-    default: break;
+    case 0x5:
+      return threads_->frame_arrived(from, type, body);
+    default:
+      break;
   }
   if (type == wire::MessageType::kLeave) {
     peers_[from.value].left = true;
@@ -278,7 +286,8 @@ std::string Runtime::statistics_json() {
   const std::string report = memory_->sharing_report(10);
   for (std::size_t at = 0; at < report.size();) {
     const std::size_t end = report.find('\n', at);
-    json += fmt::format("{}\"{}\"", json.back() == '[' ? "" : ", ", escaped(std::string_view(report).substr(at, end - at)));
+    json +=
+        fmt::format("{}\"{}\"", json.back() == '[' ? "" : ", ", escaped(std::string_view(report).substr(at, end - at)));
     at = end + 1;
   }
   return json + "]}";

@@ -61,8 +61,9 @@ Result<Settings> resolve_settings(const NodeOptions& options) {
   s.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : given.memory_bytes;
   if (s.memory_bytes == 0) s.memory_bytes = default_memory(s.launch ? s.launch->local_nodes : 1);
   if (s.memory_bytes < kLeastMemoryBytes) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("a memory budget of {} bytes is too small: at least {} are needed",
-                                                         s.memory_bytes, kLeastMemoryBytes));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("a memory budget of {} bytes is too small: at least {} are needed", s.memory_bytes,
+                            kLeastMemoryBytes));
   }
   s.on_peer_lost = options.on_peer_lost;
   if (s.on_peer_lost == OnPeerLost::kEnd && given.on_peer_lost) s.on_peer_lost = *given.on_peer_lost;

@@ -22,8 +22,8 @@ struct Settings {
   std::optional<net::LaunchDescription> launch;  // nothing: a cluster of one
 };
 
-// Besides the variables of net/rendezvous.h: GALLOCY_SPIN_US, how long a thread that waits for a message spins before it
-// sleeps (0 … 1 000 000).
+// Besides the variables of net/rendezvous.h: GALLOCY_SPIN_US, how long a thread that waits for a message spins before
+// it sleeps (0 … 1 000 000).
 Result<Settings> resolve_settings(const NodeOptions& options);
 
 }  // namespace gallocy::runtime

@@ -26,13 +26,17 @@ SyncId id_of(const SyncHandle& handle) { return SyncId{handle.id()}; }
 
 Error error_of(Outcome outcome, const char* what) {
   switch (outcome) {
-    case Outcome::kTimeout: return {ErrorCode::kTimeout, fmt::format("{}: the time is over", what)};
-    case Outcome::kWouldBlock: return {ErrorCode::kTimeout, fmt::format("{}: it is taken", what)};
-    case Outcome::kOwnerDied: return {ErrorCode::kOwnerDied, fmt::format("{}: its last holder died", what)};
+    case Outcome::kTimeout:
+      return {ErrorCode::kTimeout, fmt::format("{}: the time is over", what)};
+    case Outcome::kWouldBlock:
+      return {ErrorCode::kTimeout, fmt::format("{}: it is taken", what)};
+    case Outcome::kOwnerDied:
+      return {ErrorCode::kOwnerDied, fmt::format("{}: its last holder died", what)};
     case Outcome::kMismatch:
       return {ErrorCode::kInvalidArgument,
               fmt::format("{}: it is not held here, or its name is in use for another kind of object or number", what)};
-    default: return {ErrorCode::kPeerLost, fmt::format("{}: a node died that would have had to act", what)};
+    default:
+      return {ErrorCode::kPeerLost, fmt::format("{}: a node died that would have had to act", what)};
   }
 }
 
@@ -50,7 +54,8 @@ Outcome expect(Outcome outcome, const char* what) {
 SyncHandle::SyncHandle() : id_(service().fresh_id().value) {}
 SyncHandle::SyncHandle(std::string_view name) : id_(sync::named_id(name).value) {
   if (name.empty() || name.size() > 255) {
-    die(static_cast<int>(ErrorCode::kInvalidArgument), "gallocy: a name of a synchronisation object has 1 to 255 bytes");
+    die(static_cast<int>(ErrorCode::kInvalidArgument),
+        "gallocy: a name of a synchronisation object has 1 to 255 bytes");
   }
 }
 
@@ -58,14 +63,15 @@ SyncHandle::SyncHandle(std::string_view name) : id_(sync::named_id(name).value) 
 
 void mutex::lock() {
   const SyncId id = id_of(*this);
-  expect(service().run(id, kForever, [id](Core& c, WaiterId w, Effects& e) { return c.lock(id, w, e); }), "mutex::lock");
+  expect(service().run(id, kForever, [id](Core& c, WaiterId w, Effects& e) { return c.lock(id, w, e); }),
+         "mutex::lock");
 }
 
 bool mutex::try_lock() {
   const SyncId id = id_of(*this);
-  return succeeded(expect(
-      service().run(id, kForever, [id](Core& c, WaiterId w, Effects& e) { return c.try_lock(id, w, e); }),
-      "mutex::try_lock"));
+  return succeeded(
+      expect(service().run(id, kForever, [id](Core& c, WaiterId w, Effects& e) { return c.try_lock(id, w, e); }),
+             "mutex::try_lock"));
 }
 
 void mutex::unlock() {
@@ -110,7 +116,9 @@ void rw_unlock(SyncId id, LockMode mode) {
 void shared_mutex::lock() { expect(rw_lock(id_of(*this), LockMode::kExclusive, kForever), "shared_mutex::lock"); }
 bool shared_mutex::try_lock() { return try_rw_lock(id_of(*this), LockMode::kExclusive); }
 void shared_mutex::unlock() { rw_unlock(id_of(*this), LockMode::kExclusive); }
-void shared_mutex::lock_shared() { expect(rw_lock(id_of(*this), LockMode::kShared, kForever), "shared_mutex::lock_shared"); }
+void shared_mutex::lock_shared() {
+  expect(rw_lock(id_of(*this), LockMode::kShared, kForever), "shared_mutex::lock_shared");
+}
 bool shared_mutex::try_lock_shared() { return try_rw_lock(id_of(*this), LockMode::kShared); }
 void shared_mutex::unlock_shared() { rw_unlock(id_of(*this), LockMode::kShared); }
 
@@ -148,7 +156,8 @@ cv_status condition_variable::wait_for(std::unique_lock<mutex>& lock, Timeout ti
   return wait_on(id_of(*this), lock, timeout) == Outcome::kTimeout ? cv_status::timeout : cv_status::no_timeout;
 }
 
-// ---------------------------------------------------------------------------------------------- semaphore, barrier, latch, once
+// ---------------------------------------------------------------------------------------------- semaphore, barrier,
+// latch, once
 
 void semaphore::acquire() {
   const SyncId id = id_of(*this);
@@ -168,8 +177,7 @@ bool semaphore::try_acquire_for(Timeout timeout) {
 
 void semaphore::release(std::uint32_t update) {
   const SyncId id = id_of(*this);
-  expect(service().run(id, kForever,
-                       [&](Core& c, WaiterId, Effects& e) { return c.release(id, initial_, update, e); }),
+  expect(service().run(id, kForever, [&](Core& c, WaiterId, Effects& e) { return c.release(id, initial_, update, e); }),
          "semaphore::release");
 }
 
@@ -194,11 +202,10 @@ void latch::count_down(std::uint32_t update) {
 
 bool latch::try_wait() {
   const SyncId id = id_of(*this);
-  return succeeded(expect(service().run(id, kForever,
-                                        [&](Core& c, WaiterId w, Effects& e) {
-                                          return c.latch_try_wait(id, expected_, w, e);
-                                        }),
-                          "latch::try_wait"));
+  return succeeded(
+      expect(service().run(id, kForever,
+                           [&](Core& c, WaiterId w, Effects& e) { return c.latch_try_wait(id, expected_, w, e); }),
+             "latch::try_wait"));
 }
 
 bool latch::wait_for(Timeout timeout) {

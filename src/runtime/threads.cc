@@ -78,7 +78,8 @@ Result<std::uint64_t> Threads::start(ThreadPlace place, thread_detail::Entry ent
     ticket = next_ticket_++;
     started_[ticket] = {.node = node};
     if (node == self_) {
-      jobs_.push_back({.starter = self_, .ticket = ticket, .entry = entry, .closure = {closure.begin(), closure.end()}});
+      jobs_.push_back(
+          {.starter = self_, .ticket = ticket, .entry = entry, .closure = {closure.begin(), closure.end()}});
     }
   }
   if (node == self_) {
@@ -210,8 +211,7 @@ void Threads::run(Job job) {
   if (running_.fetch_sub(1) == 1) running_.notify_all();
 }
 
-void Threads::end(NodeId starter, std::uint64_t ticket, wire::ThreadStatus status,
-                  std::span<const std::byte> result) {
+void Threads::end(NodeId starter, std::uint64_t ticket, wire::ThreadStatus status, std::span<const std::byte> result) {
   if (starter == self_) {
     std::optional<Error> error;
     if (status != wire::ThreadStatus::kReturned) {

@@ -40,6 +40,7 @@ CoherenceCluster::CoherenceCluster(const Options& options, CoherenceObserver& ob
   for (const auto& region : options.regions) pages = std::max(pages, region.first_page.value + region.pages);
   latest_.resize(pages);
   may_be_lost_.resize(pages);
+  receiving_.resize(options.nodes.size() * options.nodes.size());
   in_region_.resize(pages / kBlockPages);
   ever_home_.resize(in_region_.size());
   for (const auto& region : options.regions) {
@@ -62,6 +63,7 @@ void CoherenceCluster::copy_from(const CoherenceCluster& other) {
   network_ = other.network_;
   latest_ = other.latest_;
   may_be_lost_ = other.may_be_lost_;
+  receiving_ = other.receiving_;
   ever_home_ = other.ever_home_;
   steps_ = other.steps_;
   for (std::size_t n = 0; n < nodes_.size(); ++n) {
@@ -78,7 +80,7 @@ std::uint64_t CoherenceCluster::digest() const {
   std::uint64_t sum = 0;
   for (std::uint16_t n = 0; n < count(); ++n) {
     const Node& node = *nodes_[n];
-    sum = mix(sum, CoreInspector::whole_digest(*node.core));
+    sum = mix(sum, CoreInspector::whole_digest(*node.core, now_));
     for (std::size_t page = 0; page < latest_.size(); ++page) {
       sum = sum * 31 + static_cast<std::uint64_t>(node.memory.view[page]);
       for (const std::uint64_t word : node.memory.frames[page]) {
@@ -89,7 +91,7 @@ std::uint64_t CoherenceCluster::digest() const {
       for (const auto& message : network_.in_flight(NodeId{n}, NodeId{to})) {
         sum = mix(sum, message ? sim::digest(*message) : 1);
       }
-      sum = mix(sum, to);
+      sum = mix(sum, to | receiving_[std::size_t{n} * count() + to] << 16);
     }
     sum = mix(sum, network_.alive(NodeId{n}));
   }
@@ -164,6 +166,24 @@ void CoherenceCluster::unpin(NodeId node, PageId page) {
 
 // ---------------------------------------------------------------------------------------------- events
 
+bool CoherenceCluster::begin_receiving(NodeId from, NodeId to) {
+  const auto& oldest = network_.in_flight(from, to).front();
+  const std::size_t pair = std::size_t{from.value} * count() + to.value;
+  if (!oldest || oldest->payload.empty() || receiving_[pair]) return false;
+  trace([&] { return fmt::format("{} -> {} receiving the bytes of {}", from, to, describe(*oldest)); });
+  receiving_[pair] = true;
+  place(to, *oldest, wanted_of(from, to, *oldest));
+  return true;
+}
+
+PageSet CoherenceCluster::wanted_of(NodeId from, NodeId to, const CoherenceMessage& message) {
+  const PageSet wanted = nodes_[to.value]->core->payload_wanted(from, message.type, message.body);
+  CHECK((wanted & ~message.body.carried) == 0, "wants bytes that were not sent", to, wanted, message.body.carried);
+  if (options_.mutant == Mutant::kPlaceEverything) return message.body.carried;
+  if (options_.mutant == Mutant::kDropPayload && chance(4)) return 0;
+  return wanted;
+}
+
 void CoherenceCluster::deliver(NodeId from, NodeId to) {
   auto delivery = network_.deliver(from, to);
   if (!delivery.message) {
@@ -172,16 +192,24 @@ void CoherenceCluster::deliver(NodeId from, NodeId to) {
     return;
   }
   trace([&] { return fmt::format("{} -> {} {}", from, to, describe(*delivery.message)); });
+  if (options_.mutant == Mutant::kReorder && network_.pending(from, to) != 0 && chance(4)) {
+    auto overtaking = network_.deliver(from, to);
+    if (overtaking.message) receive(from, to, std::move(*overtaking.message));
+  }
   if (options_.mutant == Mutant::kRepeat && chance(8)) receive(from, to, *delivery.message);
   receive(from, to, std::move(*delivery.message));
 }
 
 void CoherenceCluster::receive(NodeId from, NodeId to, CoherenceMessage message) {
-  const coherence::Core& core = *nodes_[to.value]->core;
-  PageSet wanted = core.payload_wanted(from, message.type, message.body);
-  CHECK((wanted & ~message.body.carried) == 0, "wants bytes that were not sent", to, wanted, message.body.carried);
-  if (options_.mutant == Mutant::kPlaceEverything) wanted = message.body.carried;
-  if (options_.mutant == Mutant::kDropPayload && chance(4)) wanted = 0;
+  const std::size_t pair = std::size_t{from.value} * count() + to.value;
+  const bool placed = receiving_[pair];
+  receiving_[pair] = false;
+  if (options_.mutant == Mutant::kLatePayload) {
+    message.payload.clear();
+    for_each_page(BlockId{message.body.block}, message.body.carried,
+                  [&](PageId page) { message.payload.push_back(frame(from, page)); });
+  }
+  const PageSet wanted = placed || message.payload.empty() ? 0 : wanted_of(from, to, message);
   const bool late = options_.mutant == Mutant::kMapBeforeBytes;
   if (!late) place(to, message, wanted);
   bool accepted = false;
@@ -311,6 +339,7 @@ void CoherenceCluster::send(NodeId node, const Effect& effect, const Effects& ef
       observer_.sent(effect.node, node);
     }
   }
+  trace([&] { return fmt::format("  node {} sends {} {}", node, effect.node, describe(message)); });
   network_.send(node, effect.node, std::move(message));
   observer_.sent(node, effect.node);
 }
@@ -336,6 +365,13 @@ void CoherenceCluster::note_crash(NodeId node) {
     for (unsigned i = 0; i < kBlockPages; ++i) may_be_lost_[b * kBlockPages + i] = true;
   }
   std::ranges::fill(nodes_[node.value]->memory.view, Access::kNone);
+  for (std::uint16_t to = 0; to < count(); ++to) receiving_[std::size_t{node.value} * count() + to] = false;
+}
+
+// A page that its owner has sent home is with neither while the acknowledgement is under way.
+bool CoherenceCluster::holds(const coherence::Core& core, PageId page) {
+  const coherence::LocalPage& p = CoreInspector::local(core, page);
+  return p.right() != Access::kNone && p.evicting == 0;
 }
 
 // What was on its way to the dead node, and what it had sent that does not arrive, may have been the only copy.
@@ -357,13 +393,7 @@ void CoherenceCluster::note_sent_to_the_dead(const MessageType type, const wire:
 }
 
 void CoherenceCluster::note_what_is_gone(NodeId node) {
-  for (std::uint64_t b = 0; b < in_region_.size(); ++b) {
-    for (std::uint16_t n = 0; n < count(); ++n) {
-      if (!alive(NodeId{n})) continue;
-      for_each_page(BlockId{b}, CoreInspector::on_their_way_from(core(NodeId{n}), BlockId{b}, node),
-                    [&](PageId page) { may_be_lost_[page.value] = true; });
-    }
-  }
+  (void)node;
   for (std::uint64_t p = 0; p < latest_.size(); ++p) {
     if (!in_region_[p / kBlockPages]) continue;
     bool somewhere = false, home_lives = false;
@@ -372,7 +402,7 @@ void CoherenceCluster::note_what_is_gone(NodeId node) {
       const coherence::Core& core = *nodes_[n]->core;
       home_lives = home_lives || core.home_of(block_of(PageId{p})) == NodeId{n};
       somewhere =
-          somewhere || CoreInspector::local(core, PageId{p}).right() != Access::kNone ||
+          somewhere || holds(core, PageId{p}) ||
           (core.home_of(block_of(PageId{p})) == NodeId{n} && !CoreInspector::initialised(core, block_of(PageId{p})));
     }
     // A page on its way between two survivors is with nobody for a moment, and not lost.

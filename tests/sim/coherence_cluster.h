@@ -98,6 +98,10 @@ class CoherenceCluster {
   void pin(NodeId node, PageId page, Access access);
   void unpin(NodeId node, PageId page);
 
+  // The bytes of the oldest message from one node to another begin to be received: they are placed, and the core hears
+  // of the message itself only with deliver(), as in a transport that reads a frame piece by piece. False: it has no
+  // bytes, or they are placed already.
+  bool begin_receiving(NodeId from, NodeId to);
   // The oldest message from one node to another, or the news that `from` died.
   void deliver(NodeId from, NodeId to);
   void tick(NodeId node);
@@ -157,7 +161,9 @@ class CoherenceCluster {
   void send(NodeId node, const coherence::Effect& effect, const coherence::Effects& effects);
   void discard(NodeId node, const coherence::Effect& effect);
   void receive(NodeId from, NodeId to, CoherenceMessage message);
+  coherence::PageSet wanted_of(NodeId from, NodeId to, const CoherenceMessage& message);
   void place(NodeId to, const CoherenceMessage& message, coherence::PageSet wanted);
+  static bool holds(const coherence::Core& core, PageId page);
   void check_lost(NodeId node, BlockId block, coherence::PageSet pages);
   void check_block(BlockId block);
   void check_page_at_rest(PageId page, NodeId home);
@@ -177,10 +183,11 @@ class CoherenceCluster {
   std::uint64_t now_ = 0;
   Network<CoherenceMessage> network_;
   std::vector<std::unique_ptr<Node>> nodes_;
-  std::vector<PageWords> latest_;  // what was written last
-  std::vector<bool> in_region_;    // by block
+  std::vector<PageWords> latest_;            // what was written last
+  std::vector<bool> receiving_;              // by pair: begin_receiving() was called for the oldest message
+  std::vector<bool> in_region_;              // by block
   std::vector<std::set<NodeId>> ever_home_;  // by block
-  std::vector<bool> may_be_lost_;  // by page: its only copy was, or may have been, with a node that died
+  std::vector<bool> may_be_lost_;            // by page: its only copy was, or may have been, with a node that died
   std::uint64_t steps_ = 0;
 };
 

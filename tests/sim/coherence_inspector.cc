@@ -33,7 +33,7 @@ void CoreInspector::check_bounds(const Core& core) {
   for (const auto& [page, sum] : core.checksums_) CHECK(core.local(page).predicted != 0, core.describe(page));
 }
 
-std::uint64_t CoreInspector::whole_digest(const Core& core) {
+std::uint64_t CoreInspector::whole_digest(const Core& core, std::uint64_t now) {
   std::uint64_t digest = core.digest();
   const auto mix = [&digest](std::uint64_t value) { digest = sim::mix(digest, value); };
   for (const auto& region : core.regions_) {
@@ -48,8 +48,9 @@ std::uint64_t CoreInspector::whole_digest(const Core& core) {
   }
   for (const BlockId block : core.blocks_with_frames_) mix(block.value);
   for (const Core::Held& held : core.held_) {
-    if (held.until > core.now_) mix(held.page.value), mix(held.until - core.now_);
+    if (held.until > now) mix(held.page.value), mix(held.until - now);
   }
+  mix(core.puts_not_before_ > now ? core.puts_not_before_ - now : 0);
   for (std::size_t node = 0; node < core.dead_.size(); ++node) mix(core.dead_[node]), mix(core.room_[node]);
   for (const auto& region : core.regions_) {
     for (std::uint64_t b = 0; b < region->spec().pages / kBlockPages; ++b) {
@@ -57,8 +58,8 @@ std::uint64_t CoreInspector::whole_digest(const Core& core) {
       mix(put == core.puts_.end() ? kNoNode.value : put->second.value);
     }
   }
-  mix(core.deadline_ == ~std::uint64_t{0} || core.deadline_ <= core.now_ ? core.deadline_ != ~std::uint64_t{0}
-                                                                         : core.deadline_ - core.now_ + 1);
+  const bool due = core.deadline_ <= now, waits = core.deadline_ != ~std::uint64_t{0};
+  mix(due ? 1 : waits ? 2 + core.deadline_ - now : 0);
   return digest;
 }
 
@@ -89,10 +90,13 @@ void CoreInspector::copy(const Core& from, Core& to) {
   to.blocks_with_frames_ = from.blocks_with_frames_;
   to.frames_in_use_ = from.frames_in_use_;
   to.room_ = from.room_;
+  to.receiving_ = from.receiving_;
   to.dead_ = from.dead_;
+  to.any_death_ = from.any_death_;
   to.exhausted_ = from.exhausted_;
   to.ask_again_at_ = from.ask_again_at_;
   to.last_death_ = from.last_death_;
+  to.puts_not_before_ = from.puts_not_before_;
   to.puts_ = from.puts_;
   to.evicting_ = from.evicting_;
   to.deadline_ = from.deadline_;

@@ -23,8 +23,8 @@ class CoreInspector {
   // Sizes of the tables that must not grow without end, against what bounds them.
   static void check_bounds(const Core& core);
 
-  // digest() and, beyond it, everything else that decides what the core does next.
-  static std::uint64_t whole_digest(const Core& core);
+  // digest() and, beyond it, what else decides what the core does next at time `now` (not: the stream detector).
+  static std::uint64_t whole_digest(const Core& core, std::uint64_t now);
   // Makes `to` a copy of `from`. Both were made with the same options and regions.
   static void copy(const Core& from, Core& to);
 };

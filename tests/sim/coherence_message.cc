@@ -43,12 +43,9 @@ std::string describe(const CoherenceMessage& message) {
   if (m.held != 0) text += fmt::format(" held {}", describe(m.held));
   if (m.carried != 0) text += fmt::format(" carries {}", describe(m.carried));
   if (m.home_version != 0) text += fmt::format(" version {}", m.home_version);
-  static constexpr std::pair<wire::PageFlag, std::string_view> kFlags[] = {{wire::kPageFromHome, "from-home"},
-                                                                           {wire::kPagePredicted, "predicted"},
-                                                                           {wire::kPageClean, "clean"},
-                                                                           {wire::kPageLost, "lost"},
-                                                                           {wire::kPageConsumed, "consumed"},
-      {wire::kPageFence, "fence"}};
+  static constexpr std::pair<wire::PageFlag, std::string_view> kFlags[] = {
+      {wire::kPageFromHome, "from-home"}, {wire::kPagePredicted, "predicted"}, {wire::kPageClean, "clean"},
+      {wire::kPageLost, "lost"},          {wire::kPageConsumed, "consumed"},   {wire::kPageFence, "fence"}};
   for (const auto& [flag, name] : kFlags) {
     if ((m.flags & flag) != 0) text += fmt::format(" {}", name);
   }

@@ -33,7 +33,7 @@ Program stream(Prng prng, PageId first, unsigned pages, unsigned words, Access a
 
 Program migratory(Turn& turn, unsigned me, Address counter, unsigned rounds) {
   for (unsigned round = 0, waits = 0; round < rounds; ++round) {
-    while (turn.next != me && turn.parties != 0 && ++waits < 100'000) co_await pause(5);
+    while (turn.next != me && turn.parties != 0 && ++waits < 5'000) co_await pause(5);
     if (turn.next != me) co_return;
     const OperationResult before = co_await read(counter);
     if (turn.parties == 0) co_return;
@@ -114,7 +114,7 @@ Program pinning(Prng prng, PageId first, unsigned pages, unsigned rounds) {
     for (unsigned i = 0; i < pinned; ++i) {
       const Address a{PageId{first.value + begin + i}, static_cast<unsigned>(prng.below(kFreeWords))};
       const std::uint64_t value = prng();
-      co_await(access == Access::kWrite ? write(a, value) : read(a));
+      co_await (access == Access::kWrite ? write(a, value) : read(a));
     }
     co_await pause(prng.below(100));
     for (unsigned i = 0; i < pinned; ++i) co_await unpin(PageId{first.value + begin + i});

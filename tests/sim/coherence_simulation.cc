@@ -71,6 +71,10 @@ void CoherenceSimulation::happen(const Event& event) {
   switch (event.kind) {
     case Event::Kind::kDeliver:
       if (cluster_.network().pending(a, b) == 0) return;  // cut off by a death
+      if (options_.cluster.mutant == Mutant::kNone && prng_.one_in(2) && cluster_.begin_receiving(a, b)) {
+        at(event.time + prng_.below(20), Event::Kind::kDeliver, event.a, event.b);
+        return;
+      }
       deliver(a, b);
       schedule_tick(b);
       break;

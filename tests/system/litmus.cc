@@ -1,7 +1,7 @@
 // litmus [rounds] [name]: the small programs by which memory models are told apart (Alglave, Maranget, Tautschnig:
-// Herding Cats, 2014), on words of global memory with each thread on a node of its own, and message passing through each
-// kind of synchronisation. Ends with 1 and the name of the program if it shows an outcome that sequential consistency
-// forbids.
+// Herding Cats, 2014), on words of global memory with each thread on a node of its own, and message passing through
+// each kind of synchronisation. Ends with 1 and the name of the program if it shows an outcome that sequential
+// consistency forbids.
 //
 // A round runs a program on kSlots pairs of words, so that threads meet at different points of it. Words are not
 // cleared between rounds: round r writes r, so "1" of the textbook is r, "0" is r - 1, and anything else is wrong too.
@@ -202,9 +202,7 @@ class Run {
   }
 
  private:
-  Slot slot(std::size_t i, Word now) const {
-    return {words_[i], words_[(same_page_ ? kSlots : kPageWords) + i], now};
-  }
+  Slot slot(std::size_t i, Word now) const { return {words_[i], words_[(same_page_ ? kSlots : kPageWords) + i], now}; }
 
   // All others wait for the next round's start.
   void check(Word now) const {

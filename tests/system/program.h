@@ -1,4 +1,5 @@
-// What the programs of nodes_test share: each runs on real nodes, checks what it sees, and says in one line what was wrong.
+// What the programs of nodes_test share: each runs on real nodes, checks what it sees, and says in one line what was
+// wrong.
 #pragma once
 
 #include <gallocy/gallocy.h>
@@ -45,7 +46,8 @@ T need(gallocy::Result<T> value) {
 // Zeroed objects of T that all nodes see under this name.
 template <typename T>
 T* shared(const std::string& name, std::size_t count, gallocy::Placement placement = {}) {
-  const auto region = need(gallocy::Node::current()->map({.name = name, .bytes = count * sizeof(T), .placement = placement}));
+  const auto region =
+      need(gallocy::Node::current()->map({.name = name, .bytes = count * sizeof(T), .placement = placement}));
   return static_cast<T*>(region.data());
 }
 

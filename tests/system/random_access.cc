@@ -137,7 +137,8 @@ void system_calls_reach_global_memory(Node& node) {
   reader.join();
   for (unsigned of = 0; of < node.count(); ++of) {
     for (std::size_t i = 0; i < kWords; ++i) {
-      if (part(copies, of)[i] != pattern((of + 1) % node.count(), i)) wrong("the copy of node %u differs at %zu", of, i);
+      if (part(copies, of)[i] != pattern((of + 1) % node.count(), i))
+        wrong("the copy of node %u differs at %zu", of, i);
     }
   }
 }
@@ -182,7 +183,8 @@ void heap_objects_travel(Node& node) {
 
 void add_here(Word* sums, Word value) { std::atomic_ref(sums[Node::current()->id()]).fetch_add(value); }
 Word square_there(Word value, unsigned expected_node) {
-  if (Node::current()->id() != expected_node) wrong("a call for node %u ran on %u", expected_node, Node::current()->id());
+  if (Node::current()->id() != expected_node)
+    wrong("a call for node %u ran on %u", expected_node, Node::current()->id());
   return value * value;
 }
 // Calls that call on: 1 + 2 + … + value, each term on the next node.
