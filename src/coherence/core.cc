@@ -1,6 +1,7 @@
 #include "coherence/core.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -251,7 +252,7 @@ bool Core::message(NodeId from, wire::MessageType type, const wire::PageMessage&
                    std::span<const DirectoryEntry> tail, std::uint64_t now, Effects& effects) {
   now_ = now;
   effects_ = &effects;
-  if (from.value < options_.nodes) receiving_[from.value] = {};
+  if (from.value < options_.nodes) arrived_ = std::exchange(receiving_[from.value], {}).pages;
   const bool sensible = from.value < options_.nodes && from != options_.self && m.requester < options_.nodes &&
                         m.origin < options_.nodes && m.demand < kBlockPages && m.access <= 2 && m.pages != 0 &&
                         (m.carried & ~m.pages) == 0 && knows(BlockId{m.block});
@@ -419,7 +420,7 @@ std::uint64_t Core::digest() const {
       if (const auto found = activity_.find(block); found != activity_.end()) {
         for (const Transaction& t : found->second.open) {
           mix(t.pages), mix(t.held), mix(t.requester.value), mix(t.owner.value), mix(static_cast<unsigned>(t.access));
-          mix(t.await_write_back), mix(t.await_done), mix(t.flags), mix(t.lent);
+          mix(t.await_write_back), mix(t.await_done), mix(t.flags), mix(t.lent), mix(t.queried);
           for (const Ack& ack : t.acks) mix(ack.node.value), mix(ack.pages);
         }
         for (const wire::PageMessage& m : found->second.queue) mix_message(m);

@@ -168,6 +168,7 @@ class Core {
     std::uint8_t flags = 0;
     bool await_write_back = false, await_done = false;
     std::uint32_t id = 0;     // so that an answer that a death made void is not taken for one to a later Forward
+    bool queried = false;     // after the owner's death; see query()
     bool lent = false;        // nobody asked: the requester is to keep pages for which this node has no room
     std::vector<Ack> acks{};  // invalidations not acknowledged yet
   };
@@ -280,6 +281,8 @@ class Core {
   void transactions_without(NodeId node);
   bool settle_one_without(BlockId block, NodeId node);
   void without_owner(BlockId block, Transaction* t);
+  void query(BlockId block, Transaction& t);
+  bool on_query_answer(NodeId from, const wire::PageMessage& m);
   bool repeats(const wire::PageMessage& m);
   void puts_without(NodeId node);
   void ask_again(bool give_up);
@@ -306,6 +309,7 @@ class Core {
   std::uint64_t frames_in_use_ = 0;
   std::uint64_t evicting_ = 0;  // pages sent home by Put and not acknowledged
   std::vector<std::uint64_t> room_;
+  PageSet arrived_ = 0;               // of the present message's carried pages: those whose bytes are in the frames
   std::vector<Receiving> receiving_;  // by sender
   std::vector<bool> dead_;
   bool any_death_ = false;

@@ -156,7 +156,7 @@ void Core::accept(BlockId block, const wire::PageMessage& m, PageSet wanted) {
   });
   const auto access = static_cast<Access>(m.access);
   if ((owned & wanted) != 0) wake(block, owned & wanted);
-  const PageSet taken = (access == Access::kWrite ? m.pages : wanted) & ~owned;
+  const PageSet taken = (access == Access::kWrite ? m.pages & ~(m.carried & ~arrived_) : wanted) & ~owned;
   if (taken != 0) install(block, taken, access, m.flags);
 }
 
@@ -165,7 +165,8 @@ bool Core::on_data(NodeId from, const wire::PageMessage& m) {
   const auto access = static_cast<Access>(m.access);
   if (access == Access::kNone || m.requester != options_.self.value) return false;
   if ((m.flags & wire::kPageFromHome) != 0) learn_home(block, from, m.home_version);
-  const PageSet wanted = forget_pending(block, m.pages);
+  const PageSet unread = m.carried & ~arrived_;  // not wanted when the bytes came: answers a request made twice
+  const PageSet wanted = forget_pending(block, m.pages & ~unread);
   counters_.pages_received += count(m.carried);
   if (is_home(block)) {
     Transaction* t = transaction_of(block, m.pages);
@@ -284,6 +285,11 @@ bool Core::prediction_was_wrong(BlockId block, PageSet pages) {
 bool Core::on_invalidate(NodeId from, const wire::PageMessage& m) {
   const BlockId block{m.block};
   if ((m.flags & wire::kPageFence) != 0) {
+    const bool too_early = m.transaction != 0 && alive(NodeId{static_cast<std::uint16_t>(m.transaction - 1)});
+    if (too_early) {
+      deferred_.push_back({from, wire::MessageType::kPageInvalidate, m});
+      return true;
+    }
     send(from, wire::MessageType::kPageInvalidateAck, m);
     return true;
   }

@@ -15,6 +15,7 @@ void Core::node_died(NodeId node, std::uint64_t now, Effects& effects) {
   room_[node.value] = 0;
   receiving_[node.value] = {};
   std::erase_if(deferred_, [&](const Deferred& d) { return d.from == node; });
+  retry_deferred();
   transactions_without(node);
   puts_without(node);
   last_death_ = now;
@@ -51,8 +52,10 @@ bool Core::settle_one_without(BlockId block, NodeId node) {
     if (acks != t.acks.size() && grant_acknowledged(block, &t)) return true;
     if (t.owner != node && t.requester != node) continue;
     if (t.owner != kNoNode && !alive(t.owner)) {
-      // A living requester knows better whether the pages have reached it: it sends Done, or asks again.
-      if (t.await_done && t.requester != options_.self && alive(t.requester)) continue;
+      if (t.await_done && t.requester != options_.self && alive(t.requester)) {
+        if (!t.queried) query(block, t);
+        continue;
+      }
       without_owner(block, &t);
       return true;
     }
@@ -114,15 +117,37 @@ void Core::without_owner(BlockId block, Transaction* t) {
   serve_queue(block);
 }
 
-// The request repeats one that is being served, because a node died (m.transaction names it). If that is the owner that
-// was to pass the page on, it has not: the requester has received all that came from it.
-bool Core::repeats(const wire::PageMessage& m) {
+// Have the pages that a dead owner was to pass on reached the requester? It answers when it has heard of the death too,
+// so when nothing more can come from the owner; if they have, its Done is here before the answer.
+void Core::query(BlockId block, Transaction& t) {
+  t.queried = true;
+  send(t.requester, wire::MessageType::kPageInvalidate,
+       {.block = block.value,
+        .pages = t.pages,
+        .requester = t.requester.value,
+        .origin = options_.self.value,
+        .flags = wire::kPageFence,
+        .transaction = t.owner.value + 1u});
+}
+
+bool Core::on_query_answer(NodeId from, const wire::PageMessage& m) {
   const BlockId block{m.block};
-  Transaction* t = transaction_of(block, set_of(m.demand));
-  if (m.transaction == 0 || t == nullptr || t->requester.value != m.requester) return false;
-  if (t->owner != kNoNode && !alive(t->owner) && t->owner.value + 1u == m.transaction)
-    without_owner(block, split_off(block, t, set_of(m.demand)));
+  for (PageSet left = m.pages; left != 0;) {
+    const PageSet page = left & -left;
+    left &= ~page;
+    Transaction* t = transaction_of(block, page);
+    if (t == nullptr || !t->queried || t->requester != from || t->owner.value + 1u != m.transaction) continue;
+    const PageSet pages = t->pages & m.pages;
+    left &= ~pages;
+    without_owner(block, split_off(block, t, pages));
+  }
   return true;
+}
+
+// The request repeats one that is being served already.
+bool Core::repeats(const wire::PageMessage& m) {
+  const Transaction* t = transaction_of(BlockId{m.block}, set_of(m.demand));
+  return m.transaction != 0 && t != nullptr && t->requester.value == m.requester;
 }
 
 // Whom to ask for pages of a block of which this node is not the home; kNoNode: nobody that lives knows. The anchor
@@ -183,10 +208,8 @@ void Core::ask_again(bool give_up) {
         if (contains(pending_.contains(block) ? pending_.at(block) : 0, i)) serve(m);
         return;
       }
-      for (std::uint16_t n = 0; n < options_.nodes; ++n) {  // once for each death; see repeats()
-        m.transaction = n + 1u;
-        if (dead_[n]) send(home, wire::MessageType::kPageRequest, m);
-      }
+      m.transaction = 1;
+      send(home, wire::MessageType::kPageRequest, m);
     });
   }
   ask_again_at_ = ~std::uint64_t{0};

@@ -20,8 +20,8 @@ struct PageMessage {
   std::uint8_t line = 0;           // Request: which 64 bytes of the demanded page, for the sharing report
   std::uint64_t carried = 0;       // pages whose bytes are the payload, in ascending order (subset of `pages`)
   std::uint32_t home_version = 0;  // how often the block's home had moved when the sender was, or learnt of, its home
-  // Forward, Lend and their answers: which of the home's transactions they belong to. Request: 0, or 1 + the number of
-  // the dead node because of which it is repeated.
+  // Forward, Lend and their answers: which of the home's transactions they belong to. Request: 1 if it is repeated,
+  // because a node died. Invalidate with kPageFence: 0, or 1 + the number of a dead node (Core::query).
   std::uint32_t transaction = 0;
 };
 static_assert(sizeof(PageMessage) == 48);
