@@ -237,14 +237,16 @@ bool Core::on_put(NodeId owner, const wire::PageMessage& m) {
   PageSet accepted = 0;
   for_each(m.pages, [&](unsigned i) {
     DirectoryEntry& e = r.entry(page_at(block, i));
-    if (e.busy != 0 || e.state() != PageState::kExclusive || e.owner != owner.value) return;
+    // Not arrived: this node became the home while the bytes were under way, and has not kept them.
+    const bool here = contains(arrived_, i);
+    if (!here || e.busy != 0 || e.state() != PageState::kExclusive || e.owner != owner.value) return;
     e.set(PageState::kHomeOnly);
     accepted |= set_of(i);
   });
   take_frames(block, accepted);
   set_right(block, accepted, Access::kWrite);
   counters_.pages_received += count(accepted);
-  // Not accepted are pages that the home has already told the owner to pass on: it keeps them until it does.
+  // Also not accepted are pages that the home has already told the owner to pass on: it keeps them until it does.
   wire::PageMessage ack = m;
   ack.carried = 0;
   ack.held = accepted;

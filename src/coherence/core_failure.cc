@@ -163,7 +163,8 @@ NodeId Core::reachable_home(BlockId block) {
   return anchor;
 }
 
-// The pages that this node had sent home to the dead one stay here.
+// Pages that this node had sent home to the dead one. It may have taken them and given them to somebody else, so they
+// may not be used here any more.
 void Core::puts_without(NodeId node) {
   std::vector<BlockId> blocks;
   for (const auto& [block, home] : puts_) {
@@ -180,7 +181,8 @@ void Core::puts_without(NodeId node) {
       p.evicting = 0;
       p.putting = 0;
     }
-    if (back != 0) wake(block, back);
+    set_right(block, back, Access::kNone);
+    lose(block, back, node);
   }
 }
 

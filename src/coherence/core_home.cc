@@ -442,7 +442,7 @@ bool Core::on_done(NodeId from, const wire::PageMessage& m) {
 
 bool Core::on_invalidate_ack(NodeId from, const wire::PageMessage& m) {
   const BlockId block{m.block};
-  if (m.transaction != 0) return is_home(block) && on_query_answer(from, m);
+  if (m.transaction != 0) return !is_home(block) || on_query_answer(from, m);
   Transaction* t = is_home(block) ? transaction_of(block, m.pages) : nullptr;
   if (t == nullptr) return false;
   const auto acked = std::ranges::find_if(t->acks, [&](const Ack& a) { return a.node == from; });

@@ -410,8 +410,11 @@ void CoherenceCluster::note_what_is_gone(NodeId node) {
       for (std::uint16_t b = 0; b < count() && !somewhere; ++b) {
         if (!alive(NodeId{b})) continue;
         for (const auto& m : network_.in_flight(NodeId{a}, NodeId{b})) {
-          if (m && m->body.block == p / kBlockPages && coherence::contains(m->body.carried, p % kBlockPages) &&
-              alive(NodeId{a}))
+          const bool carries = m && m->body.block == p / kBlockPages &&
+                               coherence::contains(m->body.carried, p % kBlockPages) && alive(NodeId{a});
+          // A Put that a Forward has overtaken is no copy.
+          if (carries &&
+              (m->type != MessageType::kPagePut || CoreInspector::local(core(NodeId{a}), PageId{p}).evicting != 0))
             somewhere = true;
         }
       }

@@ -108,8 +108,26 @@ TEST(CoherenceExplore, a_node_dies_at_any_step) {
   }
 }
 
+TEST(CoherenceExplore, a_node_dies_while_homes_move) {
+  for (std::uint16_t victim = 0; victim < 3; ++victim) {
+    Exploration e = exploration(fmt::format("home moves; node {} dies", victim), {{}, {up(kA)}, {up(kA), r(kA)}},
+                                {.placement = coherence::PlacementKind::kFirstTouch, .move_after = 1});
+    e.crash = true;
+    e.early_ticks = 1;
+    e.victim = NodeId{victim};
+    explore(e);
+  }
+}
+
 TEST(CoherenceExplore, larger_ones) {
   if (!all()) GTEST_SKIP() << "GALLOCY_SIM_EXPLORE_ALL is not set";
+  // A page is put to a node that is not the home when its bytes begin to arrive, and is the home when they are all
+  // there.
+  Exploration put = exploration("home moves, budget of one page on two nodes",
+                                {{w(kA, 1), r(kB)}, {w(kB, 2), w(kB, 3)}, {w(kB, 4)}}, {.move_after = 1});
+  put.cluster.nodes[0].budget_pages = 1;
+  put.cluster.nodes[1].budget_pages = 1;
+  explore(put);
   explore(exploration("three increments each", {{up(kA), up(kA), up(kA)}, {up(kA), up(kA), up(kA)}, {up(kA), up(kA)}}));
   explore(exploration("two pages, all write all",
                       {{w(kA, 1), w(kB, 1)}, {w(kA, 2), w(kB, 2)}, {w(kB, 3), w(kA, 3), r(kB)}}));

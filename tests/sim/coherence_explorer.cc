@@ -1,5 +1,7 @@
 #include "coherence_explorer.h"
 
+#include <cstdio>
+
 #include "base/check.h"
 #include "coherence_inspector.h"
 
@@ -30,19 +32,20 @@ ExplorationReport CoherenceExplorer::run() {
   // States are visited at most this deep; the deque-like growth keeps references valid.
   path_.reserve(4096);
   path_.push_back(new_state());
-  visit(0);
+  visit(0, {});
   check_every_state_can_end();
   report_.states = known_.size();
   return report_;
 }
 
 // Visits the state at path_[depth], which is new or known; returns its number.
-std::uint32_t CoherenceExplorer::visit(std::size_t depth) {
+std::uint32_t CoherenceExplorer::visit(std::size_t depth, std::pair<std::uint32_t, Choice> way) {
   const auto [found, is_new] = known_.emplace(digest(path_[depth]), static_cast<std::uint32_t>(known_.size()));
   const std::uint32_t number = found->second;
   if (!is_new) return number;
   CHECK(known_.size() <= exploration_.most_states, "too many states", exploration_.name);
   before_.emplace_back();
+  first_way_.push_back(way);
   if (is_cut(path_[depth])) {
     ends_.push_back(number);
     ++report_.cut;
@@ -61,7 +64,7 @@ std::uint32_t CoherenceExplorer::visit(std::size_t depth) {
     copy(path_[depth], path_[depth + 1]);
     take(path_[depth + 1], choice);
     ++report_.steps;
-    const std::uint32_t next = visit(depth + 1);
+    const std::uint32_t next = visit(depth + 1, {number, choice});
     before_[next].push_back(number);
   }
   return number;
@@ -183,7 +186,20 @@ void CoherenceExplorer::check_end(State& state) const {
   state.cluster->check_rest();
 }
 
-void CoherenceExplorer::check_every_state_can_end() const {
+// The events that lead to a state, by doing them again.
+void CoherenceExplorer::print_way_to(std::uint32_t state) {
+  std::vector<Choice> way;
+  for (; state != 0; state = first_way_[state].first) way.push_back(first_way_[state].second);
+  exploration_.cluster.trace = true;
+  State again = new_state();
+  for (; !way.empty(); way.pop_back()) take(again, way.back());
+}
+
+void CoherenceExplorer::trace(std::string_view line) {
+  std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+}
+
+void CoherenceExplorer::check_every_state_can_end() {
   std::vector<bool> can_end(before_.size());
   std::vector<std::uint32_t> left = ends_;
   for (const std::uint32_t end : ends_) can_end[end] = true;
@@ -196,8 +212,10 @@ void CoherenceExplorer::check_every_state_can_end() const {
       left.push_back(b);
     }
   }
-  for (std::size_t state = 0; state < can_end.size(); ++state)
+  for (std::uint32_t state = 0; state < can_end.size(); ++state) {
+    if (!can_end[state]) print_way_to(state);
     CHECK(can_end[state], "a state from which there is no end", exploration_.name, state);
+  }
 }
 
 void CoherenceExplorer::woken(NodeId node, BlockId block, coherence::PageSet pages) {

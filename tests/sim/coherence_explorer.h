@@ -74,8 +74,10 @@ class CoherenceExplorer : public CoherenceObserver {
   bool is_cut(const State& state) const;
   void check_end(State& state) const;
   std::uint64_t digest(const State& state) const;
-  std::uint32_t visit(std::size_t depth);
-  void check_every_state_can_end() const;
+  std::uint32_t visit(std::size_t depth, std::pair<std::uint32_t, Choice> way);
+  void check_every_state_can_end();
+  void print_way_to(std::uint32_t state);
+  void trace(std::string_view line) override;
   void woken(NodeId node, BlockId block, coherence::PageSet pages) override;
   void lost(NodeId node, BlockId block, coherence::PageSet pages) override { woken(node, block, pages); }
 
@@ -83,7 +85,8 @@ class CoherenceExplorer : public CoherenceObserver {
   std::vector<State> path_;   // by depth; kept, because making cores is dear
   State* present_ = nullptr;  // the state whose cluster is in a step
   std::unordered_map<std::uint64_t, std::uint32_t> known_;
-  std::vector<std::vector<std::uint32_t>> before_;  // by state: from where it is reached
+  std::vector<std::vector<std::uint32_t>> before_;           // by state: from where it is reached
+  std::vector<std::pair<std::uint32_t, Choice>> first_way_;  // by state: from where it was reached first, and how
   std::vector<std::uint32_t> ends_;
   ExplorationReport report_;
 };

@@ -58,8 +58,12 @@ std::uint64_t CoreInspector::whole_digest(const Core& core, std::uint64_t now) {
       mix(put == core.puts_.end() ? kNoNode.value : put->second.value);
     }
   }
-  const bool due = core.deadline_ <= now, waits = core.deadline_ != ~std::uint64_t{0};
-  mix(due ? 1 : waits ? 2 + core.deadline_ - now : 0);
+  for (const std::uint64_t deadline : {core.deadline_, core.ask_again_at_}) {
+    const bool due = deadline <= now, waits = deadline != ~std::uint64_t{0};
+    mix(due ? 1 : waits ? 2 + deadline - now : 0);
+  }
+  if (core.any_death_) mix(std::min(now - core.last_death_, Core::kAskAgainUs));
+  for (const Core::Receiving& r : core.receiving_) mix(r.pages);
   return digest;
 }
 
