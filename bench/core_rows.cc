@@ -78,9 +78,13 @@ std::vector<Plan> memory_plans(const Programs& programs, Scale scale) {
        "One copy into the ring and one out of it, and mapping the pages.", figure("shm", "stream.read", "mb_per_s"),
        stream(Link::kShm)},
       {"pingpong.write.tcp", "us", Goal::kAtMost, 2.5,
-       "One round trip per hand-over, a read fault that prediction turns into a write grant, and the hold time of a "
-       "grant.",
+       "A round trip, a fault that prediction turns into a write grant, and the wake-up of the loop thread that takes "
+       "the page from the spinning writer; the reference, two processes that spin on their sockets, has no wake-up.",
        figure("tcp", "pingpong.write", "us"), trip(Link::kTcp)},
+      {"pingpong.write.tcp.sleep", "us", Goal::kAtMost, 2.5,
+       "The same hand-over beside a round trip whose two ends sleep in the kernel, so with wake-ups.",
+       figure("tcp", "pingpong.write", "us"),
+       [scale] { return raw_round_trip_us(Link::kTcp, Waiting::kSleep, scale); }},
       {"pingpong.write.wait", "ms", Goal::kAtMost, 250,
        "The longest of all waits when 8 threads on 2 processors write one page: queueing at the home and the "
        "scheduler.",

@@ -220,8 +220,8 @@ class Core {
 
   // core_cache.cc
   void map_run(PageId page, Access want, unsigned pages);
-  void request(PageId page, Access want, unsigned pages, bool read_ahead, unsigned line);
-  void read_ahead_behind(PageId end, Access want);
+  void request(PageId page, Access want, unsigned pages, unsigned line);
+  void read_ahead(PageId next, Access want, unsigned blocks);
   void install(BlockId block, PageSet pages, Access access, std::uint8_t flags);
   void accept(BlockId block, const wire::PageMessage& m, PageSet wanted);
   PageSet forget_pending(BlockId block, PageSet pages);

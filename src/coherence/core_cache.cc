@@ -22,20 +22,23 @@ FaultOutcome Core::fault(PageId page, Access want, std::uint64_t now, Effects& e
     block_state(block).recent = 1;
     const bool marker = p.prefetched != 0;
     const auto advice = streams_.fault(page, want, marker);
+    const PageId behind{first_page(block).value +
+                        std::min<std::size_t>(index_in_block(page) + advice.pages, kBlockPages)};
     p.prefetched = 0;
     if (p.right() >= want && p.evicting == 0) {
       ++counters_.local_faults;
       hold(page, 0);
       map_run(page, want, advice.pages);
-      if (marker) read_ahead_behind(PageId{page.value + advice.pages}, want);
+      if (marker) read_ahead(behind, want, advice.blocks_ahead);
       return FaultOutcome::kResolved;
     }
     p.waited = 1;
     if (p.pending() != Access::kNone || p.evicting != 0) {
-      if (marker) read_ahead_behind(PageId{page.value + advice.pages}, want);
+      if (marker) read_ahead(behind, want, advice.blocks_ahead);
       return FaultOutcome::kPending;
     }
-    request(page, want, advice.pages, advice.read_ahead, line);
+    request(page, want, advice.pages, line);
+    read_ahead(behind, want, advice.blocks_ahead);
     if (p.lost != 0) return FaultOutcome::kLost;
     return p.mapped() >= want ? FaultOutcome::kResolved : FaultOutcome::kPending;
   }();
@@ -67,7 +70,7 @@ void Core::map_run(PageId page, Access want, unsigned pages) {
 }
 
 // Asks the home for the page and for up to pages - 1 behind it (wishes, which the home may decline).
-void Core::request(PageId page, Access want, unsigned pages, bool read_ahead, unsigned line) {
+void Core::request(PageId page, Access want, unsigned pages, unsigned line) {
   const BlockId block = block_of(page);
   RegionPages& r = region(block);
   const unsigned first = index_in_block(page);
@@ -97,20 +100,21 @@ void Core::request(PageId page, Access want, unsigned pages, bool read_ahead, un
     if (home != kNoNode) send(home, wire::MessageType::kPageRequest, m);
     ask_again_later();
   }
-  if (read_ahead) read_ahead_behind(page_at(block, end), want);
 }
 
-// Asks for the block at `end` before anybody needs it. Its first page is a marker: it is not mapped when it comes, so
-// that touching it shows (by a fault that needs no message) that the stream goes on.
-void Core::read_ahead_behind(PageId end, Access want) {
-  RegionPages* r = find(end);
-  if (r == nullptr || options_.longest_run < kBlockPages || index_in_block(end) != 0) return;
-  LocalPage& marker = r->local(end);
-  if (is_home(block_of(end)) || marker.right() >= want || marker.pending() != Access::kNone || marker.evicting != 0 ||
-      marker.lost != 0)
-    return;
-  marker.prefetched = 1;
-  request(end, want, kBlockPages, false, 0);
+// Asks for the blocks from `next` on before anybody needs them. The first page of each is a marker: it is not mapped
+// when it comes, so that touching it shows (by a fault that needs no message) that the stream goes on.
+void Core::read_ahead(PageId next, Access want, unsigned blocks) {
+  if (options_.longest_run < kBlockPages || index_in_block(next) != 0) return;
+  for (; blocks > 0; --blocks, next.value += kBlockPages) {
+    RegionPages* r = find(next);
+    if (r == nullptr || is_home(block_of(next))) return;
+    LocalPage& marker = r->local(next);
+    if (marker.pending() != Access::kNone || (marker.prefetched != 0 && marker.right() >= want)) continue;
+    if (marker.right() >= want || marker.evicting != 0 || marker.lost != 0) return;
+    marker.prefetched = 1;
+    request(next, want, kBlockPages, 0);
+  }
 }
 
 // The pages are ours with `access`, and their bytes are in the frames.

@@ -3,8 +3,9 @@
 // A run is doubled each time the access goes on exactly where the last run ended, from the third fault in a row on (1,
 // 1, 2, 4 … longest): two faults on neighbours are common by chance (the edge of a part that another node works on),
 // and a page fetched in vain is taken from somebody. So what is fetched in vain is at most as much as what was used.
-// Reads and writes are told apart. Runs of at least kReadAheadPages are followed by a second, asynchronous one, as in
-// Linux's read-ahead (Fengguang Wu et al., "Linux readahead: less tricks for more", OLS 2007).
+// Reads and writes are told apart. Runs of at least kReadAheadPages are followed by asynchronous ones, as in Linux's
+// read-ahead (Fengguang Wu et al., "Linux readahead: less tricks for more", OLS 2007): one block, and another for each
+// that the stream went on into, up to kMostAhead, so that the node that sends never waits for the next request.
 #pragma once
 
 #include <array>
@@ -18,12 +19,13 @@ namespace gallocy::coherence {
 class StreamDetector {
  public:
   static constexpr unsigned kReadAheadPages = 16;
+  static constexpr unsigned kMostAhead = 3;  // blocks
 
   explicit StreamDetector(unsigned longest) : longest_(longest) {}
 
   struct Advice {
-    unsigned pages = 1;       // from the faulting page on
-    bool read_ahead = false;  // ask for the run behind it too
+    unsigned pages = 1;         // from the faulting page on
+    unsigned blocks_ahead = 0;  // ask for so many blocks behind those too
   };
   // marker: the page is the first of a run that was asked for ahead, so a fault on it continues the stream. A fault on
   // the first page of another run does not: that page was lost again and comes alone.
@@ -33,9 +35,10 @@ class StreamDetector {
 
  private:
   struct Stream {
-    std::uint64_t begin = 0, next = 0;  // the last run is [begin, next)
+    std::uint64_t begin = 0, next = 0;  // what was asked for and not accessed yet lies in [begin, next)
     unsigned window = 0;                // 0: free
     unsigned faults = 0;                // in a row
+    unsigned ahead = 1;                 // blocks
     Access access = Access::kNone;
     std::uint64_t used = 0;
   };

@@ -59,7 +59,7 @@ TEST(StreamDetector, marker_continues_its_stream) {
   streams.extend(PageId{128}, 64);  // asked for ahead
   const auto advice = streams.fault(PageId{128}, Access::kRead, /*marker=*/true);
   EXPECT_EQ(advice.pages, 64u);
-  EXPECT_TRUE(advice.read_ahead);
+  EXPECT_EQ(advice.blocks_ahead, 2u);
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <immintrin.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 #include <algorithm>
 #include <array>
@@ -27,6 +26,8 @@ constexpr unsigned kFullTurns = 64;
 constexpr unsigned kClockTurns = 8;
 // A claim that meets the loop thread in the middle of a delivery spins about this long before it sleeps.
 constexpr int kClaimSpins = 200;
+// How long the loop thread waits for the end of a release before it looks whether the role was claimed again.
+constexpr std::int64_t kReleaseNs = 100'000;
 
 constexpr std::int64_t ns(microseconds t) { return std::chrono::nanoseconds(t).count(); }
 
@@ -170,27 +171,28 @@ void Poller::serve(FrameSink& sink, microseconds timeout) {
   // A short timeout is a timer, mostly the end of a page's minimum hold: the core is left to the thread that the page
   // is held for.
   const std::int64_t spin_until = timeout.count() > 0 && ns(timeout) < loop_spin_ns_ ? 0 : deadline;
-  bool slept = false;
+  bool woken = false;  // by frames
   while (!wake_.load(std::memory_order_relaxed) || !wake_.exchange(false)) {
-    if (serve_once(sink, spin_until, slept)) return;
+    if (serve_once(sink, spin_until, woken)) return;
     const std::int64_t left = deadline - os::monotonic_ns();
     if (left <= 0) return;
-    slept = sleep_on_outer(left);
+    woken = sleep_on_outer(left);
   }
 }
 
 // Returns whether there was anything. If not, the loop thread may sleep.
-bool Poller::serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool slept) {
+bool Poller::serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool woken) {
+  // The holder is a claimer. It may be about to release the role, or, if frames have woken this thread, about to switch
+  // the interest off, and on this core: let it. (sched_yield() would give it a whole time slice, and too short a sleep
+  // none.)
   while (!role_mu_.try_lock()) {
-    if (claimed_.load(std::memory_order_relaxed)) return false;
-    // A claimer is in the middle of its release, perhaps on this core: let it finish. After a sched_yield() it would
-    // keep the core for a whole time slice; from a sleep this thread comes back at once.
-    const timespec moment{0, 1'000};
-    ::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr);
+    if (claimed_.load(std::memory_order_relaxed) && !woken) return false;
+    if (role_mu_.try_lock_until(os::monotonic_ns() + kReleaseNs)) break;
+    woken = false;
   }
   take_role();
   bool any = false;
-  if (slept && !loop_must_stop()) any = deliver_from_ready(sink, 0);
+  if (woken && !loop_must_stop()) any = deliver_from_ready(sink, 0);
   while (!any && !loop_must_stop()) {
     any = spin(sink, std::min(spin_until_ns, last_frame_ns_ + loop_spin_ns_), true);
     if (!any && may_sleep()) break;

@@ -56,7 +56,7 @@ class Poller {
   bool loop_must_stop() const {
     return claimed_.load(std::memory_order_relaxed) || wake_.load(std::memory_order_relaxed);
   }
-  bool serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool slept);
+  bool serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool woken);
   bool sleep_on_outer(std::int64_t timeout_ns);
 
   void take_role() REQUIRES(role_mu_);

@@ -24,12 +24,14 @@ class CAPABILITY("mutex") Mutex {
 
   void lock() ACQUIRE() {
     std::uint32_t state = kFree;
-    if (!state_.compare_exchange_strong(state, kHeld, std::memory_order_acquire)) lock_contended();
+    if (!state_.compare_exchange_strong(state, kHeld, std::memory_order_acquire)) lock_contended(kNoDeadline);
   }
   bool try_lock() TRY_ACQUIRE(true) {
     std::uint32_t state = kFree;
     return state_.compare_exchange_strong(state, kHeld, std::memory_order_acquire);
   }
+  // Gives up, and returns false, when monotonic_ns() reaches the deadline.
+  bool try_lock_until(std::int64_t deadline_ns) TRY_ACQUIRE(true) { return try_lock() || lock_contended(deadline_ns); }
   void unlock() RELEASE() {
     if (state_.exchange(kFree, std::memory_order_release) == kHeldWithSleepers) {
       futex_wake(state_, 1, FutexScope::kPrivate);
@@ -38,7 +40,7 @@ class CAPABILITY("mutex") Mutex {
 
  private:
   enum State : std::uint32_t { kFree, kHeld, kHeldWithSleepers };
-  void lock_contended() NO_THREAD_SAFETY_ANALYSIS;  // returns with it held, as lock() says
+  bool lock_contended(std::int64_t deadline_ns) NO_THREAD_SAFETY_ANALYSIS;  // true: it is held
   std::atomic<std::uint32_t> state_{kFree};
 };
 
