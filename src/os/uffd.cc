@@ -161,9 +161,14 @@ void Uffd::remove(std::byte* view, std::size_t bytes) const {
 
 void Uffd::install(std::byte* start, std::size_t bytes, PageMode mode) const {
   bool hole = false;  // the page at `start` has no frame
+  std::size_t most = bytes;
   while (bytes > 0) {
-    std::int64_t done = hole ? map_zeros(descriptor_, start, bytes, mode) : map_frames(descriptor_, start, bytes, mode);
-    if (done == -EFAULT && !hole) {
+    const std::size_t step = std::min(bytes, most);
+    std::int64_t done = hole ? map_zeros(descriptor_, start, step, mode) : map_frames(descriptor_, start, step, mode);
+    if (done == -ENOENT && step > kPageBytes) {
+      // The range goes over the border of two mappings: parts of it are protected differently (mprotect).
+      most = (step / 2 + kPageBytes - 1) / kPageBytes * kPageBytes;
+    } else if (done == -EFAULT && !hole) {
       hole = true;
     } else if (done == -EEXIST && hole) {
       hole = false;  // a frame has come since, or the hole ends here
@@ -177,6 +182,7 @@ void Uffd::install(std::byte* start, std::size_t bytes, PageMode mode) const {
     if (done > 0) {
       start += done;
       bytes -= static_cast<std::size_t>(done);
+      most = bytes;
     }
   }
 }

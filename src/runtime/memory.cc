@@ -483,6 +483,16 @@ void Memory::release_pages(std::uint64_t address, std::uint64_t bytes) {
   carry_out();
 }
 
+void Memory::zero_here(std::uint64_t address, std::uint64_t bytes) {
+  if (engine_ == nullptr) {
+    ::madvise(reinterpret_cast<void*>(address), bytes, MADV_DONTNEED);
+    return;
+  }
+  const os::MutexLock lock(mu_);
+  Region* const region = find(address);
+  if (region != nullptr) region->frames->discard(address - region->address, bytes);
+}
+
 // ---------------------------------------------------------------------------------------------- inspection
 
 std::vector<BlockId> Memory::take_new_homes() {

@@ -130,6 +130,19 @@ Runtime::~Runtime() {
   heap_.reset();
 }
 
+void Runtime::leave_at_once(int status) {
+  for (std::uint16_t n = 0; n < nodes() && mesh_ != nullptr; ++n) {
+    if (NodeId{n} == self()) continue;
+    peers_[n].left = true;
+    mesh_->send(NodeId{n}, {.type = static_cast<std::uint16_t>(wire::MessageType::kLeave)}, {}, {});
+  }
+  if (link_ != nullptr) {
+    (void)link_->send_statistics(statistics_json());
+    (void)link_->finished();
+  }
+  ::_exit(status);
+}
+
 // ---------------------------------------------------------------------------------------------- time
 
 namespace {
@@ -228,6 +241,8 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
     }
     case 0x5:
       return threads_->frame_arrived(from, type, body);
+    case 0x7:
+      return extension_ && extension_(from, type, body);
     default:
       break;
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -40,6 +41,15 @@ class Runtime final : public net::FrameSink {
   Threads& threads() { return *threads_; }
   GlobalHeap& heap() { return *heap_; }
   Statistics statistics();
+  net::Mesh* mesh() { return mesh_.get(); }
+  Waiting& waiting() { return *waiting_; }
+
+  // Gets the messages 0x7xx, on the poller; false: the message makes no sense. Set before any comes.
+  using Extension = std::function<bool(NodeId from, wire::MessageType type, std::span<const std::byte> body)>;
+  void set_extension(Extension extension) { extension_ = std::move(extension); }
+  // Ends this process: peers and launcher are told that it leaves. All nodes do it at about the same time; nobody waits
+  // for anybody.
+  [[noreturn]] void leave_at_once(int status);
 
  private:
   explicit Runtime(Settings settings) : settings_(std::move(settings)) {}
@@ -71,6 +81,7 @@ class Runtime final : public net::FrameSink {
   std::unique_ptr<GlobalHeap> heap_;
   std::atomic<GlobalHeap*> ticking_heap_{nullptr};  // set once it is complete; the loop runs before that
 
+  Extension extension_;
   struct Peer {
     std::atomic<std::int64_t> heard_us{0};
     std::atomic<bool> left{false}, lost{false};

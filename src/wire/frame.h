@@ -48,6 +48,9 @@ enum class MessageType : std::uint16_t {
   // node to node housekeeping: 0x6xx
   kHeartbeat = 0x600,
   kLeave,
+  // process mode: 0x7xx, bodies in wire/guest.h
+  kGuestRequest = 0x700,
+  kGuestReply,
 };
 
 struct FrameHeader {

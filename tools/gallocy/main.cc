@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string_view>
 
 #include "agent.h"
 #include "doctor.h"
 #include "launcher.h"
 #include "options.h"
+#include "personality/process.h"
 #include "stat.h"
 
 namespace gallocy::command {
@@ -45,6 +47,10 @@ void open_standard_streams() {
 int main(int count, char** arguments) {
   using namespace gallocy::command;
   open_standard_streams();
+  // A node of `gallocy run`: the launcher starts this program with that name.
+  if (count > 2 && std::string_view(arguments[1]) == "guest") {
+    return gallocy::personality::run_guest({arguments + 2, arguments + count});
+  }
   auto options = parse_command_line(count, arguments);
   if (!options) return report(options.error());
   return std::visit(Dispatch{}, *options);

@@ -1,0 +1,277 @@
+#include "personality/guest_entry.h"
+
+#include <asm/prctl.h>
+#include <errno.h>
+#include <immintrin.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/check.h"
+#include "os/os_error.h"
+
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#endif
+
+// ---- stubs
+//
+// A handler is entered with the interrupted code's fs. In a guest thread (gs is not 0) the stub saves fs and the
+// selector, switches to the runtime's, and restores both at the end: so a fault inside the runtime, which copies to and
+// from the program's memory, nests. rt_sigreturn is issued from between gallocy_return_begin and gallocy_return_end,
+// which Syscall User Dispatch always lets pass; its bytes are those that unwinders look for in a signal frame's return
+// address (`48 c7 c0 0f 00 00 00 0f 05`).
+asm(R"(
+.text
+.globl gallocy_on_system_call, gallocy_on_signal, gallocy_return_begin, gallocy_return_end, gallocy_enter
+.globl gallocy_interruptible, gallocy_interruptible_call, gallocy_interrupted
+.type gallocy_on_system_call, @function
+.type gallocy_on_signal, @function
+
+gallocy_on_system_call:            # the program made a system call: fs and selector are known to be its
+  push %rbx
+  mov %gs:0, %rbx
+  rdfsbase %rax
+  mov %rax, 16(%rbx)
+  movb $0, 24(%rbx)
+  mov 8(%rbx), %rax
+  wrfsbase %rax
+  mov %rbx, %rdi
+  call gallocy_guest_system_call   # (thread, info, context)
+  mov 16(%rbx), %rax
+  wrfsbase %rax
+  movb $1, 24(%rbx)
+  pop %rbx
+  ret
+
+gallocy_on_signal:
+  push %rbx
+  push %r12
+  push %r13
+  rdgsbase %r13
+  test %r13, %r13
+  jz 1f
+  rdfsbase %rbx
+  movzbl 24(%r13), %r12d
+  movb $0, 24(%r13)
+  test %r12d, %r12d
+  jz 2f
+  mov %rbx, 16(%r13)
+2:
+  mov 8(%r13), %rax
+  wrfsbase %rax
+  mov %r13, %rcx
+  mov %r12d, %r8d
+  call gallocy_guest_signal        # (number, info, context, thread, in_guest)
+  test %r12d, %r12d
+  jz 3f
+  mov 16(%r13), %rbx
+3:
+  wrfsbase %rbx
+  movb %r12b, 24(%r13)
+  pop %r13
+  pop %r12
+  pop %rbx
+  ret
+1:
+  xor %ecx, %ecx
+  xor %r8d, %r8d
+  call gallocy_guest_signal
+  pop %r13
+  pop %r12
+  pop %rbx
+  ret
+
+gallocy_return_begin:
+  mov $15, %rax
+  syscall
+gallocy_enter:                     # rdi: the frame's ucontext, rsi: the program's fs
+  wrfsbase %rsi
+  movb $1, %gs:24
+  mov %rdi, %rsp
+  mov $15, %rax
+  syscall
+gallocy_return_end:
+
+gallocy_interruptible:             # rdi: the address of number and six arguments
+  mov 0(%rdi), %rax
+  mov 16(%rdi), %rsi
+  mov 24(%rdi), %rdx
+  mov 32(%rdi), %r10
+  mov 40(%rdi), %r8
+  mov 48(%rdi), %r9
+  mov 8(%rdi), %rdi
+  cmpb $0, %gs:25
+  jne gallocy_interrupted
+gallocy_interruptible_call:
+  syscall
+  ret
+gallocy_interrupted:
+  mov $-4, %rax
+  ret
+)");
+
+extern "C" {
+void gallocy_on_system_call();
+void gallocy_on_signal();
+extern const char gallocy_return_begin[], gallocy_return_end[];
+[[noreturn]] void gallocy_enter(ucontext_t* context, std::uint64_t fs);
+long gallocy_interruptible(const long* call);
+extern const char gallocy_interruptible_call[], gallocy_interrupted[];
+}
+
+namespace gallocy::personality {
+namespace {
+
+static_assert(offsetof(GuestThread, self) == 0 && offsetof(GuestThread, runtime_fs) == 8);
+static_assert(offsetof(GuestThread, guest_fs) == 16 && offsetof(GuestThread, selector) == 24);
+static_assert(offsetof(GuestThread, signal_pending) == 25);
+
+constexpr std::size_t kSignalStackBytes = 256 << 10;  // of which the kernel's frame takes up to 11 KiB (AMX)
+
+GuestHandler* g_handler = nullptr;  // signal handlers get no argument of ours
+
+struct KernelAction {
+  void (*handler)();
+  std::uint64_t flags;
+  const void* restorer;
+  std::uint64_t mask;
+};
+constexpr std::uint64_t kSaRestorer = 0x04000000;
+
+constexpr std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
+// Hardware raises them, and a blocked one that is raised ends the process.
+constexpr std::uint64_t kFaults =
+    bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGSYS);
+
+long install(int number, void (*handler)(), std::uint64_t flags) {
+  const KernelAction action{.handler = handler,
+                            .flags = flags | SA_SIGINFO | SA_ONSTACK | SA_NODEFER | kSaRestorer,
+                            .restorer = gallocy_return_begin,
+                            .mask = ~kFaults};
+  return raw_system_call(SYS_rt_sigaction, number, reinterpret_cast<long>(&action), 0, 8);
+}
+
+}  // namespace
+
+extern "C" void gallocy_guest_system_call(GuestThread* thread, siginfo_t* info, ucontext_t* context) {
+  g_handler->system_call(*thread, info->si_syscall, *context);
+}
+
+extern "C" void gallocy_guest_signal(int number, siginfo_t* info, ucontext_t* context, GuestThread* thread,
+                                     int in_guest) {
+  const int saved = errno;
+  // An interruptible call that has not begun does not begin.
+  greg_t& rip = context->uc_mcontext.gregs[REG_RIP];
+  const auto at = static_cast<std::uint64_t>(rip);
+  g_handler->signal(thread, number, *info, *context, in_guest != 0);
+  if (thread != nullptr && thread->signal_pending.load() != 0 &&
+      at >= reinterpret_cast<std::uint64_t>(gallocy_interruptible) &&
+      at <= reinterpret_cast<std::uint64_t>(gallocy_interruptible_call)) {
+    rip = reinterpret_cast<greg_t>(gallocy_interrupted);
+  }
+  errno = saved;
+}
+
+GuestThread* GuestThread::current() { return reinterpret_cast<GuestThread*>(_readgsbase_u64()); }
+
+long raw_system_call(long number, long a, long b, long c, long d, long e, long f) {
+  long result;
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  register long r9 asm("r9") = f;
+  asm volatile("syscall"
+               : "=a"(result)
+               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+               : "rcx", "r11", "memory");
+  return result;
+}
+
+std::uint64_t kernel_mask(std::uint64_t guest_mask) { return guest_mask & ~(kFaults | bit(kKickSignal)); }
+
+std::uint64_t block_signals() {
+  const std::uint64_t all = ~kFaults;
+  std::uint64_t before = 0;
+  raw_system_call(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&all), reinterpret_cast<long>(&before), 8);
+  return before;
+}
+
+void set_signal_mask(std::uint64_t mask) {
+  raw_system_call(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&mask), 0, 8);
+}
+
+long interruptible_system_call(GuestThread& thread, long number, long a, long b, long c, long d, long e, long f) {
+  const long call[7] = {number, a, b, c, d, e, f};
+  set_signal_mask(kernel_mask(thread.guest_mask));
+  const long result = gallocy_interruptible(call);
+  block_signals();
+  return result;
+}
+
+Result<> install_guest_entry(GuestHandler& handler) {
+  constexpr unsigned long kHasFsgsbase = 1 << 1;  // HWCAP2_FSGSBASE
+  if ((::getauxval(AT_HWCAP2) & kHasFsgsbase) == 0) {
+    return fail(ErrorCode::kUnsupported, "this kernel or processor does not offer FSGSBASE (Linux 5.9 and later do)");
+  }
+  g_handler = &handler;
+  CHECK(install(SIGSYS, gallocy_on_system_call, 0) == 0);
+  return {};
+}
+
+void catch_signal(int number, int flags) { CHECK(install(number, gallocy_on_signal, static_cast<std::uint64_t>(flags)) == 0, number); }
+
+Result<> prepare_guest_thread(GuestThread& thread) {
+  thread.runtime_fs = _readfsbase_u64();
+  thread.tid = static_cast<int>(::syscall(SYS_gettid));
+  void* const memory = ::mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return os::os_failure(errno, "no memory for a thread's signal stack");
+  const stack_t stack{.ss_sp = memory, .ss_flags = 0, .ss_size = kSignalStackBytes};
+  CHECK(::sigaltstack(&stack, nullptr) == 0, errno);
+  block_signals();
+  _writegsbase_u64(reinterpret_cast<std::uint64_t>(&thread));
+  const auto begin = reinterpret_cast<std::uint64_t>(gallocy_return_begin);
+  const auto bytes = static_cast<std::uint64_t>(gallocy_return_end - gallocy_return_begin);
+  if (::prctl(PR_SET_SYSCALL_USER_DISPATCH, 1 /* on */, begin, bytes, &thread.selector) != 0) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("this kernel does not offer Syscall User Dispatch (Linux 5.11 and later do): {}",
+                            os::os_error_text(errno)));
+  }
+  return {};
+}
+
+void forget_guest_thread() {
+  ::prctl(PR_SET_SYSCALL_USER_DISPATCH, 0 /* off */, 0, 0, 0);
+  const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+  CHECK(::sigaltstack(&none, nullptr) == 0, errno);
+  _writegsbase_u64(0);
+}
+
+void enter_guest(GuestThread& thread, const GuestRegisters& registers) {
+  // A signal frame as the kernel would have made it (arch/x86/include/asm/sigframe.h), for rt_sigreturn to restore: so
+  // registers and mask change in one step.
+  struct alignas(64) {
+    _libc_fpstate floating{};
+    ucontext_t context{};
+  } frame;
+  frame.floating.cwd = registers.x87_control;
+  frame.floating.ftw = 0;
+  frame.floating.mxcsr = registers.mxcsr;
+  frame.floating.mxcr_mask = 0xffff;
+  std::memcpy(frame.context.uc_mcontext.gregs, registers.general, sizeof registers.general);
+  constexpr std::uint64_t kUserSegments = 0x002b'0000'0000'0033;  // cs, and ss in the highest word
+  frame.context.uc_mcontext.gregs[REG_CSGSFS] = static_cast<greg_t>(kUserSegments);
+  frame.context.uc_mcontext.gregs[REG_EFL] = 0x202;
+  frame.context.uc_mcontext.fpregs = &frame.floating;
+  frame.context.uc_flags = 0x6;  // UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
+  ::sigaltstack(nullptr, &frame.context.uc_stack);
+  const std::uint64_t mask = kernel_mask(thread.guest_mask);
+  std::memcpy(&frame.context.uc_sigmask, &mask, sizeof mask);
+  gallocy_enter(&frame.context, registers.fs);
+}
+
+}  // namespace gallocy::personality

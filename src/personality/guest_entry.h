@@ -1,0 +1,106 @@
+// The border between the guest (the unmodified program that `gallocy run` executes) and the runtime.
+//
+// A guest thread is one of the runtime's own threads that runs the program's code. While it does, its fs register is
+// the program's (its C library keeps thread-local data there), and its gs register points to its GuestThread. Every
+// system call of the program traps with SIGSYS (Syscall User Dispatch, Linux 5.11:
+// Documentation/admin-guide/syscall-user-dispatch.rst); the stubs in guest_entry.cc then switch to the runtime's fs, so
+// that what they call is ordinary C++: it may allocate, use thread-local data and errno, and take locks.
+//
+// Signal frames of the kernel are pushed on a private alternate stack, never on the program's, which lies in coherent
+// memory. Signals for the program are delivered by signal_frame.h.
+//
+// Programs that use the gs register themselves cannot run.
+#pragma once
+
+#include <setjmp.h>
+#include <signal.h>
+#include <ucontext.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "base/result.h"
+#include "os/mutex.h"
+#include "runtime/waiting.h"
+
+namespace gallocy::personality {
+
+// What a thread's code sees of itself at its start, as the clone system call gives it to the new thread.
+struct GuestRegisters {
+  greg_t general[23] = {};  // as in ucontext_t
+  std::uint64_t fs = 0;
+  std::uint32_t mxcsr = 0x1f80;
+  std::uint16_t x87_control = 0x37f;
+};
+
+struct PendingSignal {
+  int number = 0;
+  siginfo_t info{};
+};
+
+// The first fields are known to the stubs (guest_entry.cc checks their places).
+struct GuestThread {
+  GuestThread* self = this;
+  std::uint64_t runtime_fs = 0;
+  std::uint64_t guest_fs = 0;
+  volatile char selector = 0;           // Syscall User Dispatch: 0 lets system calls pass, 1 traps them
+  std::atomic<char> signal_pending{0};  // there is something in `pending`
+
+  int tid = 0;        // the kernel's
+  int guest_tid = 0;  // the program's: unique in the cluster
+  std::uint64_t guest_mask = 0;  // blocked signals, as the program sees it
+  std::optional<std::uint64_t> mask_to_restore;  // in sigsuspend: what the handler's return brings back
+  stack_t guest_stack{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+  std::uint64_t clear_tid = 0;  // address of a word to clear and wake at the end
+  std::uint64_t robust_list = 0;
+
+  static constexpr std::size_t kMostPending = 32;
+  os::Mutex mu;  // taken with signals blocked
+  std::array<PendingSignal, kMostPending> pending GUARDED_BY(mu);
+  std::size_t pending_count GUARDED_BY(mu) = 0;
+  runtime::WaitFlag* wait GUARDED_BY(mu) = nullptr;  // set to end a wait early, when a signal has come
+
+  jmp_buf end;  // where enter_guest() was called: the thread goes on there when the program's part has ended
+
+  static GuestThread* current();  // null in threads of the runtime
+};
+
+// Called by the stubs, with the runtime's fs and signals blocked.
+class GuestHandler {
+ public:
+  virtual ~GuestHandler() = default;
+  virtual void system_call(GuestThread& thread, int number, ucontext_t& context) = 0;
+  // Any other signal. in_guest: it interrupted the program, not the runtime.
+  virtual void signal(GuestThread* thread, int number, siginfo_t& info, ucontext_t& context, bool in_guest) = 0;
+};
+
+// Once per process, before the first guest thread.
+Result<> install_guest_entry(GuestHandler& handler);
+// Has the signal delivered to GuestHandler::signal (flags: of sigaction).
+void catch_signal(int number, int flags);
+
+// Makes the calling thread able to run the program; `thread` lives as long as it.
+Result<> prepare_guest_thread(GuestThread& thread);
+// The calling thread becomes an ordinary one of the runtime again. Not on its signal stack.
+void forget_guest_thread();
+// Runs the program from these registers on; thread.guest_mask is in force. All signals are blocked when called.
+[[noreturn]] void enter_guest(GuestThread& thread, const GuestRegisters& registers);
+
+// Signals that the program can neither block nor ignore, because the runtime needs them.
+std::uint64_t kernel_mask(std::uint64_t guest_mask);
+inline constexpr int kKickSignal = SIGSTKFLT;  // unused by Linux; makes a thread look at `pending`
+
+// A system call during which signals are let through. -EINTR, without having begun, if one is pending already.
+long interruptible_system_call(GuestThread& thread, long number, long a = 0, long b = 0, long c = 0, long d = 0,
+                               long e = 0, long f = 0);
+// A system call, as is: negative errno.
+long raw_system_call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
+
+// With all signals blocked but those of hardware faults; returns the old mask.
+std::uint64_t block_signals();
+void set_signal_mask(std::uint64_t mask);
+
+}  // namespace gallocy::personality

@@ -1,0 +1,119 @@
+#include "personality/process.h"
+
+#include <fmt/format.h>
+#include <linux/mman.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/check.h"
+#include "os/os_error.h"
+#include "personality/guest_memory.h"
+
+namespace gallocy::personality {
+namespace {
+
+constexpr std::uint64_t kGuestBytes = std::uint64_t{4} << 40;
+constexpr std::uint64_t kBrkBytes = std::uint64_t{256} << 30;
+constexpr std::uint64_t kStackBytes = 8 << 20;
+
+}  // namespace
+
+Process::Process(runtime::Runtime& runtime, const ProcessOptions& options)
+    : runtime_(runtime), options_(options), self_(runtime.self()), nodes_(runtime.nodes()) {}
+
+Result<> Process::prepare() {
+  runtime_.set_extension([this](NodeId from, wire::MessageType type, std::span<const std::byte> body) {
+    return message(from, type, body);
+  });
+  GALLOCY_ASSIGN(const Region region, runtime_.regions().map({.name = "process", .bytes = kGuestBytes}));
+  begin_ = reinterpret_cast<std::uint64_t>(region.data());
+  end_ = begin_ + kGuestBytes;
+  if (::mprotect(region.data(), kGuestBytes, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {
+    return os::os_failure(errno, "cannot make the program's memory executable");
+  }
+  CHECK(::sigaction(SIGBUS, nullptr, &bus_action_) == 0 && ::sigaction(SIGSEGV, nullptr, &segv_action_) == 0);
+  GALLOCY_TRY(install_guest_entry(*this));
+  for (const int number : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, kKickSignal}) catch_signal(number, 0);
+  return runtime_.sync().meet();  // no node gets a thread or a change before it is ready
+}
+
+Result<> Process::run(const std::string& path, std::vector<std::string> arguments) {
+  home_pid_ = ::getpid();
+  space_ = std::make_unique<AddressSpace>(
+      SpaceBounds{.begin = begin_, .end = end_, .brk_begin = begin_, .brk_end = begin_ + kBrkBytes});
+  GALLOCY_ASSIGN(LoadedProgram program, load_program(path, std::move(arguments), *this));
+  rlimit limit{};
+  ::getrlimit(RLIMIT_STACK, &limit);
+  const std::uint64_t stack_bytes = limit.rlim_cur == RLIM_INFINITY ? kStackBytes * 8 : std::max<std::uint64_t>(limit.rlim_cur & ~(kPageBytes - 1), kStackBytes);
+  const long stack = map(0, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "[stack]");
+  if (stack < 0) return fail(ErrorCode::kOutOfMemory, "no addresses for the program's stack");
+  std::vector<std::string> environment;
+  for (char** entry = ::environ; *entry != nullptr; ++entry) {
+    if (std::strncmp(*entry, "GALLOCY_", 8) != 0) environment.emplace_back(*entry);
+  }
+  const std::uint64_t sp = build_stack(program, environment, static_cast<std::uint64_t>(stack) + stack_bytes, *this);
+  if (sp == 0) return fail(ErrorCode::kOutOfMemory, "the arguments and the environment are too long for the stack");
+
+  static GuestThread thread;  // it lives as long as the process
+  GALLOCY_TRY(prepare_guest_thread(thread));
+  thread.guest_tid = home_pid_;
+  enlist(thread);
+  GuestRegisters registers;
+  registers.general[REG_RSP] = static_cast<greg_t>(sp);
+  registers.general[REG_RIP] = static_cast<greg_t>(program.start);
+  if (::_setjmp(thread.end) == 0) enter_guest(thread, registers);
+  forget_guest_thread();
+  for (;;) ::pause();  // the first thread has ended; others go on
+}
+
+void Process::serve() {
+  for (;;) ::pause();
+}
+
+long Process::processors(const Call& call) {
+  if (call.number == SYS_getcpu) {
+    unsigned cpu = 0, node = 0;
+    raw_system_call(SYS_getcpu, reinterpret_cast<long>(&cpu), reinterpret_cast<long>(&node));
+    if (call.arguments[0] != 0 && !store(static_cast<std::uint64_t>(call.arguments[0]), cpu)) return -EFAULT;
+    if (call.arguments[1] != 0 && !store(static_cast<std::uint64_t>(call.arguments[1]), unsigned{self_.value})) return -EFAULT;
+    return 0;
+  }
+  // The processors of all nodes, numbered through.
+  const auto own = static_cast<unsigned>(::sysconf(_SC_NPROCESSORS_ONLN));
+  std::byte mask[128] = {};
+  const unsigned all = std::min(own * nodes_, 1024u);
+  for (unsigned i = 0; i < all; ++i) mask[i / 8] |= std::byte{1} << (i % 8);
+  if (call.number == SYS_sched_setaffinity) return 0;
+  const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[1]), sizeof mask);
+  if (bytes * 8 < all) return -EINVAL;
+  return copy_out(static_cast<std::uint64_t>(call.arguments[2]), mask, bytes) ? static_cast<long>(bytes) : -EFAULT;
+}
+
+int run_guest(const std::vector<std::string>& arguments) {
+  const auto failed = [](const Error& error) {
+    fmt::print(stderr, "gallocy: {}\n", error.message);
+    return static_cast<int>(error.code);
+  };
+  block_signals();  // threads of the runtime leave the program's signals to the program
+  auto runtime = runtime::Runtime::join({});
+  if (!runtime) return failed(runtime.error());
+  ProcessOptions options;
+  options.trace_calls = std::getenv("GALLOCY_TRACE_CALLS") != nullptr;
+  if (const char* place = std::getenv("GALLOCY_PLACE"); place != nullptr && std::strcmp(place, "pack") == 0)
+    options.placement = ThreadPlacement::kPack;
+  static std::unique_ptr<Process> process;  // never destroyed: threads of the program use it to the end
+  process = std::make_unique<Process>(**runtime, options);
+  if (auto ready = process->prepare(); !ready) return failed(ready.error());
+  auto* const kept = runtime->release();
+  if (kept->self() != kHome) process->serve();
+  auto ran = process->run(arguments.front(), arguments);
+  return failed(ran.error());
+}
+
+}  // namespace gallocy::personality

@@ -1,0 +1,207 @@
+// Process: one node's part of a program that `gallocy run` executes as a single process on all nodes.
+//
+// Every node maps the guest window, a region of coherent memory in which the whole program lives: its segments, its
+// libraries, heaps and stacks. Node 0, the home, runs the program's first thread and owns everything the kernel keeps
+// for a process: files, sockets, children, the address space's map, futex queues. Threads run anywhere. A system call of
+// a guest thread is served (process_calls.cc) on the spot where it concerns only the thread, and otherwise at the home:
+// a thread of another node sends it there, where a proxy thread makes it on its behalf.
+//
+// Threads: all functions are called by guest threads inside the runtime (signals blocked), by proxies, or by the poller
+// where that is said. No lock here is held while the program's memory is touched, but space_mu_, which only mmap and its
+// family take.
+#pragma once
+
+#include <setjmp.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "personality/address_space.h"
+#include "personality/call_table.h"
+#include "personality/elf_image.h"
+#include "personality/futex_table.h"
+#include "personality/guest_entry.h"
+#include "personality/signal_frame.h"
+#include "runtime/runtime.h"
+#include "wire/guest.h"
+
+namespace gallocy::personality {
+
+inline constexpr NodeId kHome{0};
+inline constexpr int kTidNodeShift = 22;  // guest tid: node << 22 | the kernel's tid; fits a futex word's 30 bits
+
+enum class ThreadPlacement : std::uint8_t { kSpread, kPack };
+
+struct ProcessOptions {
+  ThreadPlacement placement = ThreadPlacement::kSpread;
+  bool trace_calls = false;  // each system call on standard error, to find out what a program needs
+};
+
+// A system call as it came.
+struct Call {
+  long number = 0;
+  long arguments[6] = {};
+};
+
+// What a thread needs to begin.
+struct ThreadStart {
+  GuestRegisters registers;
+  std::uint64_t mask = 0;
+  std::uint64_t parent_tid = 0, child_tid = 0, clear_tid = 0;  // addresses, or 0
+};
+
+class Process final : private GuestHandler, private ImageTarget {
+ public:
+  Process(runtime::Runtime& runtime, const ProcessOptions& options);
+
+  Result<> prepare();
+  // Node 0: becomes the program's first thread.
+  Result<> run(const std::string& path, std::vector<std::string> arguments);
+  // Other nodes: until the program has ended.
+  [[noreturn]] void serve();
+
+ private:
+  // GuestHandler
+  void system_call(GuestThread& thread, int number, ucontext_t& context) override;
+  void signal(GuestThread* thread, int number, siginfo_t& info, ucontext_t& context, bool in_guest) override;
+
+  // ImageTarget
+  long map(std::uint64_t address, std::uint64_t bytes, int protection, int flags, int fd, std::uint64_t offset,
+           const std::string& name) override;
+  bool allow_range(std::uint64_t begin, std::uint64_t end) override;
+  bool write(std::uint64_t to, const void* from, std::size_t bytes) override;
+  bool zero(std::uint64_t to, std::size_t bytes) override;
+
+  // process_calls.cc: which part serves a call
+  long serve(GuestThread& thread, const Call& call, ucontext_t& context);
+  long serve_at_home(GuestThread* thread, const Call& call);  // null: on behalf of another node's thread
+  long pass_on(GuestThread* thread, const Call& call, const CallSpec& spec);
+  long kernel(GuestThread* thread, const CallSpec& spec, const Call& call);
+  long vectors(GuestThread* thread, const Call& call);
+  long messages(GuestThread* thread, const Call& call);
+  long socket_address(GuestThread* thread, const Call& call);
+  long device_control(GuestThread* thread, const Call& call);
+  long descriptor_control(GuestThread* thread, const Call& call);
+  long select_with_mask(GuestThread* thread, const Call& call);
+  long processors(const Call& call);
+
+  // process_memory.cc: at the home
+  long memory_call(const Call& call);
+  long map_file(const Call& call);
+  void carry_out(const Changes& changes);
+  bool fill(const Area& area, std::uint64_t begin, std::uint64_t end);
+  void change_here(wire::GuestRequest& request);
+  void change_everywhere(Change::Kind kind, std::uint64_t begin, std::uint64_t end, int protection);
+
+  // process_threads.cc
+  long clone(GuestThread& thread, const Call& call, const ucontext_t& context);
+  long start_thread(NodeId node, const ThreadStart& start);
+  long start_thread_here(const ThreadStart& start);
+  void run_thread(const ThreadStart& start, struct StartReport& report);
+  NodeId place_thread();
+  [[noreturn]] void end_thread(GuestThread& thread);
+  void enlist(GuestThread& thread);
+  void release_robust_locks(GuestThread& thread);
+  [[noreturn]] void exit_process(int status);
+  [[noreturn]] void leave(int status);
+
+  // process_signals.cc
+  long signal_call(GuestThread& thread, const Call& call, ucontext_t& context);
+  long set_action(const Call& call);
+  long send_to_thread(int guest_tid, int number, const siginfo_t& info);
+  long deliver_here(int guest_tid, const PendingSignal& signal);
+  void queue(GuestThread& thread, const PendingSignal& signal);
+  void deliver_pending(GuestThread& thread, ucontext_t& context);
+  void deliver(GuestThread& thread, const PendingSignal& signal, ucontext_t& context);
+  [[noreturn]] void die_of(int number);
+  bool restarts(GuestThread& thread);
+  GuestAction action(int number);
+
+  // process_futex.cc
+  long futex(GuestThread& thread, const Call& call);
+  long futex_wait(GuestThread& thread, std::uint64_t address, std::uint32_t value, std::uint32_t bits,
+                  std::int64_t deadline_ns);
+  long futex_at_home(NodeId from, const std::uint64_t (&words)[8]);
+  long futex_request(wire::GuestRequest& request);
+  void wake(const FutexWaiter& waiter);
+  void wake_here(std::uint64_t ticket);
+  long wake_address(std::uint64_t address, std::uint32_t most);
+
+  // process_messages.cc
+  bool message(NodeId from, wire::MessageType type, std::span<const std::byte> body);
+  bool request(NodeId from, const wire::GuestRequest& request, std::span<const std::byte> trailing);
+  long ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
+  void ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing = {});  // the others
+  void post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
+  void reply(NodeId node, std::uint64_t ticket, long result);
+  void call_for(NodeId node, const wire::GuestRequest& request);
+
+  bool is_home() const { return self_ == kHome; }
+  bool in_guest(std::uint64_t address) const { return address - begin_ < end_ - begin_; }
+
+  runtime::Runtime& runtime_;
+  const ProcessOptions options_;
+  const NodeId self_;
+  const std::uint16_t nodes_;
+  std::uint64_t begin_ = 0, end_ = 0;  // the guest window
+  int home_pid_ = 0;
+  struct sigaction bus_action_ {}, segv_action_ {};  // of the fault engine
+
+  // The home's.
+  std::mutex space_mu_;
+  std::unique_ptr<AddressSpace> space_;
+  std::map<int, int> files_;  // of mappings: our descriptor by id
+  int next_file_ = 0;
+  std::mutex futex_mu_;
+  FutexTable futexes_;
+  std::atomic<std::uint32_t> next_place_{0};
+
+  // A proxy makes the calls of one thread of another node.
+  struct Proxy {
+    std::mutex mu;
+    std::condition_variable changed;
+    bool has_call = false, ended = false;
+    std::uint64_t ticket = 0;
+    Call call;
+  };
+  std::mutex proxies_mu_;
+  std::unordered_map<int, std::shared_ptr<Proxy>> proxies_;  // by guest tid
+  void run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node);
+
+  os::Mutex threads_mu_;  // taken with signals blocked
+  std::unordered_map<int, GuestThread*> threads_ GUARDED_BY(threads_mu_);  // of this node, by guest tid
+
+  os::Mutex actions_mu_;
+  GuestAction actions_[65] GUARDED_BY(actions_mu_);
+
+  // Sleepers of this node, by ticket.
+  struct Sleep {
+    std::atomic<std::uint32_t> woken{0};
+    runtime::WaitFlag flag;
+  };
+  os::Mutex sleeps_mu_;
+  std::unordered_map<std::uint64_t, Sleep*> sleeps_ GUARDED_BY(sleeps_mu_);
+
+  struct Question {
+    runtime::WaitFlag flag;
+    long result = 0;
+  };
+  os::Mutex questions_mu_;
+  std::uint64_t next_ticket_ GUARDED_BY(questions_mu_) = 1;
+  std::unordered_map<std::uint64_t, Question*> questions_ GUARDED_BY(questions_mu_);
+
+  std::atomic<bool> ending_{false};
+};
+
+// The command behind `gallocy run`, on each node: joins the cluster and runs or serves the program; the exit status if
+// that did not come about.
+int run_guest(const std::vector<std::string>& arguments);
+
+}  // namespace gallocy::personality

@@ -1,0 +1,224 @@
+// futex(2) for the threads of all nodes. The home keeps who sleeps where.
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "os/clock.h"
+#include "personality/guest_memory.h"
+#include "personality/process.h"
+
+namespace gallocy::personality {
+namespace {
+
+enum Operation : std::uint64_t { kEnlist, kTakeOut, kWakeUp, kRequeue, kWakeAndRequeue };
+
+// A sleeper first looks for its wake-up itself for this long: about what a wake-up by the scheduler costs.
+constexpr std::int64_t kSpinNs = 30'000;
+
+std::optional<std::int64_t> deadline(std::uint64_t at, bool absolute, bool realtime) {
+  if (at == 0) return os::kNoDeadline;
+  const auto time = load<timespec>(at);
+  if (!time || time->tv_nsec < 0 || time->tv_nsec >= 1'000'000'000 || time->tv_sec < 0) return std::nullopt;
+  if (time->tv_sec > 1'000'000'000'000) return os::kNoDeadline;
+  const std::int64_t value = std::min<std::int64_t>(time->tv_sec, 9'000'000'000) * 1'000'000'000 + time->tv_nsec;
+  if (!absolute) return os::monotonic_ns() + value;
+  if (!realtime) return value;
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return os::monotonic_ns() + value - (now.tv_sec * 1'000'000'000 + now.tv_nsec);
+}
+
+// At word `at`: what FUTEX_WAKE_OP does (futex(2)); the old value. Atomic, because the page is here for writing while the
+// instruction runs.
+std::optional<std::uint32_t> apply_operation(std::uint64_t at, std::uint32_t encoded) {
+  if (!load<std::uint32_t>(at)) return std::nullopt;
+  auto& word = *reinterpret_cast<std::atomic<std::uint32_t>*>(at);
+  std::uint32_t argument = encoded >> 12 & 0xfff;
+  if ((encoded >> 28 & 8) != 0) argument = 1u << argument;
+  switch (encoded >> 28 & 7) {
+    case FUTEX_OP_SET:
+      return word.exchange(argument);
+    case FUTEX_OP_ADD:
+      return word.fetch_add(argument);
+    case FUTEX_OP_OR:
+      return word.fetch_or(argument);
+    case FUTEX_OP_ANDN:
+      return word.fetch_and(~argument);
+    case FUTEX_OP_XOR:
+      return word.fetch_xor(argument);
+    default:
+      return std::nullopt;
+  }
+}
+
+bool compare(std::uint32_t old, std::uint32_t encoded) {
+  const auto a = static_cast<std::int32_t>(old), b = static_cast<std::int32_t>(encoded & 0xfff);
+  switch (encoded >> 24 & 0xf) {
+    case FUTEX_OP_CMP_EQ:
+      return a == b;
+    case FUTEX_OP_CMP_NE:
+      return a != b;
+    case FUTEX_OP_CMP_LT:
+      return a < b;
+    case FUTEX_OP_CMP_LE:
+      return a <= b;
+    case FUTEX_OP_CMP_GT:
+      return a > b;
+    case FUTEX_OP_CMP_GE:
+      return a >= b;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+long Process::futex(GuestThread& thread, const Call& call) {
+  const auto address = static_cast<std::uint64_t>(call.arguments[0]);
+  const int operation = static_cast<int>(call.arguments[1]);
+  const auto value = static_cast<std::uint32_t>(call.arguments[2]);
+  const auto other = static_cast<std::uint64_t>(call.arguments[4]);
+  const auto last = static_cast<std::uint32_t>(call.arguments[5]);
+  const auto timeout = static_cast<std::uint64_t>(call.arguments[3]);
+  const bool realtime = (operation & FUTEX_CLOCK_REALTIME) != 0;
+  if (address % 4 != 0) return -EINVAL;
+  switch (operation & FUTEX_CMD_MASK) {
+    case FUTEX_WAIT:
+    case FUTEX_WAIT_BITSET: {
+      const bool with_bits = (operation & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
+      const auto until = deadline(timeout, with_bits, realtime);
+      if (!until || (with_bits && last == 0)) return -EINVAL;
+      return futex_wait(thread, address, value, with_bits ? last : FUTEX_BITSET_MATCH_ANY, *until);
+    }
+    case FUTEX_WAKE:
+    case FUTEX_WAKE_BITSET: {
+      const bool with_bits = (operation & FUTEX_CMD_MASK) == FUTEX_WAKE_BITSET;
+      wire::GuestRequest request{.words = {kWakeUp, address, value, with_bits ? last : FUTEX_BITSET_MATCH_ANY}};
+      return futex_request(request);
+    }
+    case FUTEX_CMP_REQUEUE: {
+      const auto present = load<std::uint32_t>(address);
+      if (!present) return -EFAULT;
+      if (*present != last) return -EAGAIN;
+      [[fallthrough]];
+    }
+    case FUTEX_REQUEUE: {
+      wire::GuestRequest request{
+          .words = {kRequeue, address, value, FUTEX_BITSET_MATCH_ANY, other, static_cast<std::uint32_t>(timeout)}};
+      return futex_request(request);
+    }
+    case FUTEX_WAKE_OP: {
+      const auto old = apply_operation(other, last);
+      if (!old) return -EFAULT;
+      wire::GuestRequest first{.words = {kWakeUp, address, value, FUTEX_BITSET_MATCH_ANY}};
+      long woken = futex_request(first);
+      if (!compare(*old, last)) return woken;
+      wire::GuestRequest second{
+          .words = {kWakeUp, other, static_cast<std::uint32_t>(timeout), FUTEX_BITSET_MATCH_ANY}};
+      return woken + futex_request(second);
+    }
+    default:
+      return -ENOSYS;
+  }
+}
+
+long Process::futex_request(wire::GuestRequest& request) {
+  if (is_home()) return futex_at_home(kHome, request.words);
+  request.kind = wire::GuestRequestKind::kFutex;
+  return ask(kHome, request);
+}
+
+// Any thread of the home, the poller too.
+long Process::futex_at_home(NodeId from, const std::uint64_t (&words)[8]) {
+  const auto count = static_cast<std::uint32_t>(std::min<std::uint64_t>(words[2], ~0u));
+  const auto bits = static_cast<std::uint32_t>(words[3]);
+  std::vector<FutexWaiter> woken;
+  long result = 0;
+  {
+    const std::lock_guard lock(futex_mu_);
+    switch (static_cast<Operation>(words[0])) {
+      case kEnlist:
+        futexes_.enlist(words[1], bits, {from, words[6]});
+        return 0;
+      case kTakeOut:
+        return futexes_.take_out({from, words[6]}) ? 1 : 0;
+      case kWakeUp:
+        woken = futexes_.wake(words[1], count, bits);
+        result = static_cast<long>(woken.size());
+        break;
+      case kRequeue:
+        woken = futexes_.wake(words[1], count, bits);
+        result = static_cast<long>(woken.size()) +
+                 futexes_.requeue(words[1], words[4], static_cast<std::uint32_t>(words[5]));
+        break;
+      default:
+        return -EINVAL;
+    }
+  }
+  for (const FutexWaiter& waiter : woken) wake(waiter);
+  return result;
+}
+
+void Process::wake(const FutexWaiter& waiter) {
+  if (waiter.node == self_) return wake_here(waiter.ticket);
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kWake, .words = {waiter.ticket}};
+  post(waiter.node, request);
+}
+
+void Process::wake_here(std::uint64_t ticket) {
+  const os::MutexLock lock(sleeps_mu_);
+  const auto found = sleeps_.find(ticket);
+  if (found == sleeps_.end()) return;
+  found->second->woken.store(1);
+  found->second->flag.set();
+  os::futex_wake(found->second->woken, 1, os::FutexScope::kPrivate);
+}
+
+long Process::futex_wait(GuestThread& thread, std::uint64_t address, std::uint32_t value, std::uint32_t bits,
+                         std::int64_t deadline_ns) {
+  const auto before = load<std::uint32_t>(address);
+  if (!before) return -EFAULT;
+  if (*before != value) return -EAGAIN;
+  Sleep sleep;
+  std::uint64_t ticket = 0;
+  {
+    const os::MutexLock lock(questions_mu_);
+    ticket = next_ticket_++;
+  }
+  {
+    const os::MutexLock lock(sleeps_mu_);
+    sleeps_[ticket] = &sleep;
+  }
+  wire::GuestRequest enlist{.words = {kEnlist, address, 0, bits, 0, 0, ticket}};
+  futex_request(enlist);
+  long result = 0;
+  if (load<std::uint32_t>(address) != value) {
+    result = -EAGAIN;
+  } else if (!runtime_.waiting().wait(sleep.flag, std::min(deadline_ns, os::monotonic_ns() + kSpinNs))) {
+    while (result == 0 && sleep.woken.load() == 0) {
+      const timespec until{deadline_ns / 1'000'000'000, deadline_ns % 1'000'000'000};
+      const long slept = interruptible_system_call(
+          thread, SYS_futex, reinterpret_cast<long>(&sleep.woken), FUTEX_WAIT_BITSET_PRIVATE, 0,
+          deadline_ns == os::kNoDeadline ? 0 : reinterpret_cast<long>(&until), 0, FUTEX_BITSET_MATCH_ANY);
+      if (slept == -ETIMEDOUT || slept == -EINTR) result = slept;
+    }
+  }
+  if (result != 0) {
+    wire::GuestRequest take_out{.words = {kTakeOut, 0, 0, 0, 0, 0, ticket}};
+    if (futex_request(take_out) == 0) result = 0;  // a wake-up was meant for it
+  }
+  const os::MutexLock lock(sleeps_mu_);
+  sleeps_.erase(ticket);
+  return result;
+}
+
+long Process::wake_address(std::uint64_t address, std::uint32_t most) {
+  wire::GuestRequest request{.words = {kWakeUp, address, most, FUTEX_BITSET_MATCH_ANY}};
+  return futex_request(request);
+}
+
+}  // namespace gallocy::personality

@@ -1,0 +1,220 @@
+// The mmap family. The home decides (address_space.h), fills and writes back file mappings, and has every node set the
+// protections; the coherence state of the pages is a second, independent restriction.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "personality/guest_memory.h"
+#include "personality/process.h"
+
+namespace gallocy::personality {
+namespace {
+
+constexpr std::size_t kPieceBytes = 256 << 10;
+
+// Executing is not restricted: what may be read may be executed.
+int kernel_protection(int protection) {
+  const bool readable = (protection & (PROT_READ | PROT_EXEC)) != 0;
+  if ((protection & PROT_WRITE) != 0) return PROT_READ | PROT_WRITE | PROT_EXEC;
+  return readable ? PROT_READ | PROT_EXEC : PROT_NONE;
+}
+
+std::string path_of(int fd) {
+  char path[4096];
+  const ssize_t length = ::readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), path, sizeof path);
+  return length > 0 ? std::string(path, static_cast<std::size_t>(length)) : std::string();
+}
+
+std::uint64_t up(std::uint64_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
+
+}  // namespace
+
+long Process::memory_call(const Call& call) {
+  const auto a = [&](int i) { return static_cast<std::uint64_t>(call.arguments[i]); };
+  if (call.number == SYS_mmap) return map_file(call);
+  const std::lock_guard lock(space_mu_);
+  Changes changes;
+  long result = 0;
+  switch (call.number) {
+    case SYS_munmap:
+      result = space_->unmap(a(0), a(1), changes);
+      break;
+    case SYS_mprotect:
+      result = space_->protect(a(0), a(1), static_cast<int>(a(2)) & (PROT_READ | PROT_WRITE | PROT_EXEC), changes);
+      break;
+    case SYS_mremap:
+      result = space_->remap(a(0), a(1), a(2), static_cast<int>(a(3)), a(4), changes);
+      break;
+    case SYS_brk:
+      result = space_->set_brk(a(0), changes);
+      break;
+    case SYS_madvise:
+      if (call.arguments[2] == MADV_DONTNEED || call.arguments[2] == MADV_FREE) result = space_->discard(a(0), a(1), changes);
+      break;  // the others are advice
+    case SYS_msync:
+      space_->visit(a(0), a(0) + up(a(1)), [&](const Area& area) {
+        if (area.shared && area.file != kNoFile && (area.protection & PROT_WRITE) != 0)
+          changes.push_back({.kind = Change::Kind::kWriteBack, .begin = area.begin, .end = area.end, .file = area.file,
+                             .offset = area.offset});
+      });
+      break;
+    default:
+      return -ENOSYS;
+  }
+  carry_out(changes);
+  return result;
+}
+
+long Process::map_file(const Call& call) {
+  const int flags = static_cast<int>(call.arguments[3]);
+  const int fd = static_cast<int>(call.arguments[4]);
+  return map(static_cast<std::uint64_t>(call.arguments[0]), static_cast<std::uint64_t>(call.arguments[1]),
+             static_cast<int>(call.arguments[2]), flags, (flags & MAP_ANONYMOUS) != 0 ? -1 : fd,
+             static_cast<std::uint64_t>(call.arguments[5]), "");
+}
+
+long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, int flags, int fd, std::uint64_t offset,
+                  const std::string& name) {
+  const bool anonymous = (flags & MAP_ANONYMOUS) != 0;
+  const int type = flags & MAP_TYPE;
+  if (type == MAP_SHARED_VALIDATE) flags = (flags & ~MAP_TYPE) | MAP_SHARED;
+  int file = kNoFile;
+  const std::lock_guard lock(space_mu_);
+  if (!anonymous) {
+    struct stat status {};
+    if (::fstat(fd, &status) != 0) return -EBADF;
+    if (!S_ISREG(status.st_mode)) {
+      char path[] = "/dev/zero";
+      if (path_of(fd) != path) return -ENODEV;
+    }
+    const int access = ::fcntl(fd, F_GETFL) & O_ACCMODE;
+    if (access == O_WRONLY) return -EACCES;
+    if ((flags & MAP_TYPE) == MAP_SHARED && (protection & PROT_WRITE) != 0 && access != O_RDWR) return -EACCES;
+    file = next_file_++;
+    const int own = ::fcntl(fd, F_DUPFD_CLOEXEC, 1000);
+    if (own < 0) return -ENFILE;
+    files_[file] = own;
+  }
+  Changes changes;
+  const long result = space_->map({.address = address,
+                                   .bytes = bytes,
+                                   .protection = protection,
+                                   .flags = flags,
+                                   .file = file,
+                                   .offset = offset,
+                                   .name = anonymous ? name : name.empty() ? path_of(fd) : name},
+                                  changes);
+  carry_out(changes);
+  if (file == kNoFile) return result;
+  if (result < 0) {
+    ::close(files_[file]);
+    files_.erase(file);
+    return result;
+  }
+  const auto begin = static_cast<std::uint64_t>(result);
+  const Area* const area = space_->find(begin);
+  CHECK(area != nullptr);
+  if (!fill({.begin = begin, .end = begin + up(bytes), .protection = protection, .file = file, .offset = offset}, begin,
+            begin + up(bytes))) {
+    return -EIO;
+  }
+  return result;
+}
+
+// The bytes of the area's file, written while the pages may be written, at this node.
+bool Process::fill(const Area& area, std::uint64_t begin, std::uint64_t end) {
+  const auto found = files_.find(area.file);
+  if (found == files_.end()) return false;
+  auto* const start = reinterpret_cast<void*>(begin);
+  const int final_protection = kernel_protection(area.protection);
+  constexpr int kAll = PROT_READ | PROT_WRITE | PROT_EXEC;
+  if (final_protection != kAll) CHECK(::mprotect(start, end - begin, kAll) == 0, errno);
+  std::vector<std::byte> piece(std::min<std::uint64_t>(kPieceBytes, end - begin));
+  bool ok = true;
+  for (std::uint64_t at = begin; at < end && ok;) {
+    const ssize_t got = ::pread(found->second, piece.data(), std::min<std::uint64_t>(piece.size(), end - at),
+                                static_cast<off_t>(area.offset + (at - area.begin)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      ok = got == 0;
+      break;
+    }
+    ok = copy_out(at, piece.data(), static_cast<std::size_t>(got));
+    at += static_cast<std::uint64_t>(got);
+  }
+  if (final_protection != kAll) CHECK(::mprotect(start, end - begin, final_protection) == 0, errno);
+  return ok;
+}
+
+void Process::carry_out(const Changes& changes) {
+  for (const Change& c : changes) {
+    switch (c.kind) {
+      case Change::Kind::kDiscard:
+      case Change::Kind::kProtect:
+        change_everywhere(c.kind, c.begin, c.end, c.protection);
+        break;
+      case Change::Kind::kMove: {
+        // Readable and writable while it is copied, whatever the program may do with it.
+        (void)copy_within(c.to, c.begin, c.end - c.begin);
+        break;
+      }
+      case Change::Kind::kWriteBack: {
+        const auto found = files_.find(c.file);
+        struct stat status {};
+        if (found == files_.end() || ::fstat(found->second, &status) != 0) break;
+        const auto size = static_cast<std::uint64_t>(status.st_size);
+        const std::uint64_t end = std::min(c.end, c.begin + (size > c.offset ? size - c.offset : 0));
+        std::vector<std::byte> piece(kPieceBytes);
+        for (std::uint64_t at = c.begin; at < end; at += piece.size()) {
+          const std::size_t length = std::min<std::uint64_t>(piece.size(), end - at);
+          if (!copy_in(piece.data(), at, length)) break;
+          if (::pwrite(found->second, piece.data(), length, static_cast<off_t>(c.offset + (at - c.begin))) < 0) break;
+        }
+        break;
+      }
+      case Change::Kind::kReload:
+        (void)fill({.begin = c.begin, .end = c.end, .protection = PROT_READ | PROT_WRITE, .file = c.file, .offset = c.offset},
+                   c.begin, c.end);
+        break;
+      case Change::Kind::kFileReleased:
+        if (const auto found = files_.find(c.file); found != files_.end()) {
+          ::close(found->second);
+          files_.erase(found);
+        }
+        break;
+    }
+  }
+}
+
+void Process::change_everywhere(Change::Kind kind, std::uint64_t begin, std::uint64_t end, int protection) {
+  wire::GuestRequest request{
+      .kind = wire::GuestRequestKind::kChange,
+      .words = {static_cast<std::uint64_t>(kind), begin, end, static_cast<std::uint64_t>(protection)}};
+  change_here(request);
+  if (nodes_ > 1) ask_all(request);
+}
+
+// On every node; at others than the home on the poller.
+void Process::change_here(wire::GuestRequest& request) {
+  const std::uint64_t begin = request.words[1], end = request.words[2];
+  if (!in_guest(begin) || end > end_ || begin >= end) return;
+  if (static_cast<Change::Kind>(request.words[0]) == Change::Kind::kDiscard) {
+    runtime_.memory().zero_here(begin, end - begin);
+    return;
+  }
+  const int protection = kernel_protection(static_cast<int>(request.words[3]));
+  CHECK(::mprotect(reinterpret_cast<void*>(begin), end - begin, protection) == 0, errno, begin, end);
+}
+
+bool Process::allow_range(std::uint64_t, std::uint64_t) { return false; }
+bool Process::write(std::uint64_t to, const void* from, std::size_t bytes) { return copy_out(to, from, bytes); }
+bool Process::zero(std::uint64_t to, std::size_t bytes) { return fill_zero(to, bytes); }
+
+}  // namespace gallocy::personality

@@ -1,0 +1,186 @@
+// The questions that the nodes of a process ask each other.
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "personality/process.h"
+
+namespace gallocy::personality {
+
+long Process::ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing) {
+  Question question;
+  {
+    const os::MutexLock lock(questions_mu_);
+    request.ticket = next_ticket_++;
+    questions_[request.ticket] = &question;
+  }
+  const std::uint64_t ticket = request.ticket;
+  post(node, request, trailing);
+  (void)runtime_.waiting().wait(question.flag);
+  const os::MutexLock lock(questions_mu_);
+  questions_.erase(ticket);
+  return question.result;
+}
+
+void Process::ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing) {
+  std::vector<std::unique_ptr<Question>> questions;
+  for (std::uint16_t n = 0; n < nodes_; ++n) {
+    if (NodeId{n} == self_) continue;
+    questions.push_back(std::make_unique<Question>());
+    {
+      const os::MutexLock lock(questions_mu_);
+      request.ticket = next_ticket_++;
+      questions_[request.ticket] = questions.back().get();
+    }
+    post(NodeId{n}, request, trailing);
+  }
+  for (const auto& question : questions) (void)runtime_.waiting().wait(question->flag);
+  const os::MutexLock lock(questions_mu_);
+  std::erase_if(questions_, [&](const auto& entry) {
+    return std::ranges::any_of(questions, [&](const auto& q) { return q.get() == entry.second; });
+  });
+}
+
+void Process::post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing) {
+  std::vector<std::byte> body(sizeof request + trailing.size());
+  std::memcpy(body.data(), &request, sizeof request);
+  if (!trailing.empty()) std::memcpy(body.data() + sizeof request, trailing.data(), trailing.size());
+  runtime_.mesh()->send(node,
+                        {.type = static_cast<std::uint16_t>(wire::MessageType::kGuestRequest),
+                         .body_bytes = static_cast<std::uint32_t>(body.size())},
+                        body, {}, net::WhenFull::kQueue);
+}
+
+void Process::reply(NodeId node, std::uint64_t ticket, long result) {
+  if (ticket == 0) return;
+  const wire::GuestReply reply{.ticket = ticket, .result = result};
+  runtime_.mesh()->send(
+      node, {.type = static_cast<std::uint16_t>(wire::MessageType::kGuestReply), .body_bytes = sizeof reply},
+      std::as_bytes(std::span(&reply, 1)), {}, net::WhenFull::kQueue);
+}
+
+// On the poller: nothing here may wait or touch the program's memory.
+bool Process::message(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
+  if (type == wire::MessageType::kGuestReply) {
+    wire::GuestReply reply;
+    if (body.size() != sizeof reply) return false;
+    std::memcpy(&reply, body.data(), sizeof reply);
+    const os::MutexLock lock(questions_mu_);
+    const auto found = questions_.find(reply.ticket);
+    if (found == questions_.end()) return true;
+    found->second->result = reply.result;
+    found->second->flag.set();
+    return true;
+  }
+  wire::GuestRequest request;
+  if (type != wire::MessageType::kGuestRequest || body.size() < sizeof request) return false;
+  std::memcpy(&request, body.data(), sizeof request);
+  return this->request(from, request, body.subspan(sizeof request));
+}
+
+bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<const std::byte> trailing) {
+  using Kind = wire::GuestRequestKind;
+  switch (request.kind) {
+    case Kind::kCall:
+      if (!is_home()) return false;
+      call_for(from, request);
+      return true;
+    case Kind::kChange: {
+      wire::GuestRequest change = request;
+      change_here(change);
+      reply(from, request.ticket, 0);
+      return true;
+    }
+    case Kind::kStart: {
+      ThreadStart start;
+      if (trailing.size() != sizeof start) return false;
+      std::memcpy(static_cast<void*>(&start), trailing.data(), sizeof start);
+      // Creating a thread may allocate, and the poller may be a thread in the middle of that.
+      std::thread([this, from, start, ticket = request.ticket] {
+        reply(from, ticket, start_thread_here(start));
+      }).detach();
+      return true;
+    }
+    case Kind::kFutex:
+      if (!is_home()) return false;
+      reply(from, request.ticket, futex_at_home(from, request.words));
+      return true;
+    case Kind::kWake:
+      wake_here(request.words[0]);
+      return true;
+    case Kind::kSignal: {
+      PendingSignal signal{.number = static_cast<int>(request.words[1])};
+      if (trailing.size() != sizeof signal.info) return false;
+      std::memcpy(&signal.info, trailing.data(), sizeof signal.info);
+      reply(from, request.ticket, deliver_here(static_cast<int>(request.words[0]), signal));
+      return true;
+    }
+    case Kind::kAction: {
+      GuestAction action;
+      if (trailing.size() != sizeof action || request.words[0] > 64) return false;
+      std::memcpy(&action, trailing.data(), sizeof action);
+      {
+        const os::MutexLock lock(actions_mu_);
+        actions_[request.words[0]] = action;
+      }
+      reply(from, request.ticket, 0);
+      return true;
+    }
+    case Kind::kEnded: {
+      const std::lock_guard lock(proxies_mu_);
+      const auto found = proxies_.find(static_cast<int>(request.words[0]));
+      if (found == proxies_.end()) return true;
+      const std::lock_guard proxy_lock(found->second->mu);
+      found->second->ended = true;
+      found->second->changed.notify_one();
+      proxies_.erase(found);
+      return true;
+    }
+    case Kind::kExit:
+      if (!ending_.exchange(true)) {
+        std::thread([this, status = static_cast<int>(request.words[0])] { leave(is_home() ? status : 0); }).detach();
+      }
+      return true;
+  }
+  return false;
+}
+
+void Process::call_for(NodeId node, const wire::GuestRequest& request) {
+  const int tid = static_cast<int>(request.words[0]);
+  std::shared_ptr<Proxy> proxy;
+  {
+    const std::lock_guard lock(proxies_mu_);
+    auto& slot = proxies_[tid];
+    if (slot == nullptr) {
+      slot = std::make_shared<Proxy>();
+      std::thread([this, made = slot, node] { run_proxy(made, node); }).detach();
+    }
+    proxy = slot;
+  }
+  const std::lock_guard lock(proxy->mu);
+  proxy->ticket = request.ticket;
+  proxy->call.number = static_cast<long>(request.words[1]);
+  for (std::size_t i = 0; i < 6; ++i) proxy->call.arguments[i] = static_cast<long>(request.words[2 + i]);
+  proxy->has_call = true;
+  proxy->changed.notify_one();
+}
+
+void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
+  std::unique_lock lock(proxy->mu);
+  while (!proxy->ended) {
+    if (!proxy->has_call) {
+      proxy->changed.wait(lock);
+      continue;
+    }
+    proxy->has_call = false;
+    const Call call = proxy->call;
+    const std::uint64_t ticket = proxy->ticket;
+    lock.unlock();
+    reply(node, ticket, serve_at_home(nullptr, call));
+    lock.lock();
+  }
+}
+
+}  // namespace gallocy::personality

@@ -1,0 +1,292 @@
+// Signals of the program: dispositions, masks, delivery. See signal(7).
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/ids.h"
+#include "personality/guest_memory.h"
+#include "personality/process.h"
+
+namespace gallocy::personality {
+namespace {
+
+constexpr std::uint64_t bit(int number) { return std::uint64_t{1} << (number - 1); }
+
+// The runtime's own: the program may set what it likes for them, but the kernel's disposition stays.
+bool is_ours(int number) { return number == SIGSYS || number == SIGBUS || number == SIGSEGV || number == kKickSignal; }
+bool raised_by_hardware(int number) {
+  return number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL || number == SIGTRAP;
+}
+bool ignored_by_default(int number) {
+  return number == SIGCHLD || number == SIGURG || number == SIGWINCH || number == SIGCONT;
+}
+bool is_fault(const siginfo_t& info) { return info.si_code > 0 && info.si_code != SI_KERNEL + 0x1000; }
+
+}  // namespace
+
+GuestAction Process::action(int number) {
+  const os::MutexLock lock(actions_mu_);
+  return actions_[number];
+}
+
+// In the signal handler; see guest_entry.h.
+void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_t& context, bool in_guest) {
+  const auto address = reinterpret_cast<std::uint64_t>(info.si_addr);
+  if (raised_by_hardware(number) && is_fault(info)) {
+    const bool page_fault = number == SIGBUS && info.si_code == BUS_ADRERR && this->in_guest(address);
+    if (page_fault && (bus_action_.sa_flags & SA_SIGINFO) != 0) {
+      return bus_action_.sa_sigaction(number, &info, &context);  // the fault engine's
+    }
+    if ((number == SIGSEGV || number == SIGBUS) && end_failed_copy(context)) return;
+    if (in_guest && action(number).has_handler()) return deliver(*thread, {number, info}, context);
+    if (in_guest) die_of(number);
+    // A bug of ours: the default action, at this place.
+    struct sigaction by_default {};
+    by_default.sa_handler = SIG_DFL;
+    ::sigaction(number, &by_default, nullptr);
+    return;
+  }
+  if (thread == nullptr) return;  // threads of the runtime block all others
+  if (number == kKickSignal) {
+    if (in_guest) deliver_pending(*thread, context);
+    return;
+  }
+  if (in_guest) return deliver(*thread, {number, info}, context);
+  queue(*thread, {number, info});
+}
+
+void Process::queue(GuestThread& thread, const PendingSignal& signal) {
+  const os::MutexLock lock(thread.mu);
+  // A standard signal that is pending already is not queued again; of real-time ones at most kMostPending (signal(7)).
+  const auto end = thread.pending.begin() + static_cast<std::ptrdiff_t>(thread.pending_count);
+  const bool there = std::any_of(thread.pending.begin(), end, [&](const auto& p) { return p.number == signal.number; });
+  if ((there && signal.number < 32) || thread.pending_count == GuestThread::kMostPending) return;
+  thread.pending[thread.pending_count++] = signal;
+  thread.signal_pending.store(1);
+}
+
+// What is pending and not blocked. `context` is the program's.
+void Process::deliver_pending(GuestThread& thread, ucontext_t& context) {
+  for (;;) {
+    PendingSignal signal;
+    {
+      const os::MutexLock lock(thread.mu);
+      std::size_t i = 0;
+      while (i < thread.pending_count && (thread.guest_mask & bit(thread.pending[i].number)) != 0) ++i;
+      if (i == thread.pending_count) {
+        thread.signal_pending.store(0);
+        return;
+      }
+      signal = thread.pending[i];
+      std::move(thread.pending.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                thread.pending.begin() + static_cast<std::ptrdiff_t>(thread.pending_count),
+                thread.pending.begin() + static_cast<std::ptrdiff_t>(i));
+      --thread.pending_count;
+    }
+    deliver(thread, signal, context);
+  }
+}
+
+void Process::deliver(GuestThread& thread, const PendingSignal& signal, ucontext_t& context) {
+  const GuestAction act = action(signal.number);
+  if (act.handler == reinterpret_cast<std::uint64_t>(SIG_IGN)) return;
+  if (!act.has_handler()) {
+    if (ignored_by_default(signal.number)) return;
+    die_of(signal.number);
+  }
+  if ((act.flags & SA_RESETHAND) != 0) {
+    const os::MutexLock lock(actions_mu_);
+    actions_[signal.number].handler = 0;
+  }
+  if (!push_signal_frame(thread, act, signal.number, signal.info, context)) die_of(SIGSEGV);
+}
+
+// The process ends as by the signal's default action.
+void Process::die_of(int number) {
+  if (!is_home()) {
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kExit,
+                               .words = {static_cast<std::uint64_t>(128 + number) | 1u << 16}};
+    post(kHome, request);
+    for (;;) ::pause();
+  }
+  struct sigaction by_default {};
+  by_default.sa_handler = SIG_DFL;
+  ::sigaction(number, &by_default, nullptr);
+  ::raise(number);
+  set_signal_mask(0);
+  for (;;) ::pause();
+}
+
+// Should a call that a signal has interrupted be made again after the handler?
+bool Process::restarts(GuestThread& thread) {
+  const os::MutexLock lock(thread.mu);
+  for (std::size_t i = 0; i < thread.pending_count; ++i) {
+    const int number = thread.pending[i].number;
+    if ((thread.guest_mask & bit(number)) != 0) continue;
+    const GuestAction act = action(number);
+    if (act.has_handler() && (act.flags & SA_RESTART) == 0) return false;
+  }
+  return true;
+}
+
+long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& context) {
+  const auto first = static_cast<std::uint64_t>(call.arguments[0]), second = static_cast<std::uint64_t>(call.arguments[1]),
+             third = static_cast<std::uint64_t>(call.arguments[2]);
+  const auto apply_mask = [&] {
+    const std::uint64_t mask = kernel_mask(thread.guest_mask);
+    std::memcpy(&context.uc_sigmask, &mask, sizeof mask);
+    if (thread.signal_pending.load() != 0) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
+  };
+  constexpr std::uint64_t kUnblockable = bit(SIGKILL) | bit(SIGSTOP);
+  switch (call.number) {
+    case SYS_rt_sigprocmask: {
+      const std::uint64_t before = thread.guest_mask;
+      if (call.arguments[3] != 8) return -EINVAL;
+      if (second != 0) {
+        const auto set = load<std::uint64_t>(second);
+        if (!set) return -EFAULT;
+        switch (call.arguments[0]) {
+          case SIG_BLOCK:
+            thread.guest_mask |= *set;
+            break;
+          case SIG_UNBLOCK:
+            thread.guest_mask &= ~*set;
+            break;
+          case SIG_SETMASK:
+            thread.guest_mask = *set;
+            break;
+          default:
+            return -EINVAL;
+        }
+        thread.guest_mask &= ~kUnblockable;
+        apply_mask();
+      }
+      return third != 0 && !store(third, before) ? -EFAULT : 0;
+    }
+    case SYS_sigaltstack: {
+      const stack_t before = thread.guest_stack;
+      if (first != 0) {
+        const auto stack = load<stack_t>(first);
+        if (!stack) return -EFAULT;
+        if ((stack->ss_flags & SS_DISABLE) == 0 && stack->ss_size < static_cast<std::size_t>(MINSIGSTKSZ)) return -ENOMEM;
+        thread.guest_stack = *stack;
+        if ((stack->ss_flags & SS_DISABLE) != 0) thread.guest_stack = {.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+      }
+      if (second == 0) return 0;
+      stack_t shown = before;
+      const auto sp = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RSP]);
+      if ((before.ss_flags & SS_DISABLE) == 0 && sp - reinterpret_cast<std::uint64_t>(before.ss_sp) < before.ss_size)
+        shown.ss_flags |= SS_ONSTACK;
+      return store(second, shown) ? 0 : -EFAULT;
+    }
+    case SYS_rt_sigreturn:
+      if (!pop_signal_frame(thread, context)) die_of(SIGSEGV);
+      if (thread.signal_pending.load() != 0) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
+      return context.uc_mcontext.gregs[REG_RAX];
+    case SYS_rt_sigpending: {
+      std::uint64_t set = 0;
+      raw_system_call(SYS_rt_sigpending, reinterpret_cast<long>(&set), 8);
+      const os::MutexLock lock(thread.mu);
+      for (std::size_t i = 0; i < thread.pending_count; ++i) set |= bit(thread.pending[i].number);
+      set &= thread.guest_mask;
+      return store(first, set) ? 0 : -EFAULT;
+    }
+    case SYS_rt_sigsuspend: {
+      const auto set = load<std::uint64_t>(first);
+      if (!set) return -EFAULT;
+      thread.mask_to_restore = thread.guest_mask;
+      thread.guest_mask = *set & ~kUnblockable;
+      interruptible_system_call(thread, SYS_pause);
+      context.uc_mcontext.gregs[REG_RAX] = -EINTR;
+      deliver_pending(thread, context);
+      if (thread.mask_to_restore) thread.guest_mask = *std::exchange(thread.mask_to_restore, std::nullopt);
+      apply_mask();
+      return context.uc_mcontext.gregs[REG_RAX];
+    }
+    case SYS_rt_sigtimedwait: {
+      const auto set = load<std::uint64_t>(first);
+      if (!set) return -EFAULT;
+      {
+        const os::MutexLock lock(thread.mu);
+        for (std::size_t i = 0; i < thread.pending_count; ++i) {
+          if ((*set & bit(thread.pending[i].number)) == 0) continue;
+          const PendingSignal found = thread.pending[i];
+          std::move(thread.pending.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                    thread.pending.begin() + static_cast<std::ptrdiff_t>(thread.pending_count),
+                    thread.pending.begin() + static_cast<std::ptrdiff_t>(i));
+          --thread.pending_count;
+          if (second != 0) (void)store(second, found.info);
+          return found.number;
+        }
+      }
+      timespec timeout{};
+      if (third != 0 && !copy_in(&timeout, third, sizeof timeout)) return -EFAULT;
+      siginfo_t info{};
+      const long got = interruptible_system_call(thread, SYS_rt_sigtimedwait, reinterpret_cast<long>(&*set),
+                                                 reinterpret_cast<long>(&info),
+                                                 third != 0 ? reinterpret_cast<long>(&timeout) : 0, 8);
+      if (got > 0 && second != 0) (void)store(second, info);
+      return got;
+    }
+    default:
+      return -ENOSYS;
+  }
+}
+
+// rt_sigaction, at the home: all nodes know the new action before the call returns.
+long Process::set_action(const Call& call) {
+  const long number = call.arguments[0];
+  const auto given = static_cast<std::uint64_t>(call.arguments[1]), before_at = static_cast<std::uint64_t>(call.arguments[2]);
+  if (number < 1 || number > 64 || call.arguments[3] != 8) return -EINVAL;
+  const GuestAction before = action(static_cast<int>(number));
+  if (given != 0) {
+    if (number == SIGKILL || number == SIGSTOP) return -EINVAL;
+    const auto now = load<GuestAction>(given);
+    if (!now) return -EFAULT;
+    {
+      const os::MutexLock lock(actions_mu_);
+      actions_[number] = *now;
+    }
+    if (nodes_ > 1) {
+      wire::GuestRequest request{.kind = wire::GuestRequestKind::kAction, .words = {static_cast<std::uint64_t>(number)}};
+      ask_all(request, std::as_bytes(std::span(&*now, 1)));
+    }
+    if (!is_ours(static_cast<int>(number))) {
+      if (now->has_handler()) {
+        catch_signal(static_cast<int>(number), static_cast<int>(now->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT)));
+      } else {
+        struct sigaction plain {};
+        plain.sa_handler = now->handler == 1 ? SIG_IGN : SIG_DFL;
+        if (::sigaction(static_cast<int>(number), &plain, nullptr) != 0 && number != 32 && number != 33) return -errno;
+      }
+    }
+  }
+  return before_at != 0 && !store(before_at, before) ? -EFAULT : 0;
+}
+
+long Process::send_to_thread(int guest_tid, int number, const siginfo_t& info) {
+  if (number < 0 || number > 64) return -EINVAL;
+  const NodeId node{static_cast<std::uint16_t>(guest_tid >> kTidNodeShift)};
+  if (node.value >= nodes_) return -ESRCH;
+  if (node == self_) return deliver_here(guest_tid, {number, info});
+  wire::GuestRequest request{
+      .kind = wire::GuestRequestKind::kSignal,
+      .words = {static_cast<std::uint64_t>(guest_tid), static_cast<std::uint64_t>(number)}};
+  return ask(node, request, std::as_bytes(std::span(&info, 1)));
+}
+
+// On any thread, the poller too.
+long Process::deliver_here(int guest_tid, const PendingSignal& signal) {
+  const os::MutexLock lock(threads_mu_);
+  const auto found = threads_.find(guest_tid);
+  if (found == threads_.end()) return -ESRCH;
+  if (signal.number == 0) return 0;
+  queue(*found->second, signal);
+  raw_system_call(SYS_tkill, found->second->tid, kKickSignal);
+  return 0;
+}
+
+}  // namespace gallocy::personality

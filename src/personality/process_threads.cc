@@ -1,0 +1,203 @@
+// Threads of the program: where they run, how they begin and end.
+#include <asm/prctl.h>
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "personality/guest_memory.h"
+#include "personality/process.h"
+
+namespace gallocy::personality {
+
+// Filled by the new thread; whoever made it waits for that.
+struct StartReport {
+  runtime::WaitFlag flag;
+  long guest_tid = 0;
+};
+
+namespace {
+
+constexpr std::size_t kOwnStackBytes = 256 << 10;  // of the runtime; the program's stack is the program's affair
+constexpr std::uint64_t kThreadFlags = CLONE_VM | CLONE_THREAD;
+
+struct CloneArguments {
+  std::uint64_t flags = 0, pidfd = 0, child_tid = 0, parent_tid = 0, exit_signal = 0, stack = 0, stack_size = 0, tls = 0;
+};
+
+}  // namespace
+
+NodeId Process::place_thread() {
+  if (options_.placement == ThreadPlacement::kPack) return kHome;
+  return NodeId{static_cast<std::uint16_t>((next_place_.fetch_add(1) + 1) % nodes_)};
+}
+
+// clone and clone3. The new thread goes on behind the system call, with rax 0, as natively.
+long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& context) {
+  CloneArguments a;
+  std::uint64_t sp = 0;
+  if (call.number == SYS_clone3) {
+    const auto size = static_cast<std::uint64_t>(call.arguments[1]);
+    if (size < 64) return -EINVAL;
+    if (!copy_in(&a, static_cast<std::uint64_t>(call.arguments[0]), std::min<std::uint64_t>(size, sizeof a))) return -EFAULT;
+    sp = a.stack + a.stack_size;
+  } else {
+    a.flags = static_cast<std::uint64_t>(call.arguments[0]) & ~std::uint64_t{0xff};
+    sp = static_cast<std::uint64_t>(call.arguments[1]);
+    a.parent_tid = static_cast<std::uint64_t>(call.arguments[2]);
+    a.child_tid = static_cast<std::uint64_t>(call.arguments[3]);
+    a.tls = static_cast<std::uint64_t>(call.arguments[4]);
+  }
+  if ((a.flags & kThreadFlags) != kThreadFlags) return -ENOSYS;
+  ThreadStart start;
+  std::memcpy(start.registers.general, context.uc_mcontext.gregs, sizeof start.registers.general);
+  start.registers.general[REG_RSP] = static_cast<greg_t>(sp);
+  start.registers.general[REG_RAX] = 0;
+  start.registers.fs = (a.flags & CLONE_SETTLS) != 0 ? a.tls : thread.guest_fs;
+  start.registers.mxcsr = context.uc_mcontext.fpregs->mxcsr;
+  start.registers.x87_control = context.uc_mcontext.fpregs->cwd;
+  start.mask = thread.guest_mask;
+  if ((a.flags & CLONE_PARENT_SETTID) != 0) start.parent_tid = a.parent_tid;
+  if ((a.flags & CLONE_CHILD_SETTID) != 0) start.child_tid = a.child_tid;
+  if ((a.flags & CLONE_CHILD_CLEARTID) != 0) start.clear_tid = a.child_tid;
+  return start_thread(place_thread(), start);
+}
+
+long Process::start_thread(NodeId node, const ThreadStart& start) {
+  if (node == self_) return start_thread_here(start);
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kStart};
+  return ask(node, request, std::as_bytes(std::span(&start, 1)));
+}
+
+long Process::start_thread_here(const ThreadStart& start) {
+  struct Job {
+    Process* process;
+    ThreadStart start;
+    StartReport* report;
+  };
+  StartReport report;
+  const std::uint64_t mask = block_signals();  // of the new thread, until it enters the program
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setstacksize(&attributes, kOwnStackBytes);
+  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_t made;
+  auto* const job = new Job{this, start, &report};
+  const auto body = [](void* raw) -> void* {
+    const std::unique_ptr<Job> own(static_cast<Job*>(raw));
+    own->process->run_thread(own->start, *own->report);
+    return nullptr;
+  };
+  const int error = ::pthread_create(&made, &attributes, body, job);
+  ::pthread_attr_destroy(&attributes);
+  set_signal_mask(mask);
+  if (error != 0) {
+    delete job;
+    return -error;
+  }
+  report.flag.sleep(os::kNoDeadline);
+  return report.guest_tid;
+}
+
+void Process::enlist(GuestThread& thread) {
+  if (thread.guest_tid == 0) thread.guest_tid = thread.tid | self_.value << kTidNodeShift;
+  const os::MutexLock lock(threads_mu_);
+  threads_[thread.guest_tid] = &thread;
+}
+
+void Process::run_thread(const ThreadStart& start, StartReport& report) {
+  GuestThread thread;
+  void* stack = nullptr;
+  const ThreadStart own = start;
+  if (auto ready = prepare_guest_thread(thread); !ready) {
+    report.guest_tid = -EAGAIN;
+    report.flag.set();
+    return;
+  }
+  stack_t used;
+  ::sigaltstack(nullptr, &used);
+  stack = used.ss_sp;
+  thread.guest_mask = own.mask;
+  thread.clear_tid = own.clear_tid;
+  enlist(thread);
+  if (own.parent_tid != 0) (void)store(own.parent_tid, thread.guest_tid);
+  if (own.child_tid != 0) (void)store(own.child_tid, thread.guest_tid);
+  report.guest_tid = thread.guest_tid;
+  report.flag.set();  // from here on the report may be gone
+  if (::_setjmp(thread.end) == 0) enter_guest(thread, own.registers);
+  forget_guest_thread();
+  ::munmap(stack, used.ss_size);
+}
+
+// The system call exit. What the kernel does for a thread's memory at its end (mm_release, exit_robust_list) is done
+// here, as it may lie on other nodes.
+void Process::end_thread(GuestThread& thread) {
+  release_robust_locks(thread);
+  {
+    const os::MutexLock lock(threads_mu_);
+    threads_.erase(thread.guest_tid);
+  }
+  if (!is_home()) {
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
+                               .words = {static_cast<std::uint64_t>(thread.guest_tid)}};
+    post(kHome, request);
+  }
+  if (thread.clear_tid != 0 && store(thread.clear_tid, std::uint32_t{0})) (void)wake_address(thread.clear_tid, 1);
+  ::_longjmp(thread.end, 1);
+}
+
+// Documentation/locking/robust-futexes.rst.
+void Process::release_robust_locks(GuestThread& thread) {
+  struct Head {
+    std::uint64_t next;
+    std::int64_t offset;
+    std::uint64_t pending;
+  };
+  if (thread.robust_list == 0) return;
+  const auto head = load<Head>(thread.robust_list);
+  if (!head) return;
+  const auto release = [&](std::uint64_t entry) {
+    const std::uint64_t address = (entry & ~std::uint64_t{1}) + static_cast<std::uint64_t>(head->offset);
+    const auto word = load<std::uint32_t>(address);
+    if (!word || (*word & FUTEX_TID_MASK) != static_cast<std::uint32_t>(thread.guest_tid)) return;
+    (void)store(address, (*word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+    (void)wake_address(address, 1);
+  };
+  constexpr int kMostLocks = 2048;  // ROBUST_LIST_LIMIT
+  std::uint64_t entry = head->next;
+  for (int i = 0; i < kMostLocks && (entry & ~std::uint64_t{1}) != thread.robust_list; ++i) {
+    const auto next = load<std::uint64_t>(entry & ~std::uint64_t{1});
+    if ((entry & ~std::uint64_t{1}) != (head->pending & ~std::uint64_t{1})) release(entry);
+    if (!next) break;
+    entry = *next;
+  }
+  if (head->pending != 0) release(head->pending);
+}
+
+// exit_group, from any thread of any node.
+void Process::exit_process(int status) {
+  if (ending_.exchange(true)) {
+    for (;;) ::pause();
+  }
+  leave(status);
+}
+
+// Tells the others, and ends this node's part.
+void Process::leave(int status) {
+  for (std::uint16_t n = 0; n < nodes_; ++n) {
+    if (NodeId{n} == self_) continue;
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kExit,
+                               .words = {static_cast<std::uint64_t>(static_cast<unsigned>(status))}};
+    post(NodeId{n}, request);
+  }
+  runtime_.leave_at_once(is_home() ? status & 0xff : 0);
+}
+
+}  // namespace gallocy::personality

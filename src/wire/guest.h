@@ -1,0 +1,35 @@
+// Bodies of kGuestRequest and kGuestReply: what the nodes of one process (`gallocy run`) ask of each other. A request
+// with ticket 0 is not answered.
+#pragma once
+
+#include <cstdint>
+
+namespace gallocy::wire {
+
+enum class GuestRequestKind : std::uint32_t {
+  kCall,      // remote thread -> home: a system call; words: guest tid, number, 6 arguments
+  kChange,    // home -> all: words: what, begin, end, protection
+  kStart,     // any -> node: start a thread; trailing: the start's registers
+  kFutex,     // any -> home: words: operation, address, count, bits, second address, second count, ticket of the wait
+  kWake,      // home -> node: word: ticket of the wait
+  kSignal,    // any -> node: words: guest tid, number; trailing: siginfo_t
+  kAction,    // home -> all: word: number; trailing: the action
+  kEnded,     // node -> home: word: guest tid of a thread that has ended
+  kExit,      // any -> all: word: status
+};
+
+struct GuestRequest {
+  std::uint64_t ticket = 0;
+  GuestRequestKind kind{};
+  std::uint32_t reserved = 0;
+  std::uint64_t words[8] = {};
+};
+static_assert(sizeof(GuestRequest) == 80);
+
+struct GuestReply {
+  std::uint64_t ticket = 0;
+  std::int64_t result = 0;  // as of a system call
+};
+static_assert(sizeof(GuestReply) == 16);
+
+}  // namespace gallocy::wire
