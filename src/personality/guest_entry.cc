@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <thread>
+#include <utility>
 
 #include "base/check.h"
 #include "os/os_error.h"
@@ -242,6 +244,13 @@ Result<> prepare_guest_thread(GuestThread& thread) {
                             os::os_error_text(errno)));
   }
   return {};
+}
+
+void start_runtime_thread(std::function<void()> body) {
+  std::thread([body = std::move(body)] {
+    _writegsbase_u64(0);
+    body();
+  }).detach();
 }
 
 void forget_guest_thread() {

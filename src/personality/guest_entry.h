@@ -20,6 +20,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "base/result.h"
@@ -84,6 +85,9 @@ void catch_signal(int number, int flags);
 
 // Makes the calling thread able to run the program; `thread` lives as long as it.
 Result<> prepare_guest_thread(GuestThread& thread);
+// Runs `body` on a new thread of the runtime. (One made from a guest thread in any other way inherits its gs register,
+// and with it its identity.)
+void start_runtime_thread(std::function<void()> body);
 // The calling thread becomes an ordinary one of the runtime again. Not on its signal stack.
 void forget_guest_thread();
 // Runs the program from these registers on; thread.guest_mask is in force. All signals are blocked when called.

@@ -73,6 +73,7 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
 }
 
 void Process::serve() {
+  set_signal_mask(0);  // the launcher may end this node
   for (;;) ::pause();
 }
 
@@ -112,7 +113,7 @@ int run_guest(const std::vector<std::string>& arguments) {
   if (auto ready = process->prepare(); !ready) return failed(ready.error());
   auto* const kept = runtime->release();
   if (kept->self() != kHome) process->serve();
-  auto ran = process->run(arguments.front(), arguments);
+  auto ran = process->run(arguments.front(), {arguments.begin() + 1, arguments.end()});
   return failed(ran.error());
 }
 

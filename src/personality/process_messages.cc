@@ -97,10 +97,10 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       ThreadStart start;
       if (trailing.size() != sizeof start) return false;
       std::memcpy(static_cast<void*>(&start), trailing.data(), sizeof start);
-      // Creating a thread may allocate, and the poller may be a thread in the middle of that.
-      std::thread([this, from, start, ticket = request.ticket] {
+      // It waits for the new thread, and the poller must not.
+      start_runtime_thread([this, from, start, ticket = request.ticket] {
         reply(from, ticket, start_thread_here(start));
-      }).detach();
+      });
       return true;
     }
     case Kind::kFutex:
@@ -140,7 +140,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     }
     case Kind::kExit:
       if (!ending_.exchange(true)) {
-        std::thread([this, status = static_cast<int>(request.words[0])] { leave(is_home() ? status : 0); }).detach();
+        start_runtime_thread([this, status = static_cast<int>(request.words[0])] { leave(status); });
       }
       return true;
   }
@@ -155,7 +155,7 @@ void Process::call_for(NodeId node, const wire::GuestRequest& request) {
     auto& slot = proxies_[tid];
     if (slot == nullptr) {
       slot = std::make_shared<Proxy>();
-      std::thread([this, made = slot, node] { run_proxy(made, node); }).detach();
+      start_runtime_thread([this, made = slot, node] { run_proxy(made, node); });
     }
     proxy = slot;
   }

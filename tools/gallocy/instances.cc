@@ -56,6 +56,7 @@ Outcome<> Instances::start(const InstancePlan& plan, int input) {
 }
 
 Outcome<> Instances::start_one(NodeId node, const InstancePlan& plan, const std::string& path, int secret, int input) {
+  if (plan.one_process && node == NodeId{0}) return start_home(node, plan, path, secret);
   int output[2], error[2];
   if (::pipe2(output, O_CLOEXEC) != 0) {
     return fail_with(ErrorCode::kOsError,
@@ -92,6 +93,30 @@ Outcome<> Instances::start_one(NodeId node, const InstancePlan& plan, const std:
   children_.add(instance.pid, ending, [this, node](int wait_status) { exited(node, wait_status); });
   instances_[node] = std::move(instance);
   for (const auto stream : {Stream::kOutput, Stream::kError}) open_pipe(node, stream);
+  return {};
+}
+
+// The program itself: it is to behave as if this command's caller had started it.
+Outcome<> Instances::start_home(NodeId node, const InstancePlan& plan, const std::string& path, int secret) {
+  auto additions = plan.environment;
+  additions.push_back(fmt::format("GALLOCY_NODE={}", node));
+  additions.push_back(fmt::format("GALLOCY_SECRET_FD={}", secret));
+  Instance instance;
+  instance.group = ProcessGroup::kOfParent;
+  const int inherited[] = {secret};
+  GALLOCY_ASSIGN(instance.pid, spawn({.path = path,
+                                      .arguments = plan.arguments,
+                                      .environment = environment_with(additions),
+                                      .directory = plan.directory,
+                                      .input = STDIN_FILENO,
+                                      .output = STDOUT_FILENO,
+                                      .error = STDERR_FILENO,
+                                      .inherited = inherited,
+                                      .group = instance.group}));
+  instance.running = true;
+  ++running_;
+  children_.add(instance.pid, Children::Ending::kAlone, [this, node](int wait_status) { exited(node, wait_status); });
+  instances_[node] = std::move(instance);
   return {};
 }
 
@@ -139,7 +164,9 @@ void Instances::exited(NodeId node, int wait_status) {
   auto& instance = instances_[node];
   instance.running = false;
   --running_;
-  for (const auto stream : {Stream::kOutput, Stream::kError}) read(node, stream);
+  for (const auto stream : {Stream::kOutput, Stream::kError}) {
+    if (instance.pipes[static_cast<std::size_t>(stream)].fd) read(node, stream);
+  }
   events_.instance_exited(node, wait_status);
 }
 

@@ -29,6 +29,7 @@ struct InstancePlan {
   std::vector<std::string> arguments;    // program first
   std::string directory;                 // empty: where the caller is
   std::string secret;
+  bool one_process = false;  // of gallocy run: node 0 has this command's standard streams and process group
 };
 
 class InstanceEvents {
@@ -73,6 +74,7 @@ class Instances {
   };
 
   Outcome<> start_one(NodeId node, const InstancePlan& plan, const std::string& path, int secret, int input);
+  Outcome<> start_home(NodeId node, const InstancePlan& plan, const std::string& path, int secret);
   void open_pipe(NodeId node, Stream stream);
   void watch(NodeId node, Stream stream);
   void read(NodeId node, Stream stream);

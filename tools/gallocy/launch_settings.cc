@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "spawn.h"
 #include "base/check.h"
 #include "local_address.h"
 #include "net/rendezvous_frames.h"
@@ -52,8 +53,17 @@ Outcome<std::string> secret_from(const std::string& path) {
 Outcome<LaunchSettings> settle(const LaunchOptions& options) {
   LaunchSettings settings;
   GALLOCY_ASSIGN(settings.hosts, plan_hosts(options));
-  const bool one_machine = settings.hosts.size() <= 1;
+  const bool one_machine = options.process ? settings.hosts.empty() : settings.hosts.size() <= 1;
   settings.nodes = static_cast<std::uint16_t>(node_count(options, settings.hosts));
+  if (options.process) {
+    GALLOCY_ASSIGN(settings.program_path, find_program(options.program.front(), options.directory));
+    if (!settings.hosts.empty()) {  // node 0 is here
+      ++settings.nodes;
+      for (HostPlan& host : settings.hosts) {
+        for (NodeId& node : host.nodes) ++node.value;
+      }
+    }
+  }
   settings.transport = options.transport.value_or(one_machine ? net::LinkKind::kShm : net::LinkKind::kTcp);
   if (settings.transport == net::LinkKind::kShm && !one_machine) {
     return fail_with(ErrorCode::kInvalidArgument, "--transport shm needs all nodes on one machine");
@@ -83,7 +93,16 @@ InstancePlan plan_for(const std::vector<NodeId>& nodes, const LaunchOptions& opt
                     .arguments = options.program,
                     .directory = options.directory,
                     .secret = settings.secret};
-  if (plan.directory.empty() && !settings.hosts.empty()) plan.directory = std::filesystem::current_path(none).string();
+  if (options.process) {
+    const bool here = nodes.front() == NodeId{0};
+    const auto own_path = std::filesystem::read_symlink("/proc/self/exe", none).string();
+    plan.arguments = {here || options.remote_command.empty() ? own_path : options.remote_command, "guest",
+                      settings.program_path};
+    plan.arguments.insert(plan.arguments.end(), options.program.begin(), options.program.end());
+    plan.one_process = true;
+    if (!here) plan.directory = "/";  // a worker has no files of the program
+  }
+  if (plan.directory.empty() && !settings.hosts.empty() && !options.process) plan.directory = std::filesystem::current_path(none).string();
   const auto set = [&](std::string_view name, const auto& value) {
     plan.environment.push_back(fmt::format("GALLOCY_{}={}", name, value));
   };
@@ -92,10 +111,12 @@ InstancePlan plan_for(const std::vector<NodeId>& nodes, const LaunchOptions& opt
   set("LAUNCHER", fmt::format("{}:{}", v6 ? fmt::format("[{}]", settings.address) : settings.address, port));
   set("TRANSPORT", settings.transport == net::LinkKind::kShm ? "shm" : "tcp");
   set("ENCRYPT", settings.encrypt ? 1 : 0);
-  set("LISTEN_HOST", settings.hosts.size() <= 1 ? "127.0.0.1" : "");
+  const bool one_machine = options.process ? settings.hosts.empty() : settings.hosts.size() <= 1;
+  set("LISTEN_HOST", one_machine ? "127.0.0.1" : "");
   set("JOIN_TIMEOUT", options.join_timeout_s);
   set("ON_PEER_LOST", options.on_peer_lost == OnPeerLost::kEnd ? "end" : "continue");
   if (options.memory_bytes) set("MEMORY", *options.memory_bytes);
+  if (!options.place.empty()) set("PLACE", options.place);
   if (!options.fault_engine.empty()) set("FAULT_ENGINE", options.fault_engine);
   return plan;
 }

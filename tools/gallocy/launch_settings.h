@@ -19,6 +19,7 @@ struct LaunchSettings {
   bool encrypt = false;
   std::string secret;
   std::string address;  // of the rendezvous
+  std::string program_path;  // of gallocy run
 };
 
 Outcome<LaunchSettings> settle(const LaunchOptions& options);

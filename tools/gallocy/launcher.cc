@@ -37,7 +37,8 @@ Outcome<int> Launcher::run() {
   signals_ = std::make_unique<Signals>(loop_, [this](const signalfd_siginfo& info) { pass_on(info); });
   console_ = std::make_unique<Console>(loop_, ConsoleOptions{.nodes = settings_.nodes, .prefix = options_.prefix},
                                        [this](int fd, int error) { output_failed(fd, error); });
-  supervisor_ = std::make_unique<Supervisor>(settings_.nodes, options_.on_peer_lost);
+  supervisor_ = std::make_unique<Supervisor>(settings_.nodes, options_.on_peer_lost,
+                                              options_.process ? Supervisor::Kind::kOneProcess : Supervisor::Kind::kManyPrograms);
   instances_ = std::make_unique<Instances>(loop_, children_, static_cast<InstanceEvents&>(*this));
   GALLOCY_TRY(start());
   open_run_record();
@@ -59,12 +60,13 @@ Outcome<> Launcher::open_rendezvous() {
 Outcome<> Launcher::start() {
   record_ = std::make_unique<RunRecord>(new_run_name(), options_.program, settings_.nodes,
                                         settings_.transport == net::LinkKind::kShm ? "shm" : "tcp");
-  if (settings_.hosts.empty()) {
+  if (settings_.hosts.empty() || options_.process) {
     std::vector<NodeId> all;
-    for (std::uint16_t node = 0; node < settings_.nodes; ++node) all.push_back(NodeId{node});
+    const std::uint16_t here = settings_.hosts.empty() ? settings_.nodes : 1;
+    for (std::uint16_t node = 0; node < here; ++node) all.push_back(NodeId{node});
     GALLOCY_TRY(instances_->start(plan_for(all, options_, settings_, rendezvous_->port()), STDIN_FILENO));
     for (const auto node : all) note_started(node, host_name_, instances_->pid(node));
-    return {};
+    if (settings_.hosts.empty()) return {};
   }
   std::error_code none;
   const auto own_path = std::filesystem::read_symlink("/proc/self/exe", none).string();
@@ -160,6 +162,11 @@ void Launcher::pass_on(const signalfd_siginfo& info) {
   }
   // What the terminal sends, it sends to all of its foreground group: instances that are in it have it already.
   const bool from_terminal = info.ssi_code == SI_KERNEL;
+  if (options_.process) {  // the program decides what it does with it
+    if (!from_terminal) instances_->signal(NodeId{0}, signal);
+    if (signal == SIGTSTP) ::kill(::getpid(), SIGSTOP);
+    return;
+  }
   instances_->signal_all(signal, from_terminal ? Instances::Reach::kOutsideTerminal : Instances::Reach::kProcess);
   for (const auto& agent : agents_) agent->signal_all(signal, Instances::Reach::kProcess);
   if (signal == SIGTSTP) ::kill(::getpid(), SIGSTOP);

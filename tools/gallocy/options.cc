@@ -73,6 +73,21 @@ void add_launch(CLI::App& app, LaunchOptions& options) {
   app.positionals_at_end();
 }
 
+constexpr const char* kRunNotes = R"(
+The program need not know of gallocy: its threads run on all nodes, in one address space. Files, sockets, standard input
+  and output and child processes are this machine's. With --hosts the first node is this machine, and the others are on
+  the hosts, which need neither the program nor its files.
+Exit status: the program's (128 + signal if it was killed). 64 wrong flags, 68 a host cannot be reached, 70 a node was
+  lost, 75 nodes did not join in time, 126 the program cannot be executed, 127 there is no such program.
+)";
+
+void add_run(CLI::App& app, LaunchOptions& options) {
+  add_launch(app, options);
+  app.footer(kRunNotes);
+  app.add_option("--place", options.place, "Where new threads go: spread over the nodes (default), or packed on the first")
+      ->check(CLI::IsMember({"spread", "pack"}));
+}
+
 void add_stat(CLI::App& app, StatOptions& options) {
   app.add_option("run", options.run, "Which run (see --list); default: the one that runs now, else the last");
   app.add_flag("--last", options.last, "The last run that has finished");
@@ -96,12 +111,15 @@ Outcome<Options> parse_command_line(int count, char** arguments) {
   LaunchOptions launch;
   DoctorOptions doctor;
   StatOptions stat;
+  auto* run_command = app.add_subcommand("run", "Run an unmodified program as one process on many nodes");
   auto* launch_command = app.add_subcommand("launch", "Start a program as a cluster of nodes");
   auto* doctor_command =
       app.add_subcommand("doctor", "Say what this machine offers and what to do about what is missing");
   auto* stat_command = app.add_subcommand("stat", "Show the counters of a running or finished cluster");
   auto* agent_command = app.add_subcommand("agent", "")->group("");  // started by launch on other hosts
+  LaunchOptions run;
   add_launch(*launch_command, launch);
+  add_run(*run_command, run);
   doctor_command->add_flag("--json", doctor.json, "The same as JSON");
   add_stat(*stat_command, stat);
 
@@ -119,6 +137,14 @@ Outcome<Options> parse_command_line(int count, char** arguments) {
     const auto unknown = app.get_subcommands().empty() ? app.remaining() : std::vector<std::string>{};
     const auto what = unknown.empty() ? one_line(error.what()) : fmt::format("'{}' is not known", unknown.front());
     return fail_with(ErrorCode::kInvalidArgument, what + " (see gallocy --help)");
+  }
+  if (run_command->parsed()) {
+    if (own_count < count) run.program.insert(run.program.end(), mark + 1, arguments + count);
+    if (run.program.empty()) {
+      return fail_with(ErrorCode::kInvalidArgument, "run needs a program: gallocy run -n 4 -- program arguments");
+    }
+    run.process = true;
+    return run;
   }
   if (own_count < count) launch.program.insert(launch.program.end(), mark + 1, arguments + count);
   if (launch_command->parsed() && launch.program.empty()) {

@@ -8,7 +8,8 @@
 
 namespace gallocy::command {
 
-Supervisor::Supervisor(std::uint16_t nodes, OnPeerLost policy) : policy_(policy), nodes_(nodes), running_(nodes) {}
+Supervisor::Supervisor(std::uint16_t nodes, OnPeerLost policy, Kind kind)
+    : policy_(policy), kind_(kind), nodes_(nodes), running_(nodes) {}
 
 void Supervisor::started(NodeId node, std::string host, std::int64_t pid) {
   nodes_[node.value].host = std::move(host);
@@ -40,6 +41,11 @@ Verdict Supervisor::exited(NodeId node, int wait_status) {
   --running_;
   const int status = shell_status(wait_status);
   const bool killed = WIFSIGNALED(wait_status);
+  if (kind_ == Kind::kOneProcess && node == NodeId{0} && !ending_) {
+    ending_ = true;
+    status_ = status;  // also if it is 0: what ending the others gives is of no interest
+    return {.end_all = true};
+  }
   if (ending_ || (interrupted_ != 0 && (!killed || WTERMSIG(wait_status) == interrupted_))) {
     note_status(status);
     const bool rest_must_end = killed && !ending_;

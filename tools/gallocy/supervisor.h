@@ -27,7 +27,9 @@ struct Verdict {
 
 class Supervisor {
  public:
-  Supervisor(std::uint16_t nodes, OnPeerLost policy);
+  // kOneProcess: node 0 is the program, and its end, however it comes, is that of all.
+  enum class Kind : bool { kManyPrograms, kOneProcess };
+  Supervisor(std::uint16_t nodes, OnPeerLost policy, Kind kind = Kind::kManyPrograms);
 
   void started(NodeId node, std::string host, std::int64_t pid);
   Verdict joined(NodeId node);
@@ -66,6 +68,7 @@ class Supervisor {
   std::vector<NodeId> strike(const std::vector<NodeId>& nodes);
 
   const OnPeerLost policy_;
+  const Kind kind_;
   std::vector<Instance> nodes_;
   std::size_t running_;
   bool any_joined_ = false, formed_ = false, ending_ = false;
