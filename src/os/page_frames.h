@@ -51,6 +51,7 @@ class PageFrames {
   std::byte* program_view() const { return program_; }
   std::byte* runtime_view() const { return runtime_; }
   std::size_t bytes() const { return bytes_; }
+  int file() const { return memfd_; }  // stays this object's
 
   // Allocates zeroed frames for [offset, + bytes) in one step (fallocate), so that filling them does not fault page by
   // page. Frames that exist keep their bytes.

@@ -157,6 +157,11 @@ std::optional<std::vector<std::string>> script_interpreter(const File& file) {
 
 }  // namespace
 
+bool can_load(const std::string& path) {
+  const File file(path);
+  return file.fd >= 0 && (script_interpreter(file).has_value() || read_image(file).has_value());
+}
+
 Result<LoadedProgram> load_program(const std::string& path, std::vector<std::string> arguments, ImageTarget& target) {
   LoadedProgram program;
   program.path = path;

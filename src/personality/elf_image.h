@@ -32,6 +32,9 @@ struct LoadedProgram {
 // `path` as the user gave it, after the search in PATH. Scripts (#!) lead to their interpreter.
 Result<LoadedProgram> load_program(const std::string& path, std::vector<std::string> arguments, ImageTarget& target);
 
+// Whether load_program() would find something that it can run.
+bool can_load(const std::string& path);
+
 // Builds arguments, environment and the auxiliary vector below `top`; returns the stack pointer. 0: no room.
 std::uint64_t build_stack(const LoadedProgram& program, const std::vector<std::string>& environment,
                           std::uint64_t top, ImageTarget& target);

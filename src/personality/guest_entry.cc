@@ -214,6 +214,14 @@ long interruptible_system_call(GuestThread& thread, long number, long a, long b,
   return result;
 }
 
+static bool add_signal_stack() {
+  void* const memory = ::mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return false;
+  const stack_t stack{.ss_sp = memory, .ss_flags = 0, .ss_size = kSignalStackBytes};
+  return ::sigaltstack(&stack, nullptr) == 0;
+}
+
 Result<> install_guest_entry(GuestHandler& handler) {
   constexpr unsigned long kHasFsgsbase = 1 << 1;  // HWCAP2_FSGSBASE
   if ((::getauxval(AT_HWCAP2) & kHasFsgsbase) == 0) {
@@ -229,11 +237,7 @@ void catch_signal(int number, int flags) { CHECK(install(number, gallocy_on_sign
 Result<> prepare_guest_thread(GuestThread& thread) {
   thread.runtime_fs = _readfsbase_u64();
   thread.tid = static_cast<int>(::syscall(SYS_gettid));
-  void* const memory = ::mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return os::os_failure(errno, "no memory for a thread's signal stack");
-  const stack_t stack{.ss_sp = memory, .ss_flags = 0, .ss_size = kSignalStackBytes};
-  CHECK(::sigaltstack(&stack, nullptr) == 0, errno);
+  if (!add_signal_stack()) return os::os_failure(errno, "no memory for a thread's signal stack");
   block_signals();
   _writegsbase_u64(reinterpret_cast<std::uint64_t>(&thread));
   const auto begin = reinterpret_cast<std::uint64_t>(gallocy_return_begin);
@@ -251,6 +255,15 @@ void start_runtime_thread(std::function<void()> body) {
     _writegsbase_u64(0);
     body();
   }).detach();
+}
+
+void prepare_child_thread(GuestThread& thread) {
+  thread.runtime_fs = _readfsbase_u64();
+  thread.tid = static_cast<int>(::syscall(SYS_gettid));
+  stack_t stack;
+  ::sigaltstack(nullptr, &stack);
+  if ((stack.ss_flags & SS_DISABLE) != 0) add_signal_stack();
+  _writegsbase_u64(reinterpret_cast<std::uint64_t>(&thread));
 }
 
 void forget_guest_thread() {

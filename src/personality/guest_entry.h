@@ -85,6 +85,8 @@ void catch_signal(int number, int flags);
 
 // Makes the calling thread able to run the program; `thread` lives as long as it.
 Result<> prepare_guest_thread(GuestThread& thread);
+// The same in a forked child, whose system calls are the kernel's.
+void prepare_child_thread(GuestThread& thread);
 // Runs `body` on a new thread of the runtime. (One made from a guest thread in any other way inherits its gs register,
 // and with it its identity.)
 void start_runtime_thread(std::function<void()> body);

@@ -1,5 +1,6 @@
 #include "personality/process.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/mman.h>
 #include <sys/mman.h>
@@ -45,31 +46,39 @@ Result<> Process::prepare() {
 
 Result<> Process::run(const std::string& path, std::vector<std::string> arguments) {
   home_pid_ = ::getpid();
+  note_runtime_descriptors();
   space_ = std::make_unique<AddressSpace>(
       SpaceBounds{.begin = begin_, .end = end_, .brk_begin = begin_, .brk_end = begin_ + kBrkBytes});
-  GALLOCY_ASSIGN(LoadedProgram program, load_program(path, std::move(arguments), *this));
-  rlimit limit{};
-  ::getrlimit(RLIMIT_STACK, &limit);
-  const std::uint64_t stack_bytes = limit.rlim_cur == RLIM_INFINITY ? kStackBytes * 8 : std::max<std::uint64_t>(limit.rlim_cur & ~(kPageBytes - 1), kStackBytes);
-  const long stack = map(0, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "[stack]");
-  if (stack < 0) return fail(ErrorCode::kOutOfMemory, "no addresses for the program's stack");
   std::vector<std::string> environment;
   for (char** entry = ::environ; *entry != nullptr; ++entry) {
     if (std::strncmp(*entry, "GALLOCY_", 8) != 0) environment.emplace_back(*entry);
   }
-  const std::uint64_t sp = build_stack(program, environment, static_cast<std::uint64_t>(stack) + stack_bytes, *this);
-  if (sp == 0) return fail(ErrorCode::kOutOfMemory, "the arguments and the environment are too long for the stack");
+  GuestRegisters registers;
+  GALLOCY_TRY(load_image(path, std::move(arguments), environment, registers));
 
   static GuestThread thread;  // it lives as long as the process
   GALLOCY_TRY(prepare_guest_thread(thread));
   thread.guest_tid = home_pid_;
   enlist(thread);
-  GuestRegisters registers;
-  registers.general[REG_RSP] = static_cast<greg_t>(sp);
-  registers.general[REG_RIP] = static_cast<greg_t>(program.start);
   if (::_setjmp(thread.end) == 0) enter_guest(thread, registers);
   forget_guest_thread();
   for (;;) ::pause();  // the first thread has ended; others go on
+}
+
+// The program and its stack into memory; `registers` begin it.
+Result<> Process::load_image(const std::string& path, std::vector<std::string> arguments,
+                       const std::vector<std::string>& environment, GuestRegisters& registers) {
+  GALLOCY_ASSIGN(const LoadedProgram program, load_program(path, std::move(arguments), *this));
+  rlimit limit{};
+  ::getrlimit(RLIMIT_STACK, &limit);
+  const std::uint64_t stack_bytes = limit.rlim_cur == RLIM_INFINITY ? kStackBytes * 8 : std::max<std::uint64_t>(limit.rlim_cur & ~(kPageBytes - 1), kStackBytes);
+  const long stack = map(0, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "[stack]");
+  if (stack < 0) return fail(ErrorCode::kOutOfMemory, "no addresses for the program's stack");
+  const std::uint64_t sp = build_stack(program, environment, static_cast<std::uint64_t>(stack) + stack_bytes, *this);
+  if (sp == 0) return fail(ErrorCode::kOutOfMemory, "the arguments and the environment are too long for the stack");
+  registers.general[REG_RSP] = static_cast<greg_t>(sp);
+  registers.general[REG_RIP] = static_cast<greg_t>(program.start);
+  return {};
 }
 
 void Process::serve() {
@@ -101,6 +110,12 @@ int run_guest(const std::vector<std::string>& arguments) {
     fmt::print(stderr, "gallocy: {}\n", error.message);
     return static_cast<int>(error.code);
   };
+  // The runtime's descriptors get high numbers.
+  std::vector<int> low;
+  for (int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC); fd >= 0; fd = ::dup(fd)) {
+    low.push_back(fd);
+    if (fd >= kFirstRuntimeDescriptor - 1) break;
+  }
   block_signals();  // threads of the runtime leave the program's signals to the program
   auto runtime = runtime::Runtime::join({});
   if (!runtime) return failed(runtime.error());
@@ -111,6 +126,7 @@ int run_guest(const std::vector<std::string>& arguments) {
   static std::unique_ptr<Process> process;  // never destroyed: threads of the program use it to the end
   process = std::make_unique<Process>(**runtime, options);
   if (auto ready = process->prepare(); !ready) return failed(ready.error());
+  for (const int fd : low) ::close(fd);
   auto* const kept = runtime->release();
   if (kept->self() != kHome) process->serve();
   auto ran = process->run(arguments.front(), {arguments.begin() + 1, arguments.end()});

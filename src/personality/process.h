@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -35,6 +36,8 @@
 namespace gallocy::personality {
 
 inline constexpr NodeId kHome{0};
+// The runtime's descriptors at the home are out of the program's way, which counts from 0.
+inline constexpr int kFirstRuntimeDescriptor = 900;
 inline constexpr int kTidNodeShift = 22;  // guest tid: node << 22 | the kernel's tid; fits a futex word's 30 bits
 
 enum class ThreadPlacement : std::uint8_t { kSpread, kPack };
@@ -102,6 +105,7 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_threads.cc
   long clone(GuestThread& thread, const Call& call, const ucontext_t& context);
+  long fork_anywhere(const ThreadStart& start, bool waits);
   long start_thread(NodeId node, const ThreadStart& start);
   long start_thread_here(const ThreadStart& start);
   void run_thread(const ThreadStart& start, struct StartReport& report);
@@ -111,6 +115,19 @@ class Process final : private GuestHandler, private ImageTarget {
   void release_robust_locks(GuestThread& thread);
   [[noreturn]] void exit_process(int status);
   [[noreturn]] void leave(int status);
+
+  // process_children.cc: at the home
+  long fork_process(const ThreadStart& start, bool waits);
+  bool copy_memory_to_child();
+  [[noreturn]] void become_child(const ThreadStart& start);
+  long execute(GuestThread& thread, const Call& call, ucontext_t& context);
+  Result<> load_image(const std::string& path, std::vector<std::string> arguments,
+                const std::vector<std::string>& environment, GuestRegisters& registers);
+  void note_runtime_descriptors();
+  void close_runtime_descriptors(int but);
+  bool is_runtime_descriptor(long fd) const;
+  bool is_mapping_descriptor(int fd) const;
+  long close_range(const Call& call);
 
   // process_signals.cc
   long signal_call(GuestThread& thread, const Call& call, ucontext_t& context);
@@ -158,6 +175,7 @@ class Process final : private GuestHandler, private ImageTarget {
   std::mutex space_mu_;
   std::unique_ptr<AddressSpace> space_;
   std::map<int, int> files_;  // of mappings: our descriptor by id
+  std::set<int> runtime_descriptors_;  // of the home: not the program's to use
   int next_file_ = 0;
   std::mutex futex_mu_;
   FutexTable futexes_;

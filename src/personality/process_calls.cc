@@ -76,7 +76,13 @@ long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) 
       return futex(thread, call);
     case SYS_clone:
     case SYS_clone3:
+    case SYS_fork:
+    case SYS_vfork:
       return clone(thread, call, context);
+    case SYS_execve:
+      if (!is_home()) return -EAGAIN;
+      if (const long failed = execute(thread, call, context); failed != 0) return failed;
+      return context.uc_mcontext.gregs[REG_RAX];
     case SYS_exit:
       end_thread(thread);
     case SYS_exit_group:
@@ -155,6 +161,15 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
       return 0;
     case SYS_rt_sigaction:
       return set_action(call);
+    case SYS_close:
+      if (is_runtime_descriptor(call.arguments[0])) return -EBADF;
+      break;
+    case SYS_dup2:
+    case SYS_dup3:
+      if (is_runtime_descriptor(call.arguments[1])) return -EBADF;
+      break;
+    case SYS_close_range:
+      return close_range(call);
     case SYS_readv:
     case SYS_writev:
     case SYS_preadv:

@@ -103,6 +103,15 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       });
       return true;
     }
+    case Kind::kFork: {
+      ThreadStart start;
+      if (!is_home() || trailing.size() != sizeof start) return false;
+      std::memcpy(static_cast<void*>(&start), trailing.data(), sizeof start);
+      start_runtime_thread([this, from, start, ticket = request.ticket, waits = request.words[0] != 0] {
+        reply(from, ticket, fork_process(start, waits));
+      });
+      return true;
+    }
     case Kind::kFutex:
       if (!is_home()) return false;
       reply(from, request.ticket, futex_at_home(from, request.words));

@@ -43,7 +43,9 @@ NodeId Process::place_thread() {
 long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& context) {
   CloneArguments a;
   std::uint64_t sp = 0;
-  if (call.number == SYS_clone3) {
+  if (call.number == SYS_fork || call.number == SYS_vfork) {
+    // No arguments.
+  } else if (call.number == SYS_clone3) {
     const auto size = static_cast<std::uint64_t>(call.arguments[1]);
     if (size < 64) return -EINVAL;
     if (!copy_in(&a, static_cast<std::uint64_t>(call.arguments[0]), std::min<std::uint64_t>(size, sizeof a))) return -EFAULT;
@@ -55,7 +57,8 @@ long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& con
     a.child_tid = static_cast<std::uint64_t>(call.arguments[3]);
     a.tls = static_cast<std::uint64_t>(call.arguments[4]);
   }
-  if ((a.flags & kThreadFlags) != kThreadFlags) return -ENOSYS;
+  if (call.number == SYS_vfork) a.flags = CLONE_VM | CLONE_VFORK;
+  if (call.number == SYS_vfork || call.number == SYS_fork) sp = 0;
   ThreadStart start;
   std::memcpy(start.registers.general, context.uc_mcontext.gregs, sizeof start.registers.general);
   start.registers.general[REG_RSP] = static_cast<greg_t>(sp);
@@ -67,7 +70,20 @@ long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& con
   if ((a.flags & CLONE_PARENT_SETTID) != 0) start.parent_tid = a.parent_tid;
   if ((a.flags & CLONE_CHILD_SETTID) != 0) start.child_tid = a.child_tid;
   if ((a.flags & CLONE_CHILD_CLEARTID) != 0) start.clear_tid = a.child_tid;
+  if ((a.flags & kThreadFlags) != kThreadFlags) {
+    if (sp == 0) start.registers.general[REG_RSP] = context.uc_mcontext.gregs[REG_RSP];
+    start.registers.fs = thread.guest_fs;
+    const long child = fork_anywhere(start, (a.flags & CLONE_VFORK) != 0);
+    if (child > 0 && start.parent_tid != 0) (void)store(start.parent_tid, static_cast<int>(child));
+    return child;
+  }
   return start_thread(place_thread(), start);
+}
+
+long Process::fork_anywhere(const ThreadStart& start, bool waits) {
+  if (is_home()) return fork_process(start, waits);
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kFork, .words = {waits ? 1u : 0u}};
+  return ask(kHome, request, std::as_bytes(std::span(&start, 1)));
 }
 
 long Process::start_thread(NodeId node, const ThreadStart& start) {

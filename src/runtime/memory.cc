@@ -483,6 +483,13 @@ void Memory::release_pages(std::uint64_t address, std::uint64_t bytes) {
   carry_out();
 }
 
+std::pair<int, std::uint64_t> Memory::file_behind(std::uint64_t address) {
+  const os::MutexLock lock(mu_);
+  const Region* const region = find(address);
+  if (region == nullptr || region->frames == nullptr) return {-1, 0};
+  return {region->frames->file(), region->address};
+}
+
 void Memory::zero_here(std::uint64_t address, std::uint64_t bytes) {
   if (engine_ == nullptr) {
     ::madvise(reinterpret_cast<void*>(address), bytes, MADV_DONTNEED);

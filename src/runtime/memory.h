@@ -61,6 +61,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::uint64_t atomic(std::uint64_t address, unsigned width, sync_detail::AtomicOperation operation,
                        std::uint64_t operand, std::uint64_t expected);
   void release_pages(std::uint64_t address, std::uint64_t bytes);
+  // The memory file behind the region at the address, and the region's address; -1: the region is plain memory.
+  std::pair<int, std::uint64_t> file_behind(std::uint64_t address);
   // The bytes that this node has of these pages become zero, whatever it may do with them. Where all nodes do it and
   // none uses the pages meanwhile, they read as zero everywhere.
   void zero_here(std::uint64_t address, std::uint64_t bytes);

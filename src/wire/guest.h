@@ -15,6 +15,7 @@ enum class GuestRequestKind : std::uint32_t {
   kSignal,    // any -> node: words: guest tid, number; trailing: siginfo_t
   kAction,    // home -> all: word: number; trailing: the action
   kEnded,     // node -> home: word: guest tid of a thread that has ended
+  kFork,      // remote thread -> home: word: as vfork; trailing: the child's registers
   kExit,      // any -> all: word: status
 };
 

@@ -1,0 +1,232 @@
+// fork, vfork, posix_spawn's clone, and execve. A child is an ordinary process of the home: it gets a private copy of
+// the program's memory, at the same addresses, and its system calls are the kernel's from then on.
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/check.h"
+#include "personality/guest_memory.h"
+#include "personality/process.h"
+
+namespace gallocy::personality {
+namespace {
+
+constexpr std::size_t kMostStrings = 1 << 17;
+
+// argv or envp.
+std::optional<std::vector<std::string>> copy_strings(std::uint64_t at) {
+  std::vector<std::string> strings;
+  for (; at != 0; at += 8) {
+    const auto pointer = load<std::uint64_t>(at);
+    if (!pointer || strings.size() > kMostStrings) return std::nullopt;
+    if (*pointer == 0) break;
+    auto text = copy_string(*pointer);
+    if (!text) return std::nullopt;
+    strings.push_back(std::move(*text));
+  }
+  return strings;
+}
+
+std::vector<int> open_descriptors() {
+  std::vector<int> open;
+  DIR* const directory = ::opendir("/proc/self/fd");
+  if (directory == nullptr) return open;
+  while (const dirent* entry = ::readdir(directory)) {
+    const int fd = std::atoi(entry->d_name);
+    if (entry->d_name[0] != '.' && fd != ::dirfd(directory)) open.push_back(fd);
+  }
+  ::closedir(directory);
+  std::ranges::sort(open);
+  return open;
+}
+
+}  // namespace
+
+// Copies what the memory file has of [begin, end) to the same addresses of this process; holes stay zero.
+static bool copy_from_file(int file, std::uint64_t file_begin, std::uint64_t begin, std::uint64_t end) {
+  for (std::uint64_t at = begin; at < end;) {
+    const off_t data = ::lseek(file, static_cast<off_t>(at - file_begin), SEEK_DATA);
+    if (data < 0 || file_begin + static_cast<std::uint64_t>(data) >= end) return data >= 0 || errno == ENXIO;
+    const off_t hole = ::lseek(file, data, SEEK_HOLE);
+    at = file_begin + static_cast<std::uint64_t>(data);
+    const std::uint64_t stop = std::min(end, file_begin + static_cast<std::uint64_t>(hole));
+    while (at < stop) {
+      const ssize_t got = ::pread(file, reinterpret_cast<void*>(at), stop - at, static_cast<off_t>(at - file_begin));
+      if (got <= 0) return false;
+      at += static_cast<std::uint64_t>(got);
+    }
+  }
+  return true;
+}
+
+// In the child: the program's memory as it was. The parent waits meanwhile.
+bool Process::copy_memory_to_child() {
+  const auto [file, file_begin] = runtime_.memory().file_behind(begin_);
+  bool ok = true;
+  space_->visit(begin_, end_, [&](const Area& area) {
+    auto* const start = reinterpret_cast<void*>(area.begin);
+    const std::size_t bytes = area.end - area.begin;
+    if (area.shared && area.file != kNoFile) {
+      if (::mmap(start, bytes, area.protection, MAP_SHARED | MAP_FIXED, files_.at(area.file),
+                 static_cast<off_t>(area.offset)) != MAP_FAILED)
+        return;
+    }
+    if (file < 0) return;  // a cluster of one: fork has copied it
+    ok = ok && ::mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+                      0) != MAP_FAILED;
+    ok = ok && copy_from_file(file, file_begin, area.begin, area.end);
+    ok = ok && ::mprotect(start, bytes, area.protection) == 0;
+  });
+  return ok;
+}
+
+// At the home, on the calling guest thread or a proxy. `start`: what the child goes on with. waits: as vfork does, until
+// the child has ended or executes another program.
+long Process::fork_process(const ThreadStart& start, bool waits) {
+  const std::lock_guard lock(space_mu_);
+  if (nodes_ > 1 && next_place_.load() != 0) {
+    // Other nodes may have the only copies.
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
+    space_->visit(begin_, end_, [&](const Area& area) {
+      if ((area.protection & (PROT_READ | PROT_WRITE)) != 0) ranges.emplace_back(area.begin, area.end);
+    });
+    for (const auto& [begin, end] : ranges) (void)runtime_.memory().prefault(begin, end - begin, Access::kRead);
+  }
+  int ready[2];
+  if (::pipe2(ready, O_CLOEXEC) != 0) return -errno;
+  const std::uint64_t mask = block_signals();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::close(ready[0]);
+    if (!copy_memory_to_child()) ::_exit(127);
+    close_runtime_descriptors(ready[1]);
+    if (::write(ready[1], "", 1) != 1) ::_exit(127);
+    if (!waits) ::close(ready[1]);
+    become_child(start);
+  }
+  const long result = child > 0 ? child : -errno;
+  ::close(ready[1]);
+  if (child > 0) {
+    char byte = 0;
+    // The copy; then, for vfork, the end of the pipe: exec or exit closes it.
+    while (::read(ready[0], &byte, 1) < 0 && errno == EINTR) {
+    }
+    while (waits && (::read(ready[0], &byte, 1) > 0 || errno == EINTR)) errno = 0;
+  }
+  ::close(ready[0]);
+  set_signal_mask(mask);
+  return result;
+}
+
+void Process::become_child(const ThreadStart& start) {
+  static GuestThread thread;
+  thread.~GuestThread();
+  new (&thread) GuestThread;
+  prepare_child_thread(thread);
+  thread.guest_mask = start.mask;
+  thread.guest_tid = thread.tid;
+  if (start.child_tid != 0) (void)store(start.child_tid, thread.tid);
+  if (start.clear_tid != 0) ::syscall(SYS_set_tid_address, start.clear_tid);
+  enter_guest(thread, start.registers);
+}
+
+void Process::close_runtime_descriptors(int but) {
+  for (const int fd : runtime_descriptors_) {
+    if (fd != but) ::close(fd);
+  }
+  for (const auto& [file, fd] : files_) ::close(fd);
+}
+
+// Descriptors that are open now are the runtime's, but those below kFirstRuntimeDescriptor.
+void Process::note_runtime_descriptors() {
+  for (const int fd : open_descriptors()) {
+    if (fd >= kFirstRuntimeDescriptor) runtime_descriptors_.insert(fd);
+  }
+}
+
+bool Process::is_runtime_descriptor(long fd) const {
+  return fd >= kFirstRuntimeDescriptor && fd <= 1 << 30 && runtime_descriptors_.contains(static_cast<int>(fd));
+}
+
+long Process::close_range(const Call& call) {
+  auto first = static_cast<unsigned>(call.arguments[0]);
+  const auto last = static_cast<unsigned>(call.arguments[1]);
+  if (first > last) return -EINVAL;
+  for (const int fd : runtime_descriptors_) {  // ascending
+    const auto spared = static_cast<unsigned>(fd);
+    if (spared < first || spared > last) continue;
+    if (spared > first) raw_system_call(SYS_close_range, first, spared - 1, call.arguments[2]);
+    first = spared + 1;
+  }
+  return first <= last ? raw_system_call(SYS_close_range, first, last, call.arguments[2]) : 0;
+}
+
+// execve, at the home: the new program takes the place of the old one in the same window. The process goes on being one
+// of the cluster.
+long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context) {
+  const auto path = copy_string(static_cast<std::uint64_t>(call.arguments[0]));
+  auto arguments = copy_strings(static_cast<std::uint64_t>(call.arguments[1]));
+  auto environment = copy_strings(static_cast<std::uint64_t>(call.arguments[2]));
+  if (!path || !arguments || !environment) return -EFAULT;
+  struct stat status {};
+  if (::stat(path->c_str(), &status) != 0) return -errno;
+  if (!S_ISREG(status.st_mode) || ::access(path->c_str(), X_OK) != 0) return -EACCES;
+  if (!can_load(*path)) return -ENOEXEC;
+  {
+    const os::MutexLock lock(threads_mu_);
+    // Threads on other nodes are not known here; a program that executes another with threads running is rare, and a
+    // thread that goes on in the new program's memory would be worse than this refusal.
+    if (threads_.size() > 1 || next_place_.load() != 0) return -EAGAIN;
+  }
+  {
+    const std::lock_guard lock(space_mu_);
+    Changes changes;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> areas;
+    space_->visit(begin_, end_, [&](const Area& a) { areas.emplace_back(a.begin, a.end); });
+    for (const auto& [begin, end] : areas) CHECK(space_->unmap(begin, end - begin, changes) == 0);
+    space_->set_brk(begin_, changes);
+    carry_out(changes);
+  }
+  for (int number = 1; number <= 64; ++number) {
+    const GuestAction act = action(number);
+    if (!act.has_handler()) continue;
+    const GuestAction none;
+    const os::MutexLock lock(actions_mu_);
+    actions_[number] = none;
+    struct sigaction plain {};
+    plain.sa_handler = SIG_DFL;
+    if (number != SIGSYS && number != SIGBUS && number != SIGSEGV && number != kKickSignal) ::sigaction(number, &plain, nullptr);
+  }
+  for (const int fd : open_descriptors()) {
+    if (!is_runtime_descriptor(fd) && !is_mapping_descriptor(fd) && (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0) ::close(fd);
+  }
+  GuestRegisters registers;
+  if (auto ready = load_image(*path, std::move(*arguments), *environment, registers); !ready) {
+    const std::string line = "gallocy: " + ready.error().message + "\n";
+    (void)!::write(STDERR_FILENO, line.data(), line.size());
+    exit_process(127);
+  }
+  thread.guest_fs = 0;
+  thread.robust_list = thread.clear_tid = 0;
+  thread.guest_stack = {.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+  const greg_t segments = context.uc_mcontext.gregs[REG_CSGSFS];
+  std::memcpy(context.uc_mcontext.gregs, registers.general, sizeof registers.general);
+  context.uc_mcontext.gregs[REG_CSGSFS] = segments;
+  context.uc_mcontext.gregs[REG_EFL] = 0x202;
+  return 0;
+}
+
+bool Process::is_mapping_descriptor(int fd) const {
+  return std::ranges::any_of(files_, [&](const auto& entry) { return entry.second == fd; });
+}
+
+}  // namespace gallocy::personality
