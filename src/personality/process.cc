@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <linux/mman.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "base/check.h"
 #include "os/os_error.h"
@@ -68,7 +70,11 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
 // The program and its stack into memory; `registers` begin it.
 Result<> Process::load_image(const std::string& path, std::vector<std::string> arguments,
                        const std::vector<std::string>& environment, GuestRegisters& registers) {
+  std::error_code ignored;
   GALLOCY_ASSIGN(const LoadedProgram program, load_program(path, std::move(arguments), *this));
+  program_path_ = std::filesystem::weakly_canonical(program.path, ignored).string();
+  program_arguments_ = program.arguments;
+  ::prctl(PR_SET_NAME, std::filesystem::path(path).filename().c_str());
   rlimit limit{};
   ::getrlimit(RLIMIT_STACK, &limit);
   const std::uint64_t stack_bytes = limit.rlim_cur == RLIM_INFINITY ? kStackBytes * 8 : std::max<std::uint64_t>(limit.rlim_cur & ~(kPageBytes - 1), kStackBytes);
@@ -84,25 +90,6 @@ Result<> Process::load_image(const std::string& path, std::vector<std::string> a
 void Process::serve() {
   set_signal_mask(0);  // the launcher may end this node
   for (;;) ::pause();
-}
-
-long Process::processors(const Call& call) {
-  if (call.number == SYS_getcpu) {
-    unsigned cpu = 0, node = 0;
-    raw_system_call(SYS_getcpu, reinterpret_cast<long>(&cpu), reinterpret_cast<long>(&node));
-    if (call.arguments[0] != 0 && !store(static_cast<std::uint64_t>(call.arguments[0]), cpu)) return -EFAULT;
-    if (call.arguments[1] != 0 && !store(static_cast<std::uint64_t>(call.arguments[1]), unsigned{self_.value})) return -EFAULT;
-    return 0;
-  }
-  // The processors of all nodes, numbered through.
-  const auto own = static_cast<unsigned>(::sysconf(_SC_NPROCESSORS_ONLN));
-  std::byte mask[128] = {};
-  const unsigned all = std::min(own * nodes_, 1024u);
-  for (unsigned i = 0; i < all; ++i) mask[i / 8] |= std::byte{1} << (i % 8);
-  if (call.number == SYS_sched_setaffinity) return 0;
-  const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[1]), sizeof mask);
-  if (bytes * 8 < all) return -EINVAL;
-  return copy_out(static_cast<std::uint64_t>(call.arguments[2]), mask, bytes) ? static_cast<long>(bytes) : -EFAULT;
 }
 
 int run_guest(const std::vector<std::string>& arguments) {

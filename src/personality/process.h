@@ -29,6 +29,7 @@
 #include "personality/elf_image.h"
 #include "personality/futex_table.h"
 #include "personality/guest_entry.h"
+#include "personality/machine_view.h"
 #include "personality/signal_frame.h"
 #include "runtime/runtime.h"
 #include "wire/guest.h"
@@ -46,6 +47,8 @@ struct ProcessOptions {
   ThreadPlacement placement = ThreadPlacement::kSpread;
   bool trace_calls = false;  // each system call on standard error, to find out what a program needs
 };
+
+using ProcessorMask = std::array<std::uint64_t, 16>;
 
 // A system call as it came.
 struct Call {
@@ -93,7 +96,21 @@ class Process final : private GuestHandler, private ImageTarget {
   long device_control(GuestThread* thread, const Call& call);
   long descriptor_control(GuestThread* thread, const Call& call);
   long select_with_mask(GuestThread* thread, const Call& call);
-  long processors(const Call& call);
+
+  // process_view.cc
+  MachineView& machine();
+  std::string view_directory() const;
+  std::string_view own_proc_file(std::string_view path) const;
+  std::string file_to_use(std::string path);
+  long open_own(const Call& call);
+  long read_own_link(const Call& call);
+  long system_information(const Call& call);
+  ProcessorMask affinity(int guest_tid);
+  long set_affinity(const Call& call);
+  long get_affinity(const Call& call);
+  std::uint64_t allowed_nodes(int guest_tid);
+  long present_processor(const Call& call);
+  long memory_policy(const Call& call);
 
   // process_memory.cc: at the home
   long memory_call(const Call& call);
@@ -109,7 +126,7 @@ class Process final : private GuestHandler, private ImageTarget {
   long start_thread(NodeId node, const ThreadStart& start);
   long start_thread_here(const ThreadStart& start);
   void run_thread(const ThreadStart& start, struct StartReport& report);
-  NodeId place_thread();
+  NodeId place_thread(const GuestThread& parent);
   [[noreturn]] void end_thread(GuestThread& thread);
   void enlist(GuestThread& thread);
   void release_robust_locks(GuestThread& thread);
@@ -154,10 +171,11 @@ class Process final : private GuestHandler, private ImageTarget {
   // process_messages.cc
   bool message(NodeId from, wire::MessageType type, std::span<const std::byte> body);
   bool request(NodeId from, const wire::GuestRequest& request, std::span<const std::byte> trailing);
-  long ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
+  long ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {},
+           std::vector<std::byte>* answer = nullptr);
   void ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing = {});  // the others
   void post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
-  void reply(NodeId node, std::uint64_t ticket, long result);
+  void reply(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});
   void call_for(NodeId node, const wire::GuestRequest& request);
 
   bool is_home() const { return self_ == kHome; }
@@ -210,10 +228,20 @@ class Process final : private GuestHandler, private ImageTarget {
   struct Question {
     runtime::WaitFlag flag;
     long result = 0;
+    std::vector<std::byte> answer;
   };
   os::Mutex questions_mu_;
   std::uint64_t next_ticket_ GUARDED_BY(questions_mu_) = 1;
   std::unordered_map<std::uint64_t, Question*> questions_ GUARDED_BY(questions_mu_);
+
+  std::mutex view_mu_;
+  std::unique_ptr<MachineView> view_;  // made at first use
+  bool view_written_ = false;
+  std::string program_path_;
+  std::vector<std::string> program_arguments_;
+  os::Mutex affinity_mu_;
+  std::unordered_map<int, ProcessorMask> affinities_ GUARDED_BY(affinity_mu_);  // by guest tid; others: all
+  std::atomic<unsigned> first_processor_{0}, own_processors_{1};  // of this node
 
   std::atomic<bool> ending_{false};
 };

@@ -117,10 +117,8 @@ long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) 
       if (!copy_in(&info, argument(call, 3), sizeof info)) return -EFAULT;
       return send_to_thread(static_cast<int>(call.arguments[1]), static_cast<int>(call.arguments[2]), info);
     }
-    case SYS_sched_getaffinity:
-    case SYS_sched_setaffinity:
     case SYS_getcpu:
-      return processors(call);
+      return present_processor(call);
     case SYS_sched_getscheduler:
       return 0;
     case SYS_sched_getparam:
@@ -154,6 +152,24 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
     case SYS_madvise:
     case SYS_msync:
       return memory_call(call);
+    case SYS_sched_getaffinity:
+      return get_affinity(call);
+    case SYS_sched_setaffinity:
+      return set_affinity(call);
+    case SYS_get_mempolicy:
+    case SYS_set_mempolicy:
+    case SYS_mbind:
+      return memory_policy(call);
+    case SYS_sysinfo:
+      return system_information(call);
+    case SYS_open:
+    case SYS_openat:
+      if (const long fd = open_own(call); fd != -ENOSYS) return fd;
+      break;
+    case SYS_readlink:
+    case SYS_readlinkat:
+      if (const long length = read_own_link(call); length != -ENOSYS) return length;
+      break;
     case SYS_mlock:
     case SYS_munlock:
     case SYS_mlockall:
@@ -220,7 +236,8 @@ long Process::pass_on(GuestThread* thread, const Call& original, const CallSpec&
     if (p.direction == Direction::kString) {
       auto path = copy_string(address);
       if (!path) return -EFAULT;
-      strings[i] = std::move(*path);
+      strings[i] = file_to_use(std::move(*path));
+      if (strings[i].empty() && copy_string(address)->size() != 0) return -ENOENT;
       call.arguments[p.argument] = reinterpret_cast<long>(strings[i].c_str());
       continue;
     }

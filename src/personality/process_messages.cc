@@ -9,7 +9,8 @@
 
 namespace gallocy::personality {
 
-long Process::ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing) {
+long Process::ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing,
+                  std::vector<std::byte>* answer) {
   Question question;
   {
     const os::MutexLock lock(questions_mu_);
@@ -21,6 +22,7 @@ long Process::ask(NodeId node, wire::GuestRequest& request, std::span<const std:
   (void)runtime_.waiting().wait(question.flag);
   const os::MutexLock lock(questions_mu_);
   questions_.erase(ticket);
+  if (answer != nullptr) *answer = std::move(question.answer);
   return question.result;
 }
 
@@ -53,24 +55,30 @@ void Process::post(NodeId node, wire::GuestRequest& request, std::span<const std
                         body, {}, net::WhenFull::kQueue);
 }
 
-void Process::reply(NodeId node, std::uint64_t ticket, long result) {
+void Process::reply(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer) {
   if (ticket == 0) return;
   const wire::GuestReply reply{.ticket = ticket, .result = result};
-  runtime_.mesh()->send(
-      node, {.type = static_cast<std::uint16_t>(wire::MessageType::kGuestReply), .body_bytes = sizeof reply},
-      std::as_bytes(std::span(&reply, 1)), {}, net::WhenFull::kQueue);
+  std::vector<std::byte> body(sizeof reply + answer.size());
+  std::memcpy(body.data(), &reply, sizeof reply);
+  if (!answer.empty()) std::memcpy(body.data() + sizeof reply, answer.data(), answer.size());
+  runtime_.mesh()->send(node,
+                        {.type = static_cast<std::uint16_t>(wire::MessageType::kGuestReply),
+                         .body_bytes = static_cast<std::uint32_t>(body.size())},
+                        body, {}, net::WhenFull::kQueue);
 }
 
 // On the poller: nothing here may wait or touch the program's memory.
 bool Process::message(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
   if (type == wire::MessageType::kGuestReply) {
     wire::GuestReply reply;
-    if (body.size() != sizeof reply) return false;
+    if (body.size() < sizeof reply) return false;
     std::memcpy(&reply, body.data(), sizeof reply);
     const os::MutexLock lock(questions_mu_);
     const auto found = questions_.find(reply.ticket);
     if (found == questions_.end()) return true;
     found->second->result = reply.result;
+    const auto answer = body.subspan(sizeof reply);
+    found->second->answer.assign(answer.begin(), answer.end());
     found->second->flag.set();
     return true;
   }
@@ -112,6 +120,11 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       });
       return true;
     }
+    case Kind::kFacts:
+      start_runtime_thread([this, from, ticket = request.ticket] {
+        reply(from, ticket, 0, encode(machine_facts(runtime_.settings().memory_bytes)));
+      });
+      return true;
     case Kind::kFutex:
       if (!is_home()) return false;
       reply(from, request.ticket, futex_at_home(from, request.words));

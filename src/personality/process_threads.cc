@@ -34,9 +34,14 @@ struct CloneArguments {
 
 }  // namespace
 
-NodeId Process::place_thread() {
-  if (options_.placement == ThreadPlacement::kPack) return kHome;
-  return NodeId{static_cast<std::uint16_t>((next_place_.fetch_add(1) + 1) % nodes_)};
+NodeId Process::place_thread(const GuestThread& parent) {
+  const std::uint64_t allowed = is_home() ? allowed_nodes(parent.guest_tid) : ~std::uint64_t{0};
+  if (options_.placement == ThreadPlacement::kPack && (allowed & 1) != 0) return kHome;
+  for (unsigned tries = 0; tries < nodes_; ++tries) {
+    const auto node = static_cast<std::uint16_t>((next_place_.fetch_add(1) + 1) % nodes_);
+    if ((allowed >> (node % 64) & 1) != 0) return NodeId{node};
+  }
+  return self_;
 }
 
 // clone and clone3. The new thread goes on behind the system call, with rax 0, as natively.
@@ -77,7 +82,7 @@ long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& con
     if (child > 0 && start.parent_tid != 0) (void)store(start.parent_tid, static_cast<int>(child));
     return child;
   }
-  return start_thread(place_thread(), start);
+  return start_thread(place_thread(thread), start);
 }
 
 long Process::fork_anywhere(const ThreadStart& start, bool waits) {
@@ -207,6 +212,7 @@ void Process::exit_process(int status) {
 
 // Tells the others, and ends this node's part.
 void Process::leave(int status) {
+  if (is_home()) view_.reset();  // its files
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     if (NodeId{n} == self_) continue;
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kExit,

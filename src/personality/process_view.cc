@@ -1,0 +1,218 @@
+// What the program sees of the machine: all nodes as one NUMA machine, and of itself in /proc.
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "personality/guest_memory.h"
+#include "personality/process.h"
+
+namespace gallocy::personality {
+namespace {
+
+// A file that has just these bytes, open for reading.
+long file_with(std::string_view text) {
+  const int fd = ::memfd_create("gallocy-proc", MFD_CLOEXEC);
+  if (fd < 0) return -errno;
+  if (::write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    ::close(fd);
+    return -EIO;
+  }
+  ::lseek(fd, 0, SEEK_SET);
+  return fd;
+}
+
+}  // namespace
+
+// The nodes' machines are asked for when a program wants to know them for the first time.
+MachineView& Process::machine() {
+  const std::lock_guard lock(view_mu_);
+  if (view_ != nullptr) return *view_;
+  std::vector<MachineFacts> facts(nodes_);
+  for (std::uint16_t n = 0; n < nodes_; ++n) {
+    if (NodeId{n} == self_) {
+      facts[n] = machine_facts(runtime_.settings().memory_bytes);
+      continue;
+    }
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kFacts};
+    std::vector<std::byte> answer;
+    (void)ask(NodeId{n}, request, {}, &answer);
+    facts[n] = decode(answer).value_or(MachineFacts{});
+  }
+  view_ = std::make_unique<MachineView>(std::move(facts), view_directory());
+  return *view_;
+}
+
+// In memory, and where the launcher finds it when this process is killed.
+std::string Process::view_directory() const { return fmt::format("/dev/shm/gallocy-machine-{}", home_pid_); }
+
+// "/proc/self/NAME", "/proc/PID/NAME" or "/proc/self/task/TID/NAME": NAME; else nothing.
+std::string_view Process::own_proc_file(std::string_view path) const {
+  const auto after = [](std::string_view text, std::string_view prefix) {
+    return text.starts_with(prefix) ? text.substr(prefix.size()) : std::string_view{};
+  };
+  std::string_view name = after(path, "/proc/self/");
+  if (name.empty()) name = after(path, "/proc/thread-self/");
+  if (name.empty()) name = after(path, fmt::format("/proc/{}/", home_pid_));
+  if (const auto task = after(name, "task/"); !task.empty()) {
+    const std::size_t slash = task.find('/');
+    name = slash == std::string_view::npos ? std::string_view{} : task.substr(slash + 1);
+  }
+  return name;
+}
+
+// For a call that names a file: the name to use instead. Empty: the file is not there.
+std::string Process::file_to_use(std::string path) {
+  if (path.empty() || path[0] != '/') return path;
+  const std::string_view own = own_proc_file(path);
+  if (own == "exe") return program_path_;
+  if (nodes_ == 1) return path;
+  // Containers' limits are those of one node.
+  if (own == "cpuset" || own == "cgroup" || path == "/proc/cgroups" || path.starts_with("/sys/fs/cgroup")) return "";
+  if (!path.starts_with("/proc/") && !path.starts_with("/sys/")) return path;
+  MachineView& view = machine();
+  const auto other = view.redirect(path);
+  if (!other) return path;
+  const std::lock_guard lock(view_mu_);
+  if (!view_written_) {
+    view_written_ = true;
+    if (auto written = view.write(); !written) return path;
+  }
+  return *other;
+}
+
+// open and openat of files that are made on the spot; -ENOSYS: an ordinary one.
+long Process::open_own(const Call& call) {
+  const std::uint64_t at = static_cast<std::uint64_t>(call.arguments[call.number == SYS_openat ? 1 : 0]);
+  const auto path = copy_string(at, 4096);
+  if (!path || !path->starts_with("/proc/")) return -ENOSYS;
+  const std::string_view name = own_proc_file(*path);
+  if (name == "maps") {
+    std::string text;
+    {
+      const std::lock_guard lock(space_mu_);
+      text = space_->maps_text();
+    }
+    return file_with(text);
+  }
+  if (name == "cmdline") {
+    std::string text;
+    for (const std::string& argument : program_arguments_) text += argument + '\0';
+    return file_with(text);
+  }
+  return -ENOSYS;
+}
+
+// readlink of /proc/self/exe; -ENOSYS: of something else.
+long Process::read_own_link(const Call& call) {
+  const bool relative = call.number == SYS_readlinkat;
+  const auto path = copy_string(static_cast<std::uint64_t>(call.arguments[relative ? 1 : 0]), 4096);
+  if (!path || own_proc_file(*path) != "exe") return -ENOSYS;
+  const auto to = static_cast<std::uint64_t>(call.arguments[relative ? 2 : 1]);
+  const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[relative ? 3 : 2]), program_path_.size());
+  return copy_out(to, program_path_.data(), bytes) ? static_cast<long>(bytes) : -EFAULT;
+}
+
+long Process::system_information(const Call& call) {
+  struct sysinfo info {};
+  if (::sysinfo(&info) != 0) return -errno;
+  if (nodes_ > 1) {
+    MachineView& view = machine();
+    std::uint64_t total = 0, free = 0;
+    for (std::uint16_t n = 0; n < nodes_; ++n) {
+      total += view.facts(NodeId{n}).memory_bytes;
+      free += view.facts(NodeId{n}).free_bytes;
+    }
+    info.totalram = total / info.mem_unit;
+    info.freeram = free / info.mem_unit;
+  }
+  return store(static_cast<std::uint64_t>(call.arguments[0]), info) ? 0 : -EFAULT;
+}
+
+// Scheduling affinity, at the home: a new thread goes to a node one of whose processors its maker may use.
+long Process::set_affinity(const Call& call) {
+  ProcessorMask mask{};
+  const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[1]), sizeof mask);
+  if (!copy_in(&mask, static_cast<std::uint64_t>(call.arguments[2]), bytes)) return -EFAULT;
+  const unsigned all = machine().processors();
+  bool any = false;
+  for (unsigned i = 0; i < all; ++i) any = any || (mask[i / 64] >> (i % 64) & 1) != 0;
+  if (!any) return -EINVAL;
+  const os::MutexLock lock(affinity_mu_);
+  const int tid = static_cast<int>(call.arguments[0]);
+  affinities_[tid == 0 ? home_pid_ : tid] = mask;
+  return 0;
+}
+
+ProcessorMask Process::affinity(int guest_tid) {
+  {
+    const os::MutexLock lock(affinity_mu_);
+    if (const auto found = affinities_.find(guest_tid); found != affinities_.end()) return found->second;
+  }
+  ProcessorMask mask{};
+  const unsigned all = std::min<unsigned>(machine().processors(), sizeof mask * 8);
+  for (unsigned i = 0; i < all; ++i) mask[i / 64] |= std::uint64_t{1} << (i % 64);
+  return mask;
+}
+
+long Process::get_affinity(const Call& call) {
+  const int tid = static_cast<int>(call.arguments[0]);
+  const ProcessorMask mask = affinity(tid == 0 ? home_pid_ : tid);
+  const unsigned all = machine().processors();
+  const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[1]), (all + 63) / 64 * 8);
+  if (bytes * 8 < all || bytes % 8 != 0) return -EINVAL;
+  return copy_out(static_cast<std::uint64_t>(call.arguments[2]), mask.data(), bytes) ? static_cast<long>(bytes) : -EFAULT;
+}
+
+// The nodes where a thread with this affinity may run, as bits.
+std::uint64_t Process::allowed_nodes(int guest_tid) {
+  {
+    const os::MutexLock lock(affinity_mu_);
+    if (!affinities_.contains(guest_tid)) return ~std::uint64_t{0};
+  }
+  const ProcessorMask mask = affinity(guest_tid);
+  MachineView& view = machine();
+  std::uint64_t nodes = 0;
+  for (unsigned i = 0; i < view.processors() && i < sizeof mask * 8; ++i) {
+    if ((mask[i / 64] >> (i % 64) & 1) != 0) nodes |= std::uint64_t{1} << (view.node_of_processor(i).value % 64);
+  }
+  return nodes;
+}
+
+// On the thread's node.
+long Process::present_processor(const Call& call) {
+  unsigned cpu = 0, ignored = 0;
+  raw_system_call(SYS_getcpu, reinterpret_cast<long>(&cpu), reinterpret_cast<long>(&ignored));
+  if (nodes_ > 1) cpu = first_processor_.load() + cpu % std::max(1u, own_processors_.load());
+  const auto to = [&](int i) { return static_cast<std::uint64_t>(call.arguments[i]); };
+  if (to(0) != 0 && !store(to(0), cpu)) return -EFAULT;
+  return to(1) != 0 && !store(to(1), unsigned{self_.value}) ? -EFAULT : 0;
+}
+
+// Memory policies: every node may be used; where pages are is decided by who touches them first.
+long Process::memory_policy(const Call& call) {
+  if (call.number != SYS_get_mempolicy) return 0;
+  const auto to = [&](int i) { return static_cast<std::uint64_t>(call.arguments[i]); };
+  const std::uint64_t flags = to(4);
+  std::int32_t mode = MPOL_DEFAULT;
+  if ((flags & MPOL_F_NODE) != 0 && (flags & MPOL_F_ADDR) != 0) {
+    const NodeId home = runtime_.memory().home_of(to(3));
+    mode = home == kNoNode ? 0 : home.value;
+  }
+  if (to(0) != 0 && !store(to(0), mode)) return -EFAULT;
+  if (to(1) == 0) return 0;
+  std::vector<std::uint64_t> nodes(std::clamp<std::uint64_t>((to(2) + 63) / 64, 1, 64));
+  if ((flags & MPOL_F_MEMS_ALLOWED) != 0) {
+    for (unsigned n = 0; n < nodes_ && n < nodes.size() * 64; ++n) nodes[n / 64] |= std::uint64_t{1} << (n % 64);
+  }
+  return copy_out(to(1), nodes.data(), nodes.size() * 8) ? 0 : -EFAULT;
+}
+
+}  // namespace gallocy::personality
