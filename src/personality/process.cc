@@ -50,7 +50,7 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
   home_pid_ = ::getpid();
   note_runtime_descriptors();
   space_ = std::make_unique<AddressSpace>(
-      SpaceBounds{.begin = begin_, .end = end_, .brk_begin = begin_, .brk_end = begin_ + kBrkBytes});
+      SpaceBounds{.begin = begin_, .end = end_ - kOutsideBytes, .brk_begin = begin_, .brk_end = begin_ + kBrkBytes});
   std::vector<std::string> environment;
   for (char** entry = ::environ; *entry != nullptr; ++entry) {
     if (std::strncmp(*entry, "GALLOCY_", 8) != 0) environment.emplace_back(*entry);

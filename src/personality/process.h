@@ -38,6 +38,7 @@ namespace gallocy::personality {
 
 inline constexpr NodeId kHome{0};
 // The runtime's descriptors at the home are out of the program's way, which counts from 0.
+inline constexpr std::uint64_t kOutsideBytes = std::uint64_t{4} << 30;  // the largest such executable
 inline constexpr int kFirstRuntimeDescriptor = 900;
 inline constexpr int kTidNodeShift = 22;  // guest tid: node << 22 | the kernel's tid; fits a futex word's 30 bits
 
@@ -117,6 +118,7 @@ class Process final : private GuestHandler, private ImageTarget {
   long map_file(const Call& call);
   void carry_out(const Changes& changes);
   bool fill(const Area& area, std::uint64_t begin, std::uint64_t end);
+  bool place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes);
   void change_here(wire::GuestRequest& request);
   void change_everywhere(Change::Kind kind, std::uint64_t begin, std::uint64_t end, int protection);
 
@@ -179,13 +181,16 @@ class Process final : private GuestHandler, private ImageTarget {
   void call_for(NodeId node, const wire::GuestRequest& request);
 
   bool is_home() const { return self_ == kHome; }
-  bool in_guest(std::uint64_t address) const { return address - begin_ < end_ - begin_; }
+  bool in_guest(std::uint64_t address) const {
+    return address - begin_ < end_ - begin_ || address - low_begin_ < low_end_ - low_begin_;
+  }
 
   runtime::Runtime& runtime_;
   const ProcessOptions options_;
   const NodeId self_;
   const std::uint16_t nodes_;
-  std::uint64_t begin_ = 0, end_ = 0;  // the guest window
+  std::uint64_t begin_ = 0, end_ = 0;          // the guest window
+  std::uint64_t low_begin_ = 0, low_end_ = 0;  // of an executable with fixed addresses
   int home_pid_ = 0;
   struct sigaction bus_action_ {}, segv_action_ {};  // of the fault engine
 

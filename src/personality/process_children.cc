@@ -72,7 +72,7 @@ static bool copy_from_file(int file, std::uint64_t file_begin, std::uint64_t beg
 bool Process::copy_memory_to_child() {
   const auto [file, file_begin] = runtime_.memory().file_behind(begin_);
   bool ok = true;
-  space_->visit(begin_, end_, [&](const Area& area) {
+  space_->visit(0, end_, [&](const Area& area) {
     auto* const start = reinterpret_cast<void*>(area.begin);
     const std::size_t bytes = area.end - area.begin;
     if (area.shared && area.file != kNoFile) {
@@ -83,7 +83,9 @@ bool Process::copy_memory_to_child() {
     if (file < 0) return;  // a cluster of one: fork has copied it
     ok = ok && ::mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
                       0) != MAP_FAILED;
-    ok = ok && copy_from_file(file, file_begin, area.begin, area.end);
+    const bool outside = area.begin < begin_;
+    const std::uint64_t first = outside ? low_begin_ - (end_ - kOutsideBytes - file_begin) : file_begin;
+    ok = ok && copy_from_file(file, first, area.begin, area.end);
     ok = ok && ::mprotect(start, bytes, area.protection) == 0;
   });
   return ok;
@@ -96,7 +98,7 @@ long Process::fork_process(const ThreadStart& start, bool waits) {
   if (nodes_ > 1 && next_place_.load() != 0) {
     // Other nodes may have the only copies.
     std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
-    space_->visit(begin_, end_, [&](const Area& area) {
+    space_->visit(0, end_, [&](const Area& area) {
       if ((area.protection & (PROT_READ | PROT_WRITE)) != 0) ranges.emplace_back(area.begin, area.end);
     });
     for (const auto& [begin, end] : ranges) (void)runtime_.memory().prefault(begin, end - begin, Access::kRead);
@@ -191,7 +193,7 @@ long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context
     const std::lock_guard lock(space_mu_);
     Changes changes;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> areas;
-    space_->visit(begin_, end_, [&](const Area& a) { areas.emplace_back(a.begin, a.end); });
+    space_->visit(0, end_, [&](const Area& a) { areas.emplace_back(a.begin, a.end); });
     for (const auto& [begin, end] : areas) CHECK(space_->unmap(begin, end - begin, changes) == 0);
     space_->set_brk(begin_, changes);
     carry_out(changes);

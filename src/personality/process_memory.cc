@@ -204,7 +204,7 @@ void Process::change_everywhere(Change::Kind kind, std::uint64_t begin, std::uin
 // On every node; at others than the home on the poller.
 void Process::change_here(wire::GuestRequest& request) {
   const std::uint64_t begin = request.words[1], end = request.words[2];
-  if (!in_guest(begin) || end > end_ || begin >= end) return;
+  if (!in_guest(begin) || begin >= end || !in_guest(end - 1)) return;
   if (static_cast<Change::Kind>(request.words[0]) == Change::Kind::kDiscard) {
     runtime_.memory().zero_here(begin, end - begin);
     return;
@@ -213,7 +213,28 @@ void Process::change_here(wire::GuestRequest& request) {
   CHECK(::mprotect(reinterpret_cast<void*>(begin), end - begin, protection) == 0, errno, begin, end);
 }
 
-bool Process::allow_range(std::uint64_t, std::uint64_t) { return false; }
+// The last part of the guest window stands for it.
+bool Process::allow_range(std::uint64_t begin, std::uint64_t end) {
+  const std::uint64_t low = begin / kBlockBytes * kBlockBytes;
+  const std::uint64_t bytes = (end - low + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+  if (low_end_ != 0) return low >= low_begin_ && end <= low_end_;  // another program, after execve
+  if (bytes > kOutsideBytes) return false;
+  const std::uint64_t window = end_ - kOutsideBytes;
+  if (!place_outside(low, window, bytes)) return false;
+  if (nodes_ > 1) {
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kOutside, .words = {low, window, bytes}};
+    ask_all(request);
+  }
+  space_->add_range(low, low + bytes);
+  return true;
+}
+
+bool Process::place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes) {
+  if (!runtime_.memory().place_outside(low, window, bytes)) return false;
+  low_begin_ = low;
+  low_end_ = low + bytes;
+  return ::mprotect(reinterpret_cast<void*>(low), bytes, PROT_READ | PROT_WRITE | PROT_EXEC) == 0;
+}
 bool Process::write(std::uint64_t to, const void* from, std::size_t bytes) { return copy_out(to, from, bytes); }
 bool Process::zero(std::uint64_t to, std::size_t bytes) { return fill_zero(to, bytes); }
 

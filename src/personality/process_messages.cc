@@ -120,6 +120,9 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       });
       return true;
     }
+    case Kind::kOutside:
+      reply(from, request.ticket, place_outside(request.words[0], request.words[1], request.words[2]) ? 0 : -EEXIST);
+      return true;
     case Kind::kFacts:
       start_runtime_thread([this, from, ticket = request.ticket] {
         reply(from, ticket, 0, encode(machine_facts(runtime_.settings().memory_bytes)));

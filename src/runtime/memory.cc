@@ -126,6 +126,7 @@ std::uint64_t Memory::checksum(PageId page) { return XXH3_64bits(runtime_view(pa
 // ---------------------------------------------------------------------------------------------- faults
 
 bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_thread) {
+  address = window_address(address);
   if (!in_window(address)) return false;
   const PageId page = page_of(address);
   const Access want = kind == os::FaultKind::kWrite ? Access::kWrite : Access::kRead;
@@ -146,7 +147,7 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   if (outcome == FaultOutcome::kLost) die_of_loss(page);
   if (outcome == FaultOutcome::kPending) kernel_waiters_[page] = std::max(kernel_waiters_[page], want);
   if (outcome == FaultOutcome::kResolved && before >= want) {
-    engine_->protect(reinterpret_cast<std::byte*>(address_of(page)), kPageBytes, protection(before),
+    engine_->protect(program_address(page), kPageBytes, protection(before),
                      protection(before));
   }
   return true;
@@ -165,7 +166,7 @@ bool Memory::wait_for_page(PageId page, Access want, unsigned line, bool pin_it)
       const Access before = core_.mapped(page);
       if ((before >= want && (!first || pin_it)) || ask(page, want, line)) {
         if (before >= want && first) {  // see "Faults on accessible pages" in os/fault_engine.h
-          engine_->protect(reinterpret_cast<std::byte*>(address_of(page)), kPageBytes, protection(before),
+          engine_->protect(program_address(page), kPageBytes, protection(before),
                            protection(before));
         }
         if (!first || pin_it) take_page(page, pin_it);
@@ -253,7 +254,7 @@ void Memory::carry_out(const Effect& effect) {
   switch (effect.kind) {
     case Effect::Kind::kProtect:
       coherence::for_each_run(effect.pages, [&](unsigned first, unsigned length) {
-        auto* const start = reinterpret_cast<std::byte*>(address_of(first_page(effect.block)) + first * kPageBytes);
+        auto* const start = program_address(PageId{first_page(effect.block).value + first});
         engine_->protect(start, length * kPageBytes, protection(effect.from), protection(effect.to));
       });
       return;
@@ -438,6 +439,7 @@ std::int64_t Memory::housekeeping() {
 
 Result<> Memory::prefault(std::uint64_t address, std::uint64_t bytes, Access access) {
   if (engine_ == nullptr || bytes == 0) return {};
+  address = window_address(address);
   for (std::uint64_t page = page_of(address).value; page <= page_of(address + bytes - 1).value; ++page) {
     if (!in_window(address) || !wait_for_page(PageId{page}, access, 0, /*pin_it=*/false)) {
       return fail(ErrorCode::kInvalidArgument,
@@ -483,6 +485,36 @@ void Memory::release_pages(std::uint64_t address, std::uint64_t bytes) {
   carry_out();
 }
 
+Result<> Memory::place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes) {
+  CHECK(low % kBlockBytes == 0 && window % kBlockBytes == 0 && bytes % kBlockBytes == 0 && outside_.bytes == 0, low, bytes);
+  const os::MutexLock lock(mu_);
+  Region* const region = find(window);
+  CHECK(region != nullptr && window + bytes <= region->address + region->bytes, window);
+  const bool plain = region->frames == nullptr;
+  void* const got =
+      ::mmap(reinterpret_cast<void*>(low), bytes, plain ? PROT_READ | PROT_WRITE : PROT_NONE,
+             MAP_FIXED_NOREPLACE | MAP_NORESERVE | (plain ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED),
+             plain ? -1 : region->frames->file(), plain ? 0 : static_cast<off_t>(window - region->address));
+  if (got == MAP_FAILED) {
+    return fail(ErrorCode::kAddressInUse, fmt::format("the addresses {:#x}-{:#x} are taken", low, low + bytes));
+  }
+  outside_ = {.low = low, .window = window, .bytes = bytes};
+  if (plain) return {};
+  ::madvise(got, bytes, MADV_DONTFORK);
+  return engine_->add(static_cast<std::byte*>(got), bytes);
+}
+
+std::byte* Memory::program_address(PageId page) const {
+  const std::uint64_t address = address_of(page);
+  return reinterpret_cast<std::byte*>(address - outside_.window < outside_.bytes
+                                          ? outside_.low + (address - outside_.window)
+                                          : address);
+}
+
+std::uint64_t Memory::window_address(std::uint64_t address) const {
+  return address - outside_.low < outside_.bytes ? outside_.window + (address - outside_.low) : address;
+}
+
 std::pair<int, std::uint64_t> Memory::file_behind(std::uint64_t address) {
   const os::MutexLock lock(mu_);
   const Region* const region = find(address);
@@ -491,6 +523,7 @@ std::pair<int, std::uint64_t> Memory::file_behind(std::uint64_t address) {
 }
 
 void Memory::zero_here(std::uint64_t address, std::uint64_t bytes) {
+  if (engine_ != nullptr) address = window_address(address);
   if (engine_ == nullptr) {
     ::madvise(reinterpret_cast<void*>(address), bytes, MADV_DONTNEED);
     return;

@@ -61,6 +61,10 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::uint64_t atomic(std::uint64_t address, unsigned width, sync_detail::AtomicOperation operation,
                        std::uint64_t operand, std::uint64_t expected);
   void release_pages(std::uint64_t address, std::uint64_t bytes);
+  // Lets the program reach the memory at [window, + bytes), part of a region, at [low, + bytes), outside the window, and
+  // no more at its own place: an executable that is linked to fixed addresses. Multiples of kBlockBytes; once, before
+  // anybody uses either.
+  Result<> place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes);
   // The memory file behind the region at the address, and the region's address; -1: the region is plain memory.
   std::pair<int, std::uint64_t> file_behind(std::uint64_t address);
   // The bytes that this node has of these pages become zero, whatever it may do with them. Where all nodes do it and
@@ -82,6 +86,13 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
     std::uint64_t address = 0, bytes = 0;
     std::unique_ptr<os::PageFrames> frames{};  // null in a cluster of one
   };
+  // See place_outside().
+  struct Outside {
+    std::uint64_t low = 0, window = 0, bytes = 0;
+  };
+  std::byte* program_address(PageId page) const;
+  std::uint64_t window_address(std::uint64_t address) const;
+
   struct Waiter {
     PageId page;
     WaitFlag flag{};
@@ -124,6 +135,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   const MemoryOptions options_;
   Waiting* waiting_ = nullptr;
   std::unique_ptr<os::Window> window_;
+  Outside outside_;  // constant once the program runs
   std::unique_ptr<os::FaultEngine> engine_;
 
   mutable os::Mutex mu_;

@@ -16,6 +16,7 @@ enum class GuestRequestKind : std::uint32_t {
   kAction,    // home -> all: word: number; trailing: the action
   kEnded,     // node -> home: word: guest tid of a thread that has ended
   kFork,      // remote thread -> home: word: as vfork; trailing: the child's registers
+  kOutside,   // home -> all: words: low address, window address, bytes (Memory::place_outside)
   kFacts,     // home -> node: what its machine is; the answer carries personality::MachineFacts
   kExit,      // any -> all: word: status
 };
