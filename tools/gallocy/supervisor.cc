@@ -52,7 +52,9 @@ Verdict Supervisor::exited(NodeId node, int wait_status) {
     ending_ = ending_ || killed;
     return {.end_all = rest_must_end};
   }
-  const auto failure = status == 0 ? static_cast<int>(ErrorCode::kPeerLost) : status;
+  // The program's own status is node 0's; the others only lend it their processors and memory.
+  const bool lent = kind_ == Kind::kOneProcess;
+  const auto failure = status == 0 || lent ? static_cast<int>(ErrorCode::kPeerLost) : status;
   if (killed) return broken(node, instance.end, failure);
   if (instance.joined && !instance.finished) {
     return broken(node, instance.end + " without leaving the cluster", failure);
