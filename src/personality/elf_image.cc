@@ -233,6 +233,7 @@ std::uint64_t build_stack(const LoadedProgram& program, const std::vector<std::s
       {AT_EXECFN, name},
       {AT_PLATFORM, platform},
       {AT_MINSIGSTKSZ, ::getauxval(AT_MINSIGSTKSZ)},
+      {AT_SYSINFO_EHDR, program.vdso},
       {AT_NULL, 0},
   };
   for (const auto& [key, value] : auxiliary) words.insert(words.end(), {key, value});

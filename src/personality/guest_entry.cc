@@ -131,7 +131,7 @@ namespace {
 
 static_assert(offsetof(GuestThread, self) == 0 && offsetof(GuestThread, runtime_fs) == 8);
 static_assert(offsetof(GuestThread, guest_fs) == 16 && offsetof(GuestThread, selector) == 24);
-static_assert(offsetof(GuestThread, signal_pending) == 25);
+static_assert(offsetof(GuestThread, signal_pending) == 25 && offsetof(GuestThread, clock_functions) == 32);
 
 constexpr std::size_t kSignalStackBytes = 256 << 10;  // of which the kernel's frame takes up to 11 KiB (AMX)
 
@@ -237,6 +237,7 @@ void catch_signal(int number, int flags) { CHECK(install(number, gallocy_on_sign
 Result<> prepare_guest_thread(GuestThread& thread) {
   thread.runtime_fs = _readfsbase_u64();
   thread.tid = static_cast<int>(::syscall(SYS_gettid));
+  fill_clock_functions(thread.clock_functions);
   if (!add_signal_stack()) return os::os_failure(errno, "no memory for a thread's signal stack");
   block_signals();
   _writegsbase_u64(reinterpret_cast<std::uint64_t>(&thread));
@@ -260,6 +261,7 @@ void start_runtime_thread(std::function<void()> body) {
 void prepare_child_thread(GuestThread& thread) {
   thread.runtime_fs = _readfsbase_u64();
   thread.tid = static_cast<int>(::syscall(SYS_gettid));
+  fill_clock_functions(thread.clock_functions);
   stack_t stack;
   ::sigaltstack(nullptr, &stack);
   if ((stack.ss_flags & SS_DISABLE) != 0) add_signal_stack();

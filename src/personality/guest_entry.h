@@ -25,6 +25,7 @@
 
 #include "base/result.h"
 #include "os/mutex.h"
+#include "personality/guest_clock.h"
 #include "runtime/waiting.h"
 
 namespace gallocy::personality {
@@ -49,6 +50,8 @@ struct GuestThread {
   std::uint64_t guest_fs = 0;
   volatile char selector = 0;           // Syscall User Dispatch: 0 lets system calls pass, 1 traps them
   std::atomic<char> signal_pending{0};  // there is something in `pending`
+
+  const void* clock_functions[kClockFunctions] = {};  // where the vDSO's functions jump to
 
   int tid = 0;        // the kernel's
   int guest_tid = 0;  // the program's: unique in the cluster

@@ -15,6 +15,7 @@
 #include <filesystem>
 
 #include "base/check.h"
+#include "os/clock.h"
 #include "os/os_error.h"
 #include "personality/guest_memory.h"
 
@@ -43,6 +44,16 @@ Result<> Process::prepare() {
   CHECK(::sigaction(SIGBUS, nullptr, &bus_action_) == 0 && ::sigaction(SIGSEGV, nullptr, &segv_action_) == 0);
   GALLOCY_TRY(install_guest_entry(*this));
   for (const int number : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, kKickSignal}) catch_signal(number, 0);
+  if (!is_home()) {
+    // Machines that started at different times count from different starts.
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kClock};
+    const std::int64_t before = os::monotonic_ns();
+    const long home = ask(kHome, request);
+    const std::int64_t offset = home - (before + os::monotonic_ns()) / 2;
+    constexpr std::int64_t kSameMachineNs = 100'000'000;
+    if (std::abs(offset) > kSameMachineNs) set_clock_offset(offset);
+  }
+  set_processor_numbers(self_.value, 0);
   return runtime_.sync().meet();  // no node gets a thread or a change before it is ready
 }
 
@@ -71,7 +82,7 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
 Result<> Process::load_image(const std::string& path, std::vector<std::string> arguments,
                        const std::vector<std::string>& environment, GuestRegisters& registers) {
   std::error_code ignored;
-  GALLOCY_ASSIGN(const LoadedProgram program, load_program(path, std::move(arguments), *this));
+  GALLOCY_ASSIGN(LoadedProgram program, load_program(path, std::move(arguments), *this));
   program_path_ = std::filesystem::weakly_canonical(program.path, ignored).string();
   program_arguments_ = program.arguments;
   ::prctl(PR_SET_NAME, std::filesystem::path(path).filename().c_str());
@@ -80,6 +91,11 @@ Result<> Process::load_image(const std::string& path, std::vector<std::string> a
   const std::uint64_t stack_bytes = limit.rlim_cur == RLIM_INFINITY ? kStackBytes * 8 : std::max<std::uint64_t>(limit.rlim_cur & ~(kPageBytes - 1), kStackBytes);
   const long stack = map(0, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "[stack]");
   if (stack < 0) return fail(ErrorCode::kOutOfMemory, "no addresses for the program's stack");
+  const long vdso = map(0, kPageBytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "[vdso]");
+  if (vdso < 0 || !write(static_cast<std::uint64_t>(vdso), vdso_image().data(), vdso_image().size())) {
+    return fail(ErrorCode::kOutOfMemory, "no addresses for the vDSO");
+  }
+  program.vdso = static_cast<std::uint64_t>(vdso);
   const std::uint64_t sp = build_stack(program, environment, static_cast<std::uint64_t>(stack) + stack_bytes, *this);
   if (sp == 0) return fail(ErrorCode::kOutOfMemory, "the arguments and the environment are too long for the stack");
   registers.general[REG_RSP] = static_cast<greg_t>(sp);

@@ -26,7 +26,7 @@ std::optional<std::int64_t> deadline(std::uint64_t at, bool absolute, bool realt
   if (time->tv_sec > 1'000'000'000'000) return os::kNoDeadline;
   const std::int64_t value = std::min<std::int64_t>(time->tv_sec, 9'000'000'000) * 1'000'000'000 + time->tv_nsec;
   if (!absolute) return os::monotonic_ns() + value;
-  if (!realtime) return value;
+  if (!realtime) return value - clock_offset();
   timespec now;
   ::clock_gettime(CLOCK_REALTIME, &now);
   return os::monotonic_ns() + value - (now.tv_sec * 1'000'000'000 + now.tv_nsec);

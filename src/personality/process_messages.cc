@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "os/clock.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
@@ -122,6 +123,9 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     }
     case Kind::kOutside:
       reply(from, request.ticket, place_outside(request.words[0], request.words[1], request.words[2]) ? 0 : -EEXIST);
+      return true;
+    case Kind::kClock:
+      reply(from, request.ticket, os::monotonic_ns());
       return true;
     case Kind::kFacts:
       start_runtime_thread([this, from, ticket = request.ticket] {

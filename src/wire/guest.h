@@ -17,6 +17,7 @@ enum class GuestRequestKind : std::uint32_t {
   kEnded,     // node -> home: word: guest tid of a thread that has ended
   kFork,      // remote thread -> home: word: as vfork; trailing: the child's registers
   kOutside,   // home -> all: words: low address, window address, bytes (Memory::place_outside)
+  kClock,     // node -> home: answered by its CLOCK_MONOTONIC, ns
   kFacts,     // home -> node: what its machine is; the answer carries personality::MachineFacts
   kExit,      // any -> all: word: status
 };
