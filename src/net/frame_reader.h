@@ -37,7 +37,7 @@ class FrameReader {
   // Whether the stream looks like a bulk transfer: the last payload was large. A link then reads no more than
   // kBulkLookAhead bytes beyond a payload, so that most of the next one is received in place.
   bool bulk() const { return header_.payload_bytes >= kBulkPayloadBytes; }
-  static constexpr std::size_t kBulkPayloadBytes = 16 * 1024;
+  static constexpr std::size_t kBulkPayloadBytes = 16 << 10;
   static constexpr std::size_t kBulkLookAhead = 512;
 
   const char* violation() const { return violation_; }

@@ -99,7 +99,7 @@ class Link {
 
  private:
   // A frame that is gathered is copied; above this size the copy costs more than a system call.
-  static constexpr std::size_t kGatherBytes = 16 * 1024;
+  static constexpr std::size_t kGatherBytes = 16 << 10;
 
   void wait_for_room() REQUIRES(send_mu_);
   void write_or_queue(std::span<const iovec> pieces) REQUIRES(send_mu_);

@@ -26,7 +26,7 @@ class Outbox {
 
  private:
   // Small frames share a chunk of this size; a larger rest of a frame gets a chunk of its own.
-  static constexpr std::size_t kChunkBytes = 64 * 1024;
+  static constexpr std::size_t kChunkBytes = 64 << 10;
 
   struct Chunk {
     std::vector<std::byte> data;
