@@ -127,6 +127,7 @@ class Core {
 
   Access mapped(PageId page) const;
   NodeId home_of(BlockId block) const;
+  const std::deque<BlockId>& blocks_with_frames() const { return blocks_with_frames_; }
   bool touched(BlockId block) const;  // false: nobody used it, as far as this node knows
   const Counters& counters() const { return counters_; }
   std::size_t metadata_bytes() const;

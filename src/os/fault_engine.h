@@ -88,6 +88,14 @@ class FaultEngine {
   // system call that pinned the page before, such as direct I/O, may). One call for a run of pages is much cheaper than
   // many. Async-signal-safe, does not allocate. Where the kernel has no memory it ends the process with one line.
   virtual void protect(std::byte* start, std::size_t bytes, Protection from, Protection to) = 0;
+
+  // The most that the program may do with [start, + bytes), whatever protect() says, for programs that protect memory
+  // themselves; kReadWrite at first. Also makes the range executable where it is readable. An access that only the
+  // limit forbids is not the engine's: the program gets its SIGSEGV. Where applies_limits_later() is true, protect()
+  // has to be called again for pages that are accessible now. Calls are ordered with protect() by the caller.
+  virtual void limit(std::byte* start, std::size_t bytes, Protection most) = 0;
+  virtual bool applies_limits_later() const { return false; }
+  virtual Protection limit_at(std::uint64_t) const { return Protection::kReadWrite; }
 };
 
 }  // namespace gallocy::os

@@ -1,6 +1,9 @@
 // What the two userfaultfd engines share: everything but the way a fault is delivered.
 #pragma once
 
+#include <errno.h>
+#include <sys/mman.h>
+
 #include "base/check.h"
 #include "os/fault_engine.h"
 #include "os/uffd.h"
@@ -17,6 +20,14 @@ class UffdEngine : public FaultEngine {
     const PageMode mode = to == Protection::kRead ? PageMode::kWriteProtected : PageMode::kWritable;
     if (from == Protection::kNone || from == to) return uffd_->install(start, bytes, mode);
     uffd_->set_mode(start, bytes, mode);
+  }
+
+  // The kernel's own protection of the mapping comes before userfaultfd.
+  void limit(std::byte* start, std::size_t bytes, Protection most) override {
+    const int protection = most == Protection::kNone   ? PROT_NONE
+                           : most == Protection::kRead ? PROT_READ | PROT_EXEC
+                                                       : PROT_READ | PROT_WRITE | PROT_EXEC;
+    CHECK(::mprotect(start, bytes, protection) == 0, errno, static_cast<const void*>(start), bytes);
   }
 
  protected:

@@ -19,7 +19,9 @@ namespace {
 
 constexpr std::uint32_t kFdSetBytes = 128, kSigsetBytes = 8, kTimeBytes = sizeof(timespec);
 
-constexpr PointerArgument text(std::uint8_t argument) { return {.direction = Direction::kString, .argument = argument}; }
+constexpr PointerArgument text(std::uint8_t argument) {
+  return {.direction = Direction::kString, .argument = argument};
+}
 constexpr PointerArgument in(std::uint8_t argument, std::uint32_t bytes, int count = -1) {
   return {Direction::kIn, argument, bytes, static_cast<std::int8_t>(count), false};
 }

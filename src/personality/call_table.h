@@ -25,7 +25,7 @@ struct PointerArgument {
 
 struct CallSpec {
   CallPlace place = CallPlace::kHome;
-  bool blocks = false;  // may wait long, so a signal must end it
+  bool blocks = false;    // may wait long, so a signal must end it
   bool restarts = false;  // is made again after a handler with SA_RESTART
   std::array<PointerArgument, 4> pointers{};
 };

@@ -61,7 +61,8 @@ struct Image {
 Result<Image> read_image(const File& file) {
   Image image;
   Elf64_Ehdr& h = image.header;
-  if (file.fd < 0) return fail(ErrorCode::kNotFound, fmt::format("cannot open {}: {}", file.path, os::os_error_text(errno)));
+  if (file.fd < 0)
+    return fail(ErrorCode::kNotFound, fmt::format("cannot open {}: {}", file.path, os::os_error_text(errno)));
   if (!file.read(&h, sizeof h, 0) || std::memcmp(h.e_ident, ELFMAG, SELFMAG) != 0) {
     return tl::unexpected(cannot(file.path, "it is not an ELF program"));
   }
@@ -127,8 +128,8 @@ Result<Image> load(const File& file, ImageTarget& target) {
     if (place < 0) return fail(ErrorCode::kOutOfMemory, fmt::format("no addresses for {}", file.path));
     image.bias = static_cast<std::uint64_t>(place) - image.begin;
   } else if (!target.allow_range(image.begin, image.end)) {
-    return tl::unexpected(cannot(file.path, fmt::format("its fixed addresses {:#x}-{:#x} cannot be shared", image.begin,
-                                                        image.end)));
+    return tl::unexpected(
+        cannot(file.path, fmt::format("its fixed addresses {:#x}-{:#x} cannot be shared", image.begin, image.end)));
   }
   for (const Elf64_Phdr& s : image.segments) {
     if (s.p_type == PT_LOAD) GALLOCY_TRY(map_segment(file, image, s, target));
@@ -172,7 +173,8 @@ Result<LoadedProgram> load_program(const std::string& path, std::vector<std::str
     }
     const auto script = script_interpreter(file);
     if (!script) break;
-    if (depth == kMostScripts || script->front().empty()) return tl::unexpected(cannot(path, "its #! line leads nowhere"));
+    if (depth == kMostScripts || script->front().empty())
+      return tl::unexpected(cannot(path, "its #! line leads nowhere"));
     arguments[0] = program.path;
     arguments.insert(arguments.begin(), script->begin(), script->end());
     program.path = script->front();

@@ -14,8 +14,8 @@ namespace gallocy::personality {
 class ImageTarget {
  public:
   virtual ~ImageTarget() = default;
-  virtual long map(std::uint64_t address, std::uint64_t bytes, int protection, int flags, int fd,
-                   std::uint64_t offset, const std::string& name) = 0;
+  virtual long map(std::uint64_t address, std::uint64_t bytes, int protection, int flags, int fd, std::uint64_t offset,
+                   const std::string& name) = 0;
   // A fixed range of addresses outside the window, for a program that is not position independent.
   virtual bool allow_range(std::uint64_t begin, std::uint64_t end) = 0;
   virtual bool write(std::uint64_t to, const void* from, std::size_t bytes) = 0;
@@ -26,7 +26,7 @@ struct LoadedProgram {
   std::uint64_t start = 0;  // where the first instruction is: the interpreter's entry, or the program's
   std::uint64_t entry = 0, base = 0, headers = 0, header_count = 0, interpreter_base = 0;
   std::uint64_t vdso = 0;
-  std::string path;                     // of the file that was loaded
+  std::string path;                    // of the file that was loaded
   std::vector<std::string> arguments;  // those of a script's interpreter are in front
 };
 
@@ -37,7 +37,7 @@ Result<LoadedProgram> load_program(const std::string& path, std::vector<std::str
 bool can_load(const std::string& path);
 
 // Builds arguments, environment and the auxiliary vector below `top`; returns the stack pointer. 0: no room.
-std::uint64_t build_stack(const LoadedProgram& program, const std::vector<std::string>& environment,
-                          std::uint64_t top, ImageTarget& target);
+std::uint64_t build_stack(const LoadedProgram& program, const std::vector<std::string>& environment, std::uint64_t top,
+                          ImageTarget& target);
 
 }  // namespace gallocy::personality

@@ -80,8 +80,8 @@ AS_PROGRAM int guest_clock_gettime(clockid_t clock, timespec* time) {
   const int failed = g_kernel.clock_gettime != nullptr
                          ? g_kernel.clock_gettime(clock, time)
                          : static_cast<int>(raw_system_call(SYS_clock_gettime, clock, reinterpret_cast<long>(time)));
-  const bool since_start = clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_MONOTONIC_COARSE ||
-                           clock == CLOCK_BOOTTIME;
+  const bool since_start = clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_RAW ||
+                           clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_BOOTTIME;
   if (failed != 0 || g_offset_ns == 0 || !since_start) return failed;
   const std::int64_t ns = time->tv_sec * 1'000'000'000 + time->tv_nsec + g_offset_ns;
   time->tv_sec = ns / 1'000'000'000;
@@ -91,7 +91,8 @@ AS_PROGRAM int guest_clock_gettime(clockid_t clock, timespec* time) {
 
 AS_PROGRAM int guest_gettimeofday(timeval* time, void* zone) {
   if (g_kernel.gettimeofday != nullptr) return g_kernel.gettimeofday(time, zone);
-  return static_cast<int>(raw_system_call(SYS_gettimeofday, reinterpret_cast<long>(time), reinterpret_cast<long>(zone)));
+  return static_cast<int>(
+      raw_system_call(SYS_gettimeofday, reinterpret_cast<long>(time), reinterpret_cast<long>(zone)));
 }
 
 AS_PROGRAM time_t guest_time(time_t* time) {

@@ -147,8 +147,7 @@ constexpr std::uint64_t kSaRestorer = 0x04000000;
 
 constexpr std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
 // Hardware raises them, and a blocked one that is raised ends the process.
-constexpr std::uint64_t kFaults =
-    bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGSYS);
+constexpr std::uint64_t kFaults = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGSYS);
 
 long install(int number, void (*handler)(), std::uint64_t flags) {
   const KernelAction action{.handler = handler,
@@ -215,8 +214,8 @@ long interruptible_system_call(GuestThread& thread, long number, long a, long b,
 }
 
 static bool add_signal_stack() {
-  void* const memory = ::mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* const memory =
+      ::mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return false;
   const stack_t stack{.ss_sp = memory, .ss_flags = 0, .ss_size = kSignalStackBytes};
   return ::sigaltstack(&stack, nullptr) == 0;
@@ -232,7 +231,9 @@ Result<> install_guest_entry(GuestHandler& handler) {
   return {};
 }
 
-void catch_signal(int number, int flags) { CHECK(install(number, gallocy_on_signal, static_cast<std::uint64_t>(flags)) == 0, number); }
+void catch_signal(int number, int flags) {
+  CHECK(install(number, gallocy_on_signal, static_cast<std::uint64_t>(flags)) == 0, number);
+}
 
 Result<> prepare_guest_thread(GuestThread& thread) {
   thread.runtime_fs = _readfsbase_u64();

@@ -53,9 +53,9 @@ struct GuestThread {
 
   const void* clock_functions[kClockFunctions] = {};  // where the vDSO's functions jump to
 
-  int tid = 0;        // the kernel's
-  int guest_tid = 0;  // the program's: unique in the cluster
-  std::uint64_t guest_mask = 0;  // blocked signals, as the program sees it
+  int tid = 0;                                   // the kernel's
+  int guest_tid = 0;                             // the program's: unique in the cluster
+  std::uint64_t guest_mask = 0;                  // blocked signals, as the program sees it
   std::optional<std::uint64_t> mask_to_restore;  // in sigsuspend: what the handler's return brings back
   stack_t guest_stack{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
   std::uint64_t clear_tid = 0;  // address of a word to clear and wake at the end

@@ -1,6 +1,6 @@
 // Access to the program's memory from the runtime. The address may be anything: where the program could not read or
-// write, the functions fail as system calls do (EFAULT). Pages that are elsewhere are fetched, so no lock that the fault
-// path takes may be held (runtime/memory.h).
+// write, the functions fail as system calls do (EFAULT). Pages that are elsewhere are fetched, so no lock that the
+// fault path takes may be held (runtime/memory.h).
 //
 // Threads: any, in which SIGSEGV and SIGBUS are not blocked.
 #pragma once

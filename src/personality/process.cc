@@ -38,9 +38,7 @@ Result<> Process::prepare() {
   GALLOCY_ASSIGN(const Region region, runtime_.regions().map({.name = "process", .bytes = kGuestBytes}));
   begin_ = reinterpret_cast<std::uint64_t>(region.data());
   end_ = begin_ + kGuestBytes;
-  if (::mprotect(region.data(), kGuestBytes, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {
-    return os::os_failure(errno, "cannot make the program's memory executable");
-  }
+  runtime_.memory().limit_here(begin_, kGuestBytes, os::Protection::kReadWrite);
   CHECK(::sigaction(SIGBUS, nullptr, &bus_action_) == 0 && ::sigaction(SIGSEGV, nullptr, &segv_action_) == 0);
   GALLOCY_TRY(install_guest_entry(*this));
   for (const int number : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, kKickSignal}) catch_signal(number, 0);
@@ -80,7 +78,7 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
 
 // The program and its stack into memory; `registers` begin it.
 Result<> Process::load_image(const std::string& path, std::vector<std::string> arguments,
-                       const std::vector<std::string>& environment, GuestRegisters& registers) {
+                             const std::vector<std::string>& environment, GuestRegisters& registers) {
   std::error_code ignored;
   GALLOCY_ASSIGN(LoadedProgram program, load_program(path, std::move(arguments), *this));
   program_path_ = std::filesystem::weakly_canonical(program.path, ignored).string();
@@ -88,10 +86,13 @@ Result<> Process::load_image(const std::string& path, std::vector<std::string> a
   ::prctl(PR_SET_NAME, std::filesystem::path(path).filename().c_str());
   rlimit limit{};
   ::getrlimit(RLIMIT_STACK, &limit);
-  const std::uint64_t stack_bytes = limit.rlim_cur == RLIM_INFINITY ? kStackBytes * 8 : std::max<std::uint64_t>(limit.rlim_cur & ~(kPageBytes - 1), kStackBytes);
+  const std::uint64_t stack_bytes = limit.rlim_cur == RLIM_INFINITY
+                                        ? kStackBytes * 8
+                                        : std::max<std::uint64_t>(limit.rlim_cur & ~(kPageBytes - 1), kStackBytes);
   const long stack = map(0, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "[stack]");
   if (stack < 0) return fail(ErrorCode::kOutOfMemory, "no addresses for the program's stack");
-  const long vdso = map(0, kPageBytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "[vdso]");
+  const long vdso =
+      map(0, kPageBytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "[vdso]");
   if (vdso < 0 || !write(static_cast<std::uint64_t>(vdso), vdso_image().data(), vdso_image().size())) {
     return fail(ErrorCode::kOutOfMemory, "no addresses for the vDSO");
   }

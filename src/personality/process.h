@@ -2,13 +2,13 @@
 //
 // Every node maps the guest window, a region of coherent memory in which the whole program lives: its segments, its
 // libraries, heaps and stacks. Node 0, the home, runs the program's first thread and owns everything the kernel keeps
-// for a process: files, sockets, children, the address space's map, futex queues. Threads run anywhere. A system call of
-// a guest thread is served (process_calls.cc) on the spot where it concerns only the thread, and otherwise at the home:
-// a thread of another node sends it there, where a proxy thread makes it on its behalf.
+// for a process: files, sockets, children, the address space's map, futex queues. Threads run anywhere. A system call
+// of a guest thread is served (process_calls.cc) on the spot where it concerns only the thread, and otherwise at the
+// home: a thread of another node sends it there, where a proxy thread makes it on its behalf.
 //
 // Threads: all functions are called by guest threads inside the runtime (signals blocked), by proxies, or by the poller
-// where that is said. No lock here is held while the program's memory is touched, but space_mu_, which only mmap and its
-// family take.
+// where that is said. No lock here is held while the program's memory is touched, but space_mu_, which only mmap and
+// its family take.
 #pragma once
 
 #include <setjmp.h>
@@ -141,7 +141,7 @@ class Process final : private GuestHandler, private ImageTarget {
   [[noreturn]] void become_child(const ThreadStart& start);
   long execute(GuestThread& thread, const Call& call, ucontext_t& context);
   Result<> load_image(const std::string& path, std::vector<std::string> arguments,
-                const std::vector<std::string>& environment, GuestRegisters& registers);
+                      const std::vector<std::string>& environment, GuestRegisters& registers);
   void note_runtime_descriptors();
   void close_runtime_descriptors(int but);
   bool is_runtime_descriptor(long fd) const;
@@ -192,12 +192,13 @@ class Process final : private GuestHandler, private ImageTarget {
   std::uint64_t begin_ = 0, end_ = 0;          // the guest window
   std::uint64_t low_begin_ = 0, low_end_ = 0;  // of an executable with fixed addresses
   int home_pid_ = 0;
-  struct sigaction bus_action_ {}, segv_action_ {};  // of the fault engine
+  struct sigaction bus_action_ {
+  }, segv_action_{};  // of the fault engine
 
   // The home's.
   std::mutex space_mu_;
   std::unique_ptr<AddressSpace> space_;
-  std::map<int, int> files_;  // of mappings: our descriptor by id
+  std::map<int, int> files_;           // of mappings: our descriptor by id
   std::set<int> runtime_descriptors_;  // of the home: not the program's to use
   int next_file_ = 0;
   std::mutex futex_mu_;
@@ -216,7 +217,7 @@ class Process final : private GuestHandler, private ImageTarget {
   std::unordered_map<int, std::shared_ptr<Proxy>> proxies_;  // by guest tid
   void run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node);
 
-  os::Mutex threads_mu_;  // taken with signals blocked
+  os::Mutex threads_mu_;                                                   // taken with signals blocked
   std::unordered_map<int, GuestThread*> threads_ GUARDED_BY(threads_mu_);  // of this node, by guest tid
 
   os::Mutex actions_mu_;
@@ -246,7 +247,7 @@ class Process final : private GuestHandler, private ImageTarget {
   std::vector<std::string> program_arguments_;
   os::Mutex affinity_mu_;
   std::unordered_map<int, ProcessorMask> affinities_ GUARDED_BY(affinity_mu_);  // by guest tid; others: all
-  std::atomic<unsigned> first_processor_{0}, own_processors_{1};  // of this node
+  std::atomic<unsigned> first_processor_{0}, own_processors_{1};                // of this node
 
   std::atomic<bool> ending_{false};
 };

@@ -31,14 +31,15 @@ std::uint64_t argument(const Call& call, int i) { return static_cast<std::uint64
 
 void Process::system_call(GuestThread& thread, int number, ucontext_t& context) {
   greg_t* const r = context.uc_mcontext.gregs;
-  const Call call{.number = number, .arguments = {r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10], r[REG_R8], r[REG_R9]}};
+  const Call call{.number = number,
+                  .arguments = {r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10], r[REG_R8], r[REG_R9]}};
   r[REG_RAX] = -ENOSYS;
   const long result = serve(thread, call, context);
   r[REG_RAX] = result;
   if (options_.trace_calls) {
-    const std::string line = fmt::format("[{}] {}({}) ({:#x}, {:#x}, {:#x}, {:#x}) = {:#x}\n", thread.guest_tid,
-                                         call_name(number), number, call.arguments[0], call.arguments[1],
-                                         call.arguments[2], call.arguments[3], result);
+    const std::string line =
+        fmt::format("[{}] {}({}) ({:#x}, {:#x}, {:#x}, {:#x}) = {:#x}\n", thread.guest_tid, call_name(number), number,
+                    call.arguments[0], call.arguments[1], call.arguments[2], call.arguments[3], result);
     raw_system_call(SYS_write, 2, reinterpret_cast<long>(line.data()), static_cast<long>(line.size()));
   }
   if (result == -EINTR) {
@@ -272,13 +273,15 @@ long Process::vectors(GuestThread* thread, const Call& call) {
   std::vector<iovec> parts(count);
   if (!copy_in(parts.data(), argument(call, 1), count * sizeof(iovec))) return -EFAULT;
   std::size_t bytes = 0;
-  for (iovec& part : parts) bytes += part.iov_len = std::min<std::size_t>(part.iov_len, kMostBytes - std::min(bytes, kMostBytes));
+  for (iovec& part : parts)
+    bytes += part.iov_len = std::min<std::size_t>(part.iov_len, kMostBytes - std::min(bytes, kMostBytes));
   std::vector<std::byte> buffer(std::max<std::size_t>(bytes, 1));
   const bool reads = call.number == SYS_readv || call.number == SYS_preadv;
   const bool at_offset = call.number == SYS_preadv || call.number == SYS_pwritev;
   std::size_t at = 0;
   for (const iovec& part : parts) {
-    if (!reads && !copy_in(buffer.data() + at, reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len)) return -EFAULT;
+    if (!reads && !copy_in(buffer.data() + at, reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len))
+      return -EFAULT;
     at += part.iov_len;
   }
   const long number = reads ? (at_offset ? SYS_pread64 : SYS_read) : (at_offset ? SYS_pwrite64 : SYS_write);
@@ -290,7 +293,8 @@ long Process::vectors(GuestThread* thread, const Call& call) {
   at = 0;
   for (const iovec& part : parts) {
     const std::size_t length = std::min(left, part.iov_len);
-    if (length != 0 && !copy_out(reinterpret_cast<std::uint64_t>(part.iov_base), buffer.data() + at, length)) return -EFAULT;
+    if (length != 0 && !copy_out(reinterpret_cast<std::uint64_t>(part.iov_base), buffer.data() + at, length))
+      return -EFAULT;
     at += part.iov_len;
     left -= length;
   }
@@ -302,12 +306,15 @@ long Process::messages(GuestThread* thread, const Call& call) {
   if (!copy_in(&guest, argument(call, 1), sizeof guest)) return -EFAULT;
   if (guest.msg_iovlen > IOV_MAX) return -EMSGSIZE;
   std::vector<iovec> parts(guest.msg_iovlen);
-  if (!copy_in(parts.data(), reinterpret_cast<std::uint64_t>(guest.msg_iov), parts.size() * sizeof(iovec))) return -EFAULT;
+  if (!copy_in(parts.data(), reinterpret_cast<std::uint64_t>(guest.msg_iov), parts.size() * sizeof(iovec)))
+    return -EFAULT;
   std::size_t bytes = 0;
-  for (iovec& part : parts) bytes += part.iov_len = std::min<std::size_t>(part.iov_len, kMostBytes - std::min(bytes, kMostBytes));
+  for (iovec& part : parts)
+    bytes += part.iov_len = std::min<std::size_t>(part.iov_len, kMostBytes - std::min(bytes, kMostBytes));
   const bool sends = call.number == SYS_sendmsg;
   std::vector<std::byte> buffer(std::max<std::size_t>(bytes, 1));
-  std::vector<std::byte> name(std::min<std::size_t>(guest.msg_namelen, 256)), control(std::min<std::size_t>(guest.msg_controllen, 64 << 10));
+  std::vector<std::byte> name(std::min<std::size_t>(guest.msg_namelen, 256)),
+      control(std::min<std::size_t>(guest.msg_controllen, 64 << 10));
   if (guest.msg_name == nullptr) name.clear();
   if (guest.msg_control == nullptr) control.clear();
   if (sends) {
@@ -336,12 +343,15 @@ long Process::messages(GuestThread* thread, const Call& call) {
   std::size_t left = std::min<std::size_t>(static_cast<std::size_t>(result), bytes), at = 0;
   for (const iovec& part : parts) {
     const std::size_t length = std::min(left, part.iov_len);
-    if (length != 0 && !copy_out(reinterpret_cast<std::uint64_t>(part.iov_base), buffer.data() + at, length)) return -EFAULT;
+    if (length != 0 && !copy_out(reinterpret_cast<std::uint64_t>(part.iov_base), buffer.data() + at, length))
+      return -EFAULT;
     at += length;
     left -= length;
   }
-  if (!copy_out(reinterpret_cast<std::uint64_t>(guest.msg_name), name.data(), std::min<std::size_t>(name.size(), own.msg_namelen)) ||
-      !copy_out(reinterpret_cast<std::uint64_t>(guest.msg_control), control.data(), std::min(control.size(), own.msg_controllen)))
+  if (!copy_out(reinterpret_cast<std::uint64_t>(guest.msg_name), name.data(),
+                std::min<std::size_t>(name.size(), own.msg_namelen)) ||
+      !copy_out(reinterpret_cast<std::uint64_t>(guest.msg_control), control.data(),
+                std::min(control.size(), own.msg_controllen)))
     return -EFAULT;
   guest.msg_namelen = own.msg_namelen;
   guest.msg_controllen = own.msg_controllen;
@@ -373,10 +383,12 @@ long Process::socket_address(GuestThread* thread, const Call& original) {
   const bool blocks = receives || call.number == SYS_accept || call.number == SYS_accept4;
   const long result = kernel(thread, {.blocks = blocks}, call);
   if (result < 0) return result;
-  if (receives && !copy_out(argument(original, 1), bytes.data(), std::min<std::size_t>(bytes.size(), static_cast<std::size_t>(result))))
+  if (receives && !copy_out(argument(original, 1), bytes.data(),
+                            std::min<std::size_t>(bytes.size(), static_cast<std::size_t>(result))))
     return -EFAULT;
   if (value_at == 0) return result;
-  const bool stored = copy_out(value_at, address.data(), std::min<std::size_t>(room, length)) && store(length_at, length);
+  const bool stored =
+      copy_out(value_at, address.data(), std::min<std::size_t>(room, length)) && store(length_at, length);
   return stored ? result : -EFAULT;
 }
 
@@ -404,8 +416,9 @@ long Process::descriptor_control(GuestThread* thread, const Call& call) {
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
       return pass_on(thread, call,
-                     {.blocks = true, .pointers = {PointerArgument{.direction = Direction::kInOut, .argument = 2,
-                                                                   .bytes = sizeof(struct flock)}}});
+                     {.blocks = true,
+                      .pointers = {PointerArgument{
+                          .direction = Direction::kInOut, .argument = 2, .bytes = sizeof(struct flock)}}});
     default:
       return pass_on(thread, call, {});
   }

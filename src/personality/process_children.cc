@@ -91,8 +91,8 @@ bool Process::copy_memory_to_child() {
   return ok;
 }
 
-// At the home, on the calling guest thread or a proxy. `start`: what the child goes on with. waits: as vfork does, until
-// the child has ended or executes another program.
+// At the home, on the calling guest thread or a proxy. `start`: what the child goes on with. waits: as vfork does,
+// until the child has ended or executes another program.
 long Process::fork_process(const ThreadStart& start, bool waits) {
   const std::lock_guard lock(space_mu_);
   if (nodes_ > 1 && next_place_.load() != 0) {
@@ -206,10 +206,12 @@ long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context
     actions_[number] = none;
     struct sigaction plain {};
     plain.sa_handler = SIG_DFL;
-    if (number != SIGSYS && number != SIGBUS && number != SIGSEGV && number != kKickSignal) ::sigaction(number, &plain, nullptr);
+    if (number != SIGSYS && number != SIGBUS && number != SIGSEGV && number != kKickSignal)
+      ::sigaction(number, &plain, nullptr);
   }
   for (const int fd : open_descriptors()) {
-    if (!is_runtime_descriptor(fd) && !is_mapping_descriptor(fd) && (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0) ::close(fd);
+    if (!is_runtime_descriptor(fd) && !is_mapping_descriptor(fd) && (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0)
+      ::close(fd);
   }
   GuestRegisters registers;
   if (auto ready = load_image(*path, std::move(*arguments), *environment, registers); !ready) {

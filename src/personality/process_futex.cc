@@ -32,8 +32,8 @@ std::optional<std::int64_t> deadline(std::uint64_t at, bool absolute, bool realt
   return os::monotonic_ns() + value - (now.tv_sec * 1'000'000'000 + now.tv_nsec);
 }
 
-// At word `at`: what FUTEX_WAKE_OP does (futex(2)); the old value. Atomic, because the page is here for writing while the
-// instruction runs.
+// At word `at`: what FUTEX_WAKE_OP does (futex(2)); the old value. Atomic, because the page is here for writing while
+// the instruction runs.
 std::optional<std::uint32_t> apply_operation(std::uint64_t at, std::uint32_t encoded) {
   if (!load<std::uint32_t>(at)) return std::nullopt;
   auto& word = *reinterpret_cast<std::atomic<std::uint32_t>*>(at);
@@ -117,8 +117,7 @@ long Process::futex(GuestThread& thread, const Call& call) {
       wire::GuestRequest first{.words = {kWakeUp, address, value, FUTEX_BITSET_MATCH_ANY}};
       long woken = futex_request(first);
       if (!compare(*old, last)) return woken;
-      wire::GuestRequest second{
-          .words = {kWakeUp, other, static_cast<std::uint32_t>(timeout), FUTEX_BITSET_MATCH_ANY}};
+      wire::GuestRequest second{.words = {kWakeUp, other, static_cast<std::uint32_t>(timeout), FUTEX_BITSET_MATCH_ANY}};
       return woken + futex_request(second);
     }
     default:

@@ -20,10 +20,9 @@ namespace {
 constexpr std::size_t kPieceBytes = 256 << 10;
 
 // Executing is not restricted: what may be read may be executed.
-int kernel_protection(int protection) {
-  const bool readable = (protection & (PROT_READ | PROT_EXEC)) != 0;
-  if ((protection & PROT_WRITE) != 0) return PROT_READ | PROT_WRITE | PROT_EXEC;
-  return readable ? PROT_READ | PROT_EXEC : PROT_NONE;
+os::Protection limit_of(int protection) {
+  if ((protection & PROT_WRITE) != 0) return os::Protection::kReadWrite;
+  return (protection & (PROT_READ | PROT_EXEC)) != 0 ? os::Protection::kRead : os::Protection::kNone;
 }
 
 std::string path_of(int fd) {
@@ -56,12 +55,16 @@ long Process::memory_call(const Call& call) {
       result = space_->set_brk(a(0), changes);
       break;
     case SYS_madvise:
-      if (call.arguments[2] == MADV_DONTNEED || call.arguments[2] == MADV_FREE) result = space_->discard(a(0), a(1), changes);
+      if (call.arguments[2] == MADV_DONTNEED || call.arguments[2] == MADV_FREE)
+        result = space_->discard(a(0), a(1), changes);
       break;  // the others are advice
     case SYS_msync:
       space_->visit(a(0), a(0) + up(a(1)), [&](const Area& area) {
         if (area.shared && area.file != kNoFile && (area.protection & PROT_WRITE) != 0)
-          changes.push_back({.kind = Change::Kind::kWriteBack, .begin = area.begin, .end = area.end, .file = area.file,
+          changes.push_back({.kind = Change::Kind::kWriteBack,
+                             .begin = area.begin,
+                             .end = area.end,
+                             .file = area.file,
                              .offset = area.offset});
       });
       break;
@@ -109,7 +112,9 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
                                    .flags = flags,
                                    .file = file,
                                    .offset = offset,
-                                   .name = anonymous ? name : name.empty() ? path_of(fd) : name},
+                                   .name = anonymous      ? name
+                                           : name.empty() ? path_of(fd)
+                                                          : name},
                                   changes);
   carry_out(changes);
   if (file == kNoFile) return result;
@@ -132,10 +137,9 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
 bool Process::fill(const Area& area, std::uint64_t begin, std::uint64_t end) {
   const auto found = files_.find(area.file);
   if (found == files_.end()) return false;
-  auto* const start = reinterpret_cast<void*>(begin);
-  const int final_protection = kernel_protection(area.protection);
-  constexpr int kAll = PROT_READ | PROT_WRITE | PROT_EXEC;
-  if (final_protection != kAll) CHECK(::mprotect(start, end - begin, kAll) == 0, errno);
+  const os::Protection limit = limit_of(area.protection);
+  const bool limited = limit != os::Protection::kReadWrite;
+  if (limited) runtime_.memory().limit_here(begin, end - begin, os::Protection::kReadWrite);
   std::vector<std::byte> piece(std::min<std::uint64_t>(kPieceBytes, end - begin));
   bool ok = true;
   for (std::uint64_t at = begin; at < end && ok;) {
@@ -149,7 +153,7 @@ bool Process::fill(const Area& area, std::uint64_t begin, std::uint64_t end) {
     ok = copy_out(at, piece.data(), static_cast<std::size_t>(got));
     at += static_cast<std::uint64_t>(got);
   }
-  if (final_protection != kAll) CHECK(::mprotect(start, end - begin, final_protection) == 0, errno);
+  if (limited) runtime_.memory().limit_here(begin, end - begin, limit);
   return ok;
 }
 
@@ -180,8 +184,9 @@ void Process::carry_out(const Changes& changes) {
         break;
       }
       case Change::Kind::kReload:
-        (void)fill({.begin = c.begin, .end = c.end, .protection = PROT_READ | PROT_WRITE, .file = c.file, .offset = c.offset},
-                   c.begin, c.end);
+        (void)fill(
+            {.begin = c.begin, .end = c.end, .protection = PROT_READ | PROT_WRITE, .file = c.file, .offset = c.offset},
+            c.begin, c.end);
         break;
       case Change::Kind::kFileReleased:
         if (const auto found = files_.find(c.file); found != files_.end()) {
@@ -209,8 +214,7 @@ void Process::change_here(wire::GuestRequest& request) {
     runtime_.memory().zero_here(begin, end - begin);
     return;
   }
-  const int protection = kernel_protection(static_cast<int>(request.words[3]));
-  CHECK(::mprotect(reinterpret_cast<void*>(begin), end - begin, protection) == 0, errno, begin, end);
+  runtime_.memory().limit_here(begin, end - begin, limit_of(static_cast<int>(request.words[3])));
 }
 
 // The last part of the guest window stands for it.
@@ -233,7 +237,8 @@ bool Process::place_outside(std::uint64_t low, std::uint64_t window, std::uint64
   if (!runtime_.memory().place_outside(low, window, bytes)) return false;
   low_begin_ = low;
   low_end_ = low + bytes;
-  return ::mprotect(reinterpret_cast<void*>(low), bytes, PROT_READ | PROT_WRITE | PROT_EXEC) == 0;
+  runtime_.memory().limit_here(low, bytes, os::Protection::kReadWrite);
+  return true;
 }
 bool Process::write(std::uint64_t to, const void* from, std::size_t bytes) { return copy_out(to, from, bytes); }
 bool Process::zero(std::uint64_t to, std::size_t bytes) { return fill_zero(to, bytes); }

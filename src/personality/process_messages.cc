@@ -107,9 +107,8 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       if (trailing.size() != sizeof start) return false;
       std::memcpy(static_cast<void*>(&start), trailing.data(), sizeof start);
       // It waits for the new thread, and the poller must not.
-      start_runtime_thread([this, from, start, ticket = request.ticket] {
-        reply(from, ticket, start_thread_here(start));
-      });
+      start_runtime_thread(
+          [this, from, start, ticket = request.ticket] { reply(from, ticket, start_thread_here(start)); });
       return true;
     }
     case Kind::kFork: {

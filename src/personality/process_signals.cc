@@ -40,6 +40,11 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
     if (page_fault && (bus_action_.sa_flags & SA_SIGINFO) != 0) {
       return bus_action_.sa_sigaction(number, &info, &context);  // the fault engine's
     }
+    const bool write = (context.uc_mcontext.gregs[REG_ERR] & 2) != 0;
+    if (number == SIGSEGV && info.si_code == SEGV_ACCERR && this->in_guest(address) &&
+        (segv_action_.sa_flags & SA_SIGINFO) != 0 && !runtime_.memory().is_beyond_limit(address, write)) {
+      return segv_action_.sa_sigaction(number, &info, &context);
+    }
     if ((number == SIGSEGV || number == SIGBUS) && end_failed_copy(context)) return;
     if (in_guest && action(number).has_handler()) return deliver(*thread, {number, info}, context);
     if (in_guest) die_of(number);
@@ -133,7 +138,8 @@ bool Process::restarts(GuestThread& thread) {
 }
 
 long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& context) {
-  const auto first = static_cast<std::uint64_t>(call.arguments[0]), second = static_cast<std::uint64_t>(call.arguments[1]),
+  const auto first = static_cast<std::uint64_t>(call.arguments[0]),
+             second = static_cast<std::uint64_t>(call.arguments[1]),
              third = static_cast<std::uint64_t>(call.arguments[2]);
   const auto apply_mask = [&] {
     const std::uint64_t mask = kernel_mask(thread.guest_mask);
@@ -171,9 +177,11 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
       if (first != 0) {
         const auto stack = load<stack_t>(first);
         if (!stack) return -EFAULT;
-        if ((stack->ss_flags & SS_DISABLE) == 0 && stack->ss_size < static_cast<std::size_t>(MINSIGSTKSZ)) return -ENOMEM;
+        if ((stack->ss_flags & SS_DISABLE) == 0 && stack->ss_size < static_cast<std::size_t>(MINSIGSTKSZ))
+          return -ENOMEM;
         thread.guest_stack = *stack;
-        if ((stack->ss_flags & SS_DISABLE) != 0) thread.guest_stack = {.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+        if ((stack->ss_flags & SS_DISABLE) != 0)
+          thread.guest_stack = {.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
       }
       if (second == 0) return 0;
       stack_t shown = before;
@@ -239,7 +247,8 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
 // rt_sigaction, at the home: all nodes know the new action before the call returns.
 long Process::set_action(const Call& call) {
   const long number = call.arguments[0];
-  const auto given = static_cast<std::uint64_t>(call.arguments[1]), before_at = static_cast<std::uint64_t>(call.arguments[2]);
+  const auto given = static_cast<std::uint64_t>(call.arguments[1]),
+             before_at = static_cast<std::uint64_t>(call.arguments[2]);
   if (number < 1 || number > 64 || call.arguments[3] != 8) return -EINVAL;
   const GuestAction before = action(static_cast<int>(number));
   if (given != 0) {
@@ -251,7 +260,8 @@ long Process::set_action(const Call& call) {
       actions_[number] = *now;
     }
     if (nodes_ > 1) {
-      wire::GuestRequest request{.kind = wire::GuestRequestKind::kAction, .words = {static_cast<std::uint64_t>(number)}};
+      wire::GuestRequest request{.kind = wire::GuestRequestKind::kAction,
+                                 .words = {static_cast<std::uint64_t>(number)}};
       ask_all(request, std::as_bytes(std::span(&*now, 1)));
     }
     if (!is_ours(static_cast<int>(number))) {
@@ -272,9 +282,8 @@ long Process::send_to_thread(int guest_tid, int number, const siginfo_t& info) {
   const NodeId node{static_cast<std::uint16_t>(guest_tid >> kTidNodeShift)};
   if (node.value >= nodes_) return -ESRCH;
   if (node == self_) return deliver_here(guest_tid, {number, info});
-  wire::GuestRequest request{
-      .kind = wire::GuestRequestKind::kSignal,
-      .words = {static_cast<std::uint64_t>(guest_tid), static_cast<std::uint64_t>(number)}};
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kSignal,
+                             .words = {static_cast<std::uint64_t>(guest_tid), static_cast<std::uint64_t>(number)}};
   return ask(node, request, std::as_bytes(std::span(&info, 1)));
 }
 

@@ -29,7 +29,8 @@ constexpr std::size_t kOwnStackBytes = 256 << 10;  // of the runtime; the progra
 constexpr std::uint64_t kThreadFlags = CLONE_VM | CLONE_THREAD;
 
 struct CloneArguments {
-  std::uint64_t flags = 0, pidfd = 0, child_tid = 0, parent_tid = 0, exit_signal = 0, stack = 0, stack_size = 0, tls = 0;
+  std::uint64_t flags = 0, pidfd = 0, child_tid = 0, parent_tid = 0, exit_signal = 0, stack = 0, stack_size = 0,
+                tls = 0;
 };
 
 }  // namespace
@@ -53,7 +54,8 @@ long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& con
   } else if (call.number == SYS_clone3) {
     const auto size = static_cast<std::uint64_t>(call.arguments[1]);
     if (size < 64) return -EINVAL;
-    if (!copy_in(&a, static_cast<std::uint64_t>(call.arguments[0]), std::min<std::uint64_t>(size, sizeof a))) return -EFAULT;
+    if (!copy_in(&a, static_cast<std::uint64_t>(call.arguments[0]), std::min<std::uint64_t>(size, sizeof a)))
+      return -EFAULT;
     sp = a.stack + a.stack_size;
   } else {
     a.flags = static_cast<std::uint64_t>(call.arguments[0]) & ~std::uint64_t{0xff};

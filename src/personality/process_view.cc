@@ -116,7 +116,8 @@ long Process::read_own_link(const Call& call) {
   const auto path = copy_string(static_cast<std::uint64_t>(call.arguments[relative ? 1 : 0]), 4096);
   if (!path || own_proc_file(*path) != "exe") return -ENOSYS;
   const auto to = static_cast<std::uint64_t>(call.arguments[relative ? 2 : 1]);
-  const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[relative ? 3 : 2]), program_path_.size());
+  const auto bytes =
+      std::min<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[relative ? 3 : 2]), program_path_.size());
   return copy_out(to, program_path_.data(), bytes) ? static_cast<long>(bytes) : -EFAULT;
 }
 
@@ -168,7 +169,8 @@ long Process::get_affinity(const Call& call) {
   const unsigned all = machine().processors();
   const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[1]), (all + 63) / 64 * 8);
   if (bytes * 8 < all || bytes % 8 != 0) return -EINVAL;
-  return copy_out(static_cast<std::uint64_t>(call.arguments[2]), mask.data(), bytes) ? static_cast<long>(bytes) : -EFAULT;
+  return copy_out(static_cast<std::uint64_t>(call.arguments[2]), mask.data(), bytes) ? static_cast<long>(bytes)
+                                                                                     : -EFAULT;
 }
 
 // The nodes where a thread with this affinity may run, as bits.

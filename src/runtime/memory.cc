@@ -147,8 +147,7 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   if (outcome == FaultOutcome::kLost) die_of_loss(page);
   if (outcome == FaultOutcome::kPending) kernel_waiters_[page] = std::max(kernel_waiters_[page], want);
   if (outcome == FaultOutcome::kResolved && before >= want) {
-    engine_->protect(program_address(page), kPageBytes, protection(before),
-                     protection(before));
+    engine_->protect(program_address(page), kPageBytes, protection(before), protection(before));
   }
   return true;
 }
@@ -166,8 +165,7 @@ bool Memory::wait_for_page(PageId page, Access want, unsigned line, bool pin_it)
       const Access before = core_.mapped(page);
       if ((before >= want && (!first || pin_it)) || ask(page, want, line)) {
         if (before >= want && first) {  // see "Faults on accessible pages" in os/fault_engine.h
-          engine_->protect(program_address(page), kPageBytes, protection(before),
-                           protection(before));
+          engine_->protect(program_address(page), kPageBytes, protection(before), protection(before));
         }
         if (!first || pin_it) take_page(page, pin_it);
         return true;
@@ -485,8 +483,36 @@ void Memory::release_pages(std::uint64_t address, std::uint64_t bytes) {
   carry_out();
 }
 
+void Memory::limit_here(std::uint64_t address, std::uint64_t bytes, os::Protection most) {
+  if (engine_ == nullptr) {
+    const int read = most == os::Protection::kNone ? PROT_NONE : PROT_READ | PROT_EXEC;
+    const int write = most == os::Protection::kReadWrite ? PROT_WRITE : 0;
+    CHECK(::mprotect(reinterpret_cast<void*>(address), bytes, read | write) == 0, errno, address, bytes);
+    return;
+  }
+  const os::MutexLock lock(mu_);
+  engine_->limit(reinterpret_cast<std::byte*>(address), bytes, most);
+  if (!engine_->applies_limits_later()) return;
+  const std::uint64_t begin = window_address(address);
+  for (const BlockId block : core_.blocks_with_frames()) {
+    for (unsigned i = 0; i < kBlockPages; ++i) {
+      const PageId page{first_page(block).value + i};
+      const Access mapped = core_.mapped(page);
+      if (address_of(page) - begin >= bytes || mapped == Access::kNone) continue;
+      engine_->protect(program_address(page), kPageBytes, protection(mapped), protection(mapped));
+    }
+  }
+}
+
+bool Memory::is_beyond_limit(std::uint64_t address, bool write) const {
+  if (engine_ == nullptr) return true;
+  const os::Protection most = engine_->limit_at(address);
+  return most == os::Protection::kNone || (write && most != os::Protection::kReadWrite);
+}
+
 Result<> Memory::place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes) {
-  CHECK(low % kBlockBytes == 0 && window % kBlockBytes == 0 && bytes % kBlockBytes == 0 && outside_.bytes == 0, low, bytes);
+  CHECK(low % kBlockBytes == 0 && window % kBlockBytes == 0 && bytes % kBlockBytes == 0 && outside_.bytes == 0, low,
+        bytes);
   const os::MutexLock lock(mu_);
   Region* const region = find(window);
   CHECK(region != nullptr && window + bytes <= region->address + region->bytes, window);
@@ -506,9 +532,8 @@ Result<> Memory::place_outside(std::uint64_t low, std::uint64_t window, std::uin
 
 std::byte* Memory::program_address(PageId page) const {
   const std::uint64_t address = address_of(page);
-  return reinterpret_cast<std::byte*>(address - outside_.window < outside_.bytes
-                                          ? outside_.low + (address - outside_.window)
-                                          : address);
+  return reinterpret_cast<std::byte*>(
+      address - outside_.window < outside_.bytes ? outside_.low + (address - outside_.window) : address);
 }
 
 std::uint64_t Memory::window_address(std::uint64_t address) const {

@@ -61,10 +61,14 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::uint64_t atomic(std::uint64_t address, unsigned width, sync_detail::AtomicOperation operation,
                        std::uint64_t operand, std::uint64_t expected);
   void release_pages(std::uint64_t address, std::uint64_t bytes);
-  // Lets the program reach the memory at [window, + bytes), part of a region, at [low, + bytes), outside the window, and
-  // no more at its own place: an executable that is linked to fixed addresses. Multiples of kBlockBytes; once, before
-  // anybody uses either.
+  // Lets the program reach the memory at [window, + bytes), part of a region, at [low, + bytes), outside the window,
+  // and no more at its own place: an executable that is linked to fixed addresses. Multiples of kBlockBytes; once,
+  // before anybody uses either.
   Result<> place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes);
+  // What the program itself allows (os/fault_engine.h); executable where readable.
+  void limit_here(std::uint64_t address, std::uint64_t bytes, os::Protection most);
+  // Whether an access that failed is forbidden by the program's own limit.
+  bool is_beyond_limit(std::uint64_t address, bool write) const;
   // The memory file behind the region at the address, and the region's address; -1: the region is plain memory.
   std::pair<int, std::uint64_t> file_behind(std::uint64_t address);
   // The bytes that this node has of these pages become zero, whatever it may do with them. Where all nodes do it and

@@ -8,11 +8,11 @@
 #include <cstring>
 #include <filesystem>
 
-#include "spawn.h"
 #include "base/check.h"
 #include "local_address.h"
 #include "net/rendezvous_frames.h"
 #include "run_directory.h"
+#include "spawn.h"
 
 namespace gallocy::command {
 namespace {
@@ -102,7 +102,8 @@ InstancePlan plan_for(const std::vector<NodeId>& nodes, const LaunchOptions& opt
     plan.one_process = true;
     if (!here) plan.directory = "/";  // a worker has no files of the program
   }
-  if (plan.directory.empty() && !settings.hosts.empty() && !options.process) plan.directory = std::filesystem::current_path(none).string();
+  if (plan.directory.empty() && !settings.hosts.empty() && !options.process)
+    plan.directory = std::filesystem::current_path(none).string();
   const auto set = [&](std::string_view name, const auto& value) {
     plan.environment.push_back(fmt::format("GALLOCY_{}={}", name, value));
   };

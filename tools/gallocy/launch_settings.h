@@ -18,7 +18,7 @@ struct LaunchSettings {
   net::LinkKind transport = net::LinkKind::kTcp;
   bool encrypt = false;
   std::string secret;
-  std::string address;  // of the rendezvous
+  std::string address;       // of the rendezvous
   std::string program_path;  // of gallocy run
 };
 

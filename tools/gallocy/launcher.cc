@@ -37,8 +37,9 @@ Outcome<int> Launcher::run() {
   signals_ = std::make_unique<Signals>(loop_, [this](const signalfd_siginfo& info) { pass_on(info); });
   console_ = std::make_unique<Console>(loop_, ConsoleOptions{.nodes = settings_.nodes, .prefix = options_.prefix},
                                        [this](int fd, int error) { output_failed(fd, error); });
-  supervisor_ = std::make_unique<Supervisor>(settings_.nodes, options_.on_peer_lost,
-                                              options_.process ? Supervisor::Kind::kOneProcess : Supervisor::Kind::kManyPrograms);
+  supervisor_ =
+      std::make_unique<Supervisor>(settings_.nodes, options_.on_peer_lost,
+                                   options_.process ? Supervisor::Kind::kOneProcess : Supervisor::Kind::kManyPrograms);
   instances_ = std::make_unique<Instances>(loop_, children_, static_cast<InstanceEvents&>(*this));
   GALLOCY_TRY(start());
   open_run_record();

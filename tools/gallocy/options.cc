@@ -84,7 +84,8 @@ Exit status: the program's (128 + signal if it was killed). 64 wrong flags, 68 a
 void add_run(CLI::App& app, LaunchOptions& options) {
   add_launch(app, options);
   app.footer(kRunNotes);
-  app.add_option("--place", options.place, "Where new threads go: spread over the nodes (default), or packed on the first")
+  app.add_option("--place", options.place,
+                 "Where new threads go: spread over the nodes (default), or packed on the first")
       ->check(CLI::IsMember({"spread", "pack"}));
 }
 

@@ -1,4 +1,5 @@
-// Cancellation: deferred, while blocked in read and in pthread_cond_wait, disabled for a time, asynchronous; cleanup handlers.
+// Cancellation: deferred, while blocked in read and in pthread_cond_wait, disabled for a time, asynchronous; cleanup
+// handlers.
 #include "check.h"
 
 static int pipe_ends[2];

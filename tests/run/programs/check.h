@@ -10,16 +10,16 @@
 #include <unistd.h>
 
 // Says which condition failed and ends the program.
-#define CHECK(condition)                                                                            \
-  do {                                                                                              \
-    if (!(condition)) {                                                                             \
-      char check_text[400];                                                                         \
-      int check_bytes = snprintf(check_text, sizeof check_text, "%s:%d: failed: %s (errno %d)\n",   \
-                                 strrchr("/" __FILE__, '/') + 1, __LINE__, #condition, errno);      \
-      fflush(stdout);                                                                               \
-      if (write(1, check_text, (size_t)check_bytes) < 0) _exit(2);                                  \
-      _exit(1);                                                                                     \
-    }                                                                                               \
+#define CHECK(condition)                                                                          \
+  do {                                                                                            \
+    if (!(condition)) {                                                                           \
+      char check_text[400];                                                                       \
+      int check_bytes = snprintf(check_text, sizeof check_text, "%s:%d: failed: %s (errno %d)\n", \
+                                 strrchr("/" __FILE__, '/') + 1, __LINE__, #condition, errno);    \
+      fflush(stdout);                                                                             \
+      if (write(1, check_text, (size_t)check_bytes) < 0) _exit(2);                                \
+      _exit(1);                                                                                   \
+    }                                                                                             \
   } while (0)
 
 // Enough threads that every one of four nodes has some.

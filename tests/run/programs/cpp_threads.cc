@@ -1,4 +1,5 @@
-// std::thread, jthread with stop tokens, async, future, promise, packaged_task, condition_variable, shared_mutex, call_once.
+// std::thread, jthread with stop tokens, async, future, promise, packaged_task, condition_variable, shared_mutex,
+// call_once.
 #include <condition_variable>
 #include <cstdio>
 #include <deque>

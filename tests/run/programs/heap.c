@@ -9,7 +9,9 @@ enum { kBlocks = 400 };
 static unsigned char* blocks[kThreads][kBlocks];
 static pthread_barrier_t barrier;
 
-static size_t size_of(int owner, int i) { return (size_t)(i * 37 + owner * 101) % 3000 + 1 + (i % 50 == 0 ? 300000 : 0); }
+static size_t size_of(int owner, int i) {
+  return (size_t)(i * 37 + owner * 101) % 3000 + 1 + (i % 50 == 0 ? 300000 : 0);
+}
 
 static void* body(void* argument) {
   const int me = (int)(long)argument, next = (me + 1) % kThreads;

@@ -1,4 +1,5 @@
-// Anonymous mappings: zero pages, MAP_FIXED over a part, munmap of a part, MAP_FIXED_NOREPLACE, mremap grow, move and shrink.
+// Anonymous mappings: zero pages, MAP_FIXED over a part, munmap of a part, MAP_FIXED_NOREPLACE, mremap grow, move and
+// shrink.
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <sys/mman.h>

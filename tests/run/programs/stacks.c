@@ -34,7 +34,7 @@ static void* deep(void* argument) {
 static void* on_own_stack(void* argument) {
   char here;
   CHECK(&here > (char*)argument && &here < (char*)argument + (1 << 20));
-  return &here - (long)(&here - (char*)argument);
+  return argument;
 }
 
 int main(void) {

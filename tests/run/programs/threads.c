@@ -19,9 +19,7 @@ static void* tree(void* argument) {
   return (void*)((long)join(left) + (long)join(right));
 }
 
-static void* exits(void* argument) {
-  pthread_exit((char*)argument + 1);
-}
+static void* exits(void* argument) { pthread_exit((char*)argument + 1); }
 
 static void* own_id(void* argument) {
   *(pthread_t*)argument = pthread_self();
