@@ -3,6 +3,7 @@
 #include <asm/prctl.h>
 #include <errno.h>
 #include <immintrin.h>
+#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -30,7 +31,7 @@
 asm(R"(
 .text
 .globl gallocy_on_system_call, gallocy_on_signal, gallocy_return_begin, gallocy_return_end, gallocy_enter
-.globl gallocy_interruptible, gallocy_interruptible_call, gallocy_interrupted
+.globl gallocy_borrow_memory, gallocy_interruptible, gallocy_interruptible_call, gallocy_interrupted
 .type gallocy_on_system_call, @function
 .type gallocy_on_signal, @function
 
@@ -99,6 +100,28 @@ gallocy_enter:                     # rdi: the frame's ucontext, rsi: the program
   syscall
 gallocy_return_end:
 
+gallocy_borrow_memory:             # rdi: flags, rsi: stack, rdx: function, rcx: its argument
+  push %r12
+  push %r13
+  mov %rdx, %r12
+  mov %rcx, %r13
+  xor %edx, %edx
+  xor %r10d, %r10d
+  xor %r8d, %r8d
+  mov $56, %eax
+  syscall
+  test %rax, %rax
+  jnz 4f
+  xor %ebp, %ebp
+  mov %r13, %rdi
+  call *%r12
+  ud2
+4:
+  movb $0, %gs:24                  # whatever the child left
+  pop %r13
+  pop %r12
+  ret
+
 gallocy_interruptible:             # rdi: the address of number and six arguments
   mov 0(%rdi), %rax
   mov 16(%rdi), %rsi
@@ -123,6 +146,7 @@ void gallocy_on_signal();
 extern const char gallocy_return_begin[], gallocy_return_end[];
 [[noreturn]] void gallocy_enter(ucontext_t* context, std::uint64_t fs);
 long gallocy_interruptible(const long* call);
+long gallocy_borrow_memory(std::uint64_t flags, void* stack, void (*body)(void*), void* argument);
 extern const char gallocy_interruptible_call[], gallocy_interrupted[];
 }
 
@@ -257,6 +281,17 @@ void start_runtime_thread(std::function<void()> body) {
     _writegsbase_u64(0);
     body();
   }).detach();
+}
+
+long borrow_memory(void* stack_top, void (*body)(void*), void* argument) {
+  return gallocy_borrow_memory(CLONE_VM | CLONE_VFORK | SIGCHLD, stack_top, body, argument);
+}
+
+void prepare_borrowed_thread(GuestThread& thread, const stack_t& signal_stack) {
+  CHECK(raw_system_call(SYS_sigaltstack, reinterpret_cast<long>(&signal_stack), 0) == 0);
+  const auto begin = reinterpret_cast<long>(gallocy_return_begin);
+  CHECK(raw_system_call(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, 1, begin, gallocy_return_end - gallocy_return_begin,
+                        reinterpret_cast<long>(&thread.selector)) == 0);
 }
 
 void prepare_child_thread(GuestThread& thread) {

@@ -60,6 +60,9 @@ struct GuestThread {
   stack_t guest_stack{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
   std::uint64_t clear_tid = 0;  // address of a word to clear and wake at the end
   std::uint64_t robust_list = 0;
+  std::atomic<std::uint64_t> call_at_home{0};  // the ticket of a system call that the home makes for it; 0: none
+  bool in_vfork_child = false;                 // a child process runs on this thread's memory
+  std::atomic<bool> must_end{false};  // another thread executes a new program
 
   static constexpr std::size_t kMostPending = 32;
   os::Mutex mu;  // taken with signals blocked
@@ -88,6 +91,12 @@ void catch_signal(int number, int flags);
 
 // Makes the calling thread able to run the program; `thread` lives as long as it.
 Result<> prepare_guest_thread(GuestThread& thread);
+// clone with CLONE_VM | CLONE_VFORK: `body(argument)` runs in a new process on this memory and the given stack, and must
+// not return; the calling thread sleeps until that process has ended or executes another program. The child's id, or a
+// negative errno.
+long borrow_memory(void* stack_top, void (*body)(void*), void* argument);
+// In such a child: the program's system calls trap again, and signals have a stack of their own.
+void prepare_borrowed_thread(GuestThread& thread, const stack_t& signal_stack);
 // The same in a forked child, whose system calls are the kernel's.
 void prepare_child_thread(GuestThread& thread);
 // Runs `body` on a new thread of the runtime. (One made from a guest thread in any other way inherits its gs register,

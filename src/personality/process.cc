@@ -46,7 +46,9 @@ Result<> Process::prepare() {
     // Machines that started at different times count from different starts.
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kClock};
     const std::int64_t before = os::monotonic_ns();
-    const long home = ask(kHome, request);
+    std::vector<std::byte> pid;
+    const long home = ask(kHome, request, {}, &pid);
+    if (pid.size() == sizeof home_pid_) std::memcpy(&home_pid_, pid.data(), sizeof home_pid_);
     const std::int64_t offset = home - (before + os::monotonic_ns()) / 2;
     constexpr std::int64_t kSameMachineNs = 100'000'000;
     if (std::abs(offset) > kSameMachineNs) set_clock_offset(offset);

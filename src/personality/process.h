@@ -90,10 +90,18 @@ class Process final : private GuestHandler, private ImageTarget {
   long serve(GuestThread& thread, const Call& call, ucontext_t& context);
   long serve_at_home(GuestThread* thread, const Call& call);  // null: on behalf of another node's thread
   long pass_on(GuestThread* thread, const Call& call, const CallSpec& spec);
+  long with_pipe_signal(GuestThread& thread, const Call& call, long result);
+  long send_with_data(GuestThread& thread, const Call& original, const Call& call, const CallSpec& spec,
+                      std::array<std::vector<std::byte>, 4>& buffers);
+  static bool travels_with_data(const Call& call);
+  long serve_with_data(GuestThread& thread, const Call& call, std::span<const std::byte> data,
+                       std::vector<std::byte>& answer);
   long kernel(GuestThread* thread, const CallSpec& spec, const Call& call);
   long vectors(GuestThread* thread, const Call& call);
   long messages(GuestThread* thread, const Call& call);
   long socket_address(GuestThread* thread, const Call& call);
+  long many_messages(GuestThread* thread, const Call& call);
+  long processor_clock(const Call& call);
   long device_control(GuestThread* thread, const Call& call);
   long descriptor_control(GuestThread* thread, const Call& call);
   long select_with_mask(GuestThread* thread, const Call& call);
@@ -116,6 +124,7 @@ class Process final : private GuestHandler, private ImageTarget {
   // process_memory.cc: at the home
   long memory_call(const Call& call);
   long map_file(const Call& call);
+  long residency(const Call& call);
   void carry_out(const Changes& changes);
   bool fill(const Area& area, std::uint64_t begin, std::uint64_t end);
   bool place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes);
@@ -130,6 +139,9 @@ class Process final : private GuestHandler, private ImageTarget {
   void run_thread(const ThreadStart& start, struct StartReport& report);
   NodeId place_thread(const GuestThread& parent);
   [[noreturn]] void end_thread(GuestThread& thread);
+  [[noreturn]] void end_thread_quietly(GuestThread& thread);
+  bool end_other_threads(const GuestThread& thread);
+  bool end_threads_here(int but_guest_tid);
   void enlist(GuestThread& thread);
   void release_robust_locks(GuestThread& thread);
   [[noreturn]] void exit_process(int status);
@@ -137,6 +149,8 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_children.cc: at the home
   long fork_process(const ThreadStart& start, bool waits);
+  long lend_memory(GuestThread& thread, const ThreadStart& start);
+  long serve_borrower(GuestThread& thread, const Call& call, ucontext_t& context);
   bool copy_memory_to_child();
   [[noreturn]] void become_child(const ThreadStart& start);
   long execute(GuestThread& thread, const Call& call, ucontext_t& context);
@@ -148,12 +162,18 @@ class Process final : private GuestHandler, private ImageTarget {
   bool is_mapping_descriptor(int fd) const;
   long close_range(const Call& call);
 
+  // process_timers.cc: at the home
+  long timer_call(const Call& call);
+  long create_timer(const Call& call);
+  [[noreturn]] void run_timers();
+
   // process_signals.cc
   long signal_call(GuestThread& thread, const Call& call, ucontext_t& context);
   long set_action(const Call& call);
   long send_to_thread(int guest_tid, int number, const siginfo_t& info);
   long deliver_here(int guest_tid, const PendingSignal& signal);
   void queue(GuestThread& thread, const PendingSignal& signal);
+  static void note_pending(GuestThread& thread);
   void deliver_pending(GuestThread& thread, ucontext_t& context);
   void deliver(GuestThread& thread, const PendingSignal& signal, ucontext_t& context);
   [[noreturn]] void die_of(int number);
@@ -164,6 +184,8 @@ class Process final : private GuestHandler, private ImageTarget {
   long futex(GuestThread& thread, const Call& call);
   long futex_wait(GuestThread& thread, std::uint64_t address, std::uint32_t value, std::uint32_t bits,
                   std::int64_t deadline_ns);
+  long lock_owned(GuestThread& thread, std::uint64_t address, std::int64_t deadline_ns);
+  long unlock_owned(GuestThread& thread, std::uint64_t address);
   long futex_at_home(NodeId from, const std::uint64_t (&words)[8]);
   long futex_request(wire::GuestRequest& request);
   void wake(const FutexWaiter& waiter);
@@ -178,7 +200,10 @@ class Process final : private GuestHandler, private ImageTarget {
   void ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing = {});  // the others
   void post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
   void reply(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});
-  void call_for(NodeId node, const wire::GuestRequest& request);
+  void call_for(NodeId node, const wire::GuestRequest& request, std::span<const std::byte> data);
+  void interrupt_call(int guest_tid, std::uint64_t ticket);
+  long ask_home(GuestThread& thread, wire::GuestRequest& request, std::span<const std::byte> data = {},
+                std::vector<std::byte>* answer = nullptr);
 
   bool is_home() const { return self_ == kHome; }
   bool in_guest(std::uint64_t address) const {
@@ -205,6 +230,17 @@ class Process final : private GuestHandler, private ImageTarget {
   FutexTable futexes_;
   std::atomic<std::uint32_t> next_place_{0};
 
+  struct Timer {
+    int fd = -1;
+    int signal = 0;  // 0: none
+    int thread = 0;  // guest tid; 0: the process
+    sigval value{};
+    int overruns = 0;
+  };
+  std::mutex timers_mu_;
+  std::map<int, Timer> timers_;
+  int timer_epoll_ = -1, next_timer_ = 0;
+
   // A proxy makes the calls of one thread of another node.
   struct Proxy {
     std::mutex mu;
@@ -212,6 +248,9 @@ class Process final : private GuestHandler, private ImageTarget {
     bool has_call = false, ended = false;
     std::uint64_t ticket = 0;
     Call call;
+    std::vector<std::byte> data;  // of a call whose memory came with it
+    bool with_data = false;
+    GuestThread thread;  // so that a signal can interrupt it
   };
   std::mutex proxies_mu_;
   std::unordered_map<int, std::shared_ptr<Proxy>> proxies_;  // by guest tid

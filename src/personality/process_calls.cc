@@ -24,6 +24,8 @@ namespace {
 
 // A request for more than this is answered by less, as the kernel may.
 constexpr std::size_t kMostBytes = 64 << 20;
+// What goes along in a message; frames have a limit (wire/frame.h).
+constexpr std::size_t kMostTravelling = 8 << 10;
 
 std::uint64_t argument(const Call& call, int i) { return static_cast<std::uint64_t>(call.arguments[i]); }
 
@@ -42,6 +44,7 @@ void Process::system_call(GuestThread& thread, int number, ucontext_t& context) 
                     call.arguments[0], call.arguments[1], call.arguments[2], call.arguments[3], result);
     raw_system_call(SYS_write, 2, reinterpret_cast<long>(line.data()), static_cast<long>(line.size()));
   }
+  if (thread.must_end.load()) end_thread_quietly(thread);
   if (result == -EINTR) {
     const CallSpec* const spec = call_spec(number);
     const bool restartable = (spec != nullptr && spec->restarts) || number == SYS_futex || number == SYS_readv ||
@@ -51,11 +54,13 @@ void Process::system_call(GuestThread& thread, int number, ucontext_t& context) 
       r[REG_RAX] = number;
       r[REG_RIP] -= 2;  // the syscall instruction
     }
-    if (thread.signal_pending.load() != 0) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
   }
+  // Delivered when the handler has returned.
+  if (thread.signal_pending.load() != 0) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
 }
 
 long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) {
+  if (thread.in_vfork_child) return serve_borrower(thread, call, context);
   switch (call.number) {
     case SYS_gettid:
       return thread.guest_tid;
@@ -125,8 +130,17 @@ long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) 
     case SYS_sched_getparam:
       return store(argument(call, 1), 0) ? 0 : -EFAULT;
     case SYS_sched_setscheduler:
-    case SYS_sched_setparam:
-      return -EPERM;
+    case SYS_sched_setparam: {
+      // Only what every thread has already; priorities would be those of one node's processors.
+      const auto priority = load<int>(argument(call, call.number == SYS_sched_setparam ? 1 : 2));
+      const long policy = call.number == SYS_sched_setparam ? SCHED_OTHER : call.arguments[1] & ~SCHED_RESET_ON_FORK;
+      if (!priority) return -EFAULT;
+      const bool plain = policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
+      return plain ? (*priority == 0 ? 0 : -EINVAL) : -EPERM;
+    }
+    case SYS_clock_gettime:
+      if (call.arguments[0] < 0) return processor_clock(call);
+      break;
     case SYS_prctl:
       if (call.arguments[0] == 15 /* PR_SET_NAME */) return copy_string(argument(call, 1)) ? 0 : -EFAULT;
       break;
@@ -136,14 +150,63 @@ long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) 
   const CallSpec* const spec = call_spec(call.number);
   if (spec != nullptr && spec->place == CallPlace::kHere) return pass_on(&thread, call, *spec);
   if (is_home()) return serve_at_home(&thread, call);
+  if (spec != nullptr && travels_with_data(call)) return pass_on(&thread, call, *spec);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kCall};
   request.words[0] = static_cast<std::uint64_t>(thread.guest_tid);
   request.words[1] = static_cast<std::uint64_t>(call.number);
   for (std::size_t i = 0; i < 6; ++i) request.words[2 + i] = static_cast<std::uint64_t>(call.arguments[i]);
-  return ask(kHome, request);
+  return with_pipe_signal(thread, call, ask_home(thread, request));
 }
 
+// The signal of a broken pipe goes to the thread that wrote, not to its proxy.
+long Process::with_pipe_signal(GuestThread& thread, const Call& call, long result) {
+  if (result != -EPIPE) return result;
+  if (call.number == SYS_sendto && (call.arguments[3] & MSG_NOSIGNAL) != 0) return result;
+  if (call.number == SYS_sendmsg && (call.arguments[2] & MSG_NOSIGNAL) != 0) return result;
+  PendingSignal signal{.number = SIGPIPE};
+  signal.info.si_signo = SIGPIPE;
+  queue(thread, signal);
+  return result;
+}
+
+namespace {
+
+// Calls whose first argument is a descriptor.
+bool names_descriptor(long number) {
+  switch (number) {
+    case SYS_read:
+    case SYS_write:
+    case SYS_close:
+    case SYS_fstat:
+    case SYS_lseek:
+    case SYS_ioctl:
+    case SYS_pread64:
+    case SYS_pwrite64:
+    case SYS_readv:
+    case SYS_writev:
+    case SYS_dup:
+    case SYS_dup2:
+    case SYS_dup3:
+    case SYS_fcntl:
+    case SYS_ftruncate:
+    case SYS_sendto:
+    case SYS_recvfrom:
+    case SYS_sendmsg:
+    case SYS_recvmsg:
+    case SYS_shutdown:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 long Process::serve_at_home(GuestThread* thread, const Call& call) {
+  if (names_descriptor(call.number) &&
+      (is_runtime_descriptor(call.arguments[0]) || is_mapping_descriptor(static_cast<int>(call.arguments[0])))) {
+    return -EBADF;
+  }
   switch (call.number) {
     case SYS_mmap:
     case SYS_munmap:
@@ -171,6 +234,17 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
     case SYS_readlinkat:
       if (const long length = read_own_link(call); length != -ENOSYS) return length;
       break;
+    case SYS_timer_create:
+    case SYS_timer_settime:
+    case SYS_timer_gettime:
+    case SYS_timer_getoverrun:
+    case SYS_timer_delete:
+      return timer_call(call);
+    case SYS_mincore:
+      return residency(call);
+    case SYS_sendmmsg:
+    case SYS_recvmmsg:
+      return many_messages(thread, call);
     case SYS_mlock:
     case SYS_munlock:
     case SYS_mlockall:
@@ -178,9 +252,6 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
       return 0;
     case SYS_rt_sigaction:
       return set_action(call);
-    case SYS_close:
-      if (is_runtime_descriptor(call.arguments[0])) return -EBADF;
-      break;
     case SYS_dup2:
     case SYS_dup3:
       if (is_runtime_descriptor(call.arguments[1])) return -EBADF;
@@ -253,7 +324,9 @@ long Process::pass_on(GuestThread* thread, const Call& original, const CallSpec&
     if (goes_in && !copy_in(buffers[i].data(), address, bytes)) return -EFAULT;
     call.arguments[p.argument] = reinterpret_cast<long>(buffers[i].data());
   }
-  const long result = kernel(thread, spec, call);
+  const bool remote = !is_home() && spec.place == CallPlace::kHome;
+  const long result = remote ? with_pipe_signal(*thread, call, send_with_data(*thread, original, call, spec, buffers))
+                             : kernel(thread, spec, call);
   for (std::size_t i = 0; i < spec.pointers.size(); ++i) {
     const PointerArgument& p = spec.pointers[i];
     if (p.direction != Direction::kOut && p.direction != Direction::kInOut) continue;
@@ -263,6 +336,136 @@ long Process::pass_on(GuestThread* thread, const Call& original, const CallSpec&
     std::size_t bytes = buffers[i].size();
     if (p.result_counts) bytes = std::min(bytes, static_cast<std::size_t>(result) * p.bytes);
     if (bytes != 0 && !copy_out(address, buffers[i].data(), bytes)) return -EFAULT;
+  }
+  return result;
+}
+
+// The processor time of a thread of this node (clock ids of pthread_getcpuclockid are made of its id).
+long Process::processor_clock(const Call& call) {
+  const long clock = call.arguments[0];
+  constexpr long kPerThread = 4;
+  long own = clock;
+  if ((clock & kPerThread) != 0) {
+    const long tid = ~(clock >> 3);
+    if (tid != 0 && tid >> kTidNodeShift != self_.value) return -EINVAL;
+    own = (~(tid & ((1 << kTidNodeShift) - 1)) << 3) | (clock & 7);
+  }
+  timespec time{};
+  const long result = raw_system_call(SYS_clock_gettime, own, reinterpret_cast<long>(&time));
+  if (result < 0) return result;
+  return store(argument(call, 1), time) ? 0 : -EFAULT;
+}
+
+long Process::many_messages(GuestThread* thread, const Call& call) {
+  const std::uint64_t count = std::min<std::uint64_t>(argument(call, 2), IOV_MAX);
+  const bool sends = call.number == SYS_sendmmsg;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t at = argument(call, 1) + i * sizeof(mmsghdr);
+    const long flags = call.arguments[3] | (i > 0 && !sends ? MSG_DONTWAIT : 0);
+    const Call one{.number = sends ? SYS_sendmsg : SYS_recvmsg,
+                   .arguments = {call.arguments[0], static_cast<long>(at), flags & ~long{MSG_WAITFORONE}}};
+    const long result = messages(thread, one);
+    if (result < 0) return i > 0 ? static_cast<long>(i) : result;
+    if (!store(at + offsetof(mmsghdr, msg_len), static_cast<unsigned>(result))) return -EFAULT;
+  }
+  return static_cast<long>(count);
+}
+
+// Calls that need nothing of the home but the kernel, and not much memory: it goes along, instead of being fetched page
+// by page.
+bool Process::travels_with_data(const Call& call) {
+  switch (call.number) {
+    case SYS_read:
+    case SYS_write:
+    case SYS_pread64:
+    case SYS_pwrite64:
+      return argument(call, 2) <= kMostTravelling;
+    case SYS_poll:
+      return argument(call, 1) <= kMostTravelling / sizeof(std::uint64_t);
+    case SYS_sendto:
+      return argument(call, 2) + argument(call, 5) <= kMostTravelling;
+    case SYS_epoll_wait:
+      return argument(call, 2) <= kMostTravelling / 12;
+    case SYS_lseek:
+    case SYS_fstat:
+    case SYS_close:
+    case SYS_fsync:
+    case SYS_getppid:
+    case SYS_getuid:
+    case SYS_geteuid:
+    case SYS_getgid:
+    case SYS_getegid:
+    case SYS_epoll_ctl:
+    case SYS_eventfd2:
+    case SYS_getrusage:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The memory in the order of the pointers, each with its length; only what goes in has bytes.
+long Process::send_with_data(GuestThread& thread, const Call& original, const Call& call, const CallSpec& spec,
+                             std::array<std::vector<std::byte>, 4>& buffers) {
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kDataCall};
+  request.words[0] = static_cast<std::uint64_t>(thread.guest_tid);
+  request.words[1] = static_cast<std::uint64_t>(call.number);
+  for (std::size_t i = 0; i < 6; ++i) request.words[2 + i] = static_cast<std::uint64_t>(call.arguments[i]);
+  std::vector<std::byte> data;
+  for (std::size_t i = 0; i < spec.pointers.size(); ++i) {
+    const PointerArgument& p = spec.pointers[i];
+    if (p.direction == Direction::kNone || argument(original, p.argument) == 0) continue;
+    const auto length = static_cast<std::uint32_t>(buffers[i].size());
+    const auto* const bytes = reinterpret_cast<const std::byte*>(&length);
+    data.insert(data.end(), bytes, bytes + sizeof length);
+    if (p.direction != Direction::kOut) data.insert(data.end(), buffers[i].begin(), buffers[i].end());
+  }
+  std::vector<std::byte> answer;
+  const long result = ask_home(thread, request, data, &answer);
+  // Back come those that go out, whole, one behind the other.
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < spec.pointers.size(); ++i) {
+    const PointerArgument& p = spec.pointers[i];
+    if ((p.direction != Direction::kOut && p.direction != Direction::kInOut) || argument(original, p.argument) == 0) continue;
+    const std::size_t length = std::min(buffers[i].size(), answer.size() - std::min(at, answer.size()));
+    if (length != 0) std::memcpy(buffers[i].data(), answer.data() + at, length);
+    at += length;
+  }
+  return result;
+}
+
+// At the home, on a proxy.
+long Process::serve_with_data(GuestThread& thread, const Call& original, std::span<const std::byte> data,
+                              std::vector<std::byte>& answer) {
+  const CallSpec* const spec = call_spec(original.number);
+  if (spec == nullptr || !travels_with_data(original)) return -ENOSYS;
+  if (names_descriptor(original.number) &&
+      (is_runtime_descriptor(original.arguments[0]) || is_mapping_descriptor(static_cast<int>(original.arguments[0])))) {
+    return -EBADF;
+  }
+  Call call = original;
+  std::array<std::vector<std::byte>, 4> buffers;
+  for (std::size_t i = 0; i < spec->pointers.size(); ++i) {
+    const PointerArgument& p = spec->pointers[i];
+    if (p.direction == Direction::kNone || argument(original, p.argument) == 0) continue;
+    std::uint32_t length = 0;
+    if (data.size() < sizeof length) return -EIO;
+    std::memcpy(&length, data.data(), sizeof length);
+    data = data.subspan(sizeof length);
+    const bool goes_in = p.direction != Direction::kOut;
+    if (length > 2 * kMostTravelling || (goes_in && data.size() < length)) return -EIO;
+    buffers[i].resize(std::max<std::size_t>(length, 1));
+    if (goes_in) {
+      std::memcpy(buffers[i].data(), data.data(), length);
+      data = data.subspan(length);
+    }
+    call.arguments[p.argument] = reinterpret_cast<long>(buffers[i].data());
+  }
+  const long result = kernel(&thread, *spec, call);
+  for (std::size_t i = 0; i < spec->pointers.size() && result >= 0; ++i) {
+    const PointerArgument& p = spec->pointers[i];
+    if (p.direction != Direction::kOut && p.direction != Direction::kInOut) continue;
+    answer.insert(answer.end(), buffers[i].begin(), buffers[i].end());
   }
   return result;
 }

@@ -91,6 +91,114 @@ bool Process::copy_memory_to_child() {
   return ok;
 }
 
+namespace {
+
+constexpr std::size_t kBorrowerStackBytes = 256 << 10;
+
+// What the new process finds on its stack.
+struct Borrower {
+  GuestThread& thread;
+  const ThreadStart& start;
+  stack_t signal_stack;
+};
+
+void begin_borrower(void* raw) {
+  Borrower& borrower = *static_cast<Borrower*>(raw);
+  prepare_borrowed_thread(borrower.thread, borrower.signal_stack);
+  borrower.thread.guest_mask = borrower.start.mask;
+  enter_guest(borrower.thread, borrower.start.registers);
+}
+
+}  // namespace
+
+// vfork, and posix_spawn's clone: until it executes another program the child runs on the parent's memory, so that the
+// parent sees what it wrote there (an error of execve). It takes the calling thread's place: that one sleeps.
+long Process::lend_memory(GuestThread& thread, const ThreadStart& start) {
+  void* const memory = ::mmap(nullptr, 2 * kBorrowerStackBytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return -ENOMEM;
+  auto* const stack = static_cast<std::byte*>(memory);
+  Borrower borrower{thread, start,
+                    {.ss_sp = stack + kBorrowerStackBytes, .ss_flags = 0, .ss_size = kBorrowerStackBytes}};
+  const std::uint64_t guest_fs = thread.guest_fs, guest_mask = thread.guest_mask, clear_tid = thread.clear_tid,
+                      robust_list = thread.robust_list;
+  const stack_t guest_stack = thread.guest_stack;
+  const std::uint64_t mask = block_signals();
+  thread.in_vfork_child = true;
+  const long child = borrow_memory(stack + kBorrowerStackBytes - 64, begin_borrower, &borrower);
+  thread.in_vfork_child = false;
+  thread.guest_fs = guest_fs;
+  thread.guest_mask = guest_mask;
+  thread.clear_tid = clear_tid;
+  thread.robust_list = robust_list;
+  thread.guest_stack = guest_stack;
+  set_signal_mask(mask);
+  ::munmap(memory, 2 * kBorrowerStackBytes);
+  return child;
+}
+
+// The system calls of such a child: its descriptors, directory and signal dispositions are its own, its memory is not.
+long Process::serve_borrower(GuestThread& thread, const Call& call, ucontext_t& context) {
+  switch (call.number) {
+    case SYS_exit:
+    case SYS_exit_group:
+      for (;;) raw_system_call(SYS_exit_group, call.arguments[0]);
+    case SYS_execve: {
+      auto path = copy_string(static_cast<std::uint64_t>(call.arguments[0]));
+      auto arguments = copy_strings(static_cast<std::uint64_t>(call.arguments[1]));
+      auto environment = copy_strings(static_cast<std::uint64_t>(call.arguments[2]));
+      if (!path || !arguments || !environment) return -EFAULT;
+      const auto pointers = [](std::vector<std::string>& strings) {
+        std::vector<char*> result;
+        for (std::string& s : strings) result.push_back(s.data());
+        result.push_back(nullptr);
+        return result;
+      };
+      auto argv = pointers(*arguments), envp = pointers(*environment);
+      const std::string file = file_to_use(*path);
+      set_signal_mask(kernel_mask(thread.guest_mask));
+      const long failed = raw_system_call(SYS_execve, reinterpret_cast<long>(file.c_str()),
+                                          reinterpret_cast<long>(argv.data()), reinterpret_cast<long>(envp.data()));
+      block_signals();
+      return failed;
+    }
+    case SYS_rt_sigaction: {
+      const int number = static_cast<int>(call.arguments[0]);
+      if (number < 1 || number > 64) return -EINVAL;
+      const auto given = static_cast<std::uint64_t>(call.arguments[1]), before = static_cast<std::uint64_t>(call.arguments[2]);
+      if (before != 0 && !store(before, action(number))) return -EFAULT;
+      const bool ours = number == SIGSYS || number == SIGBUS || number == SIGSEGV || number == kKickSignal;
+      if (given == 0 || ours) return 0;
+      const auto wanted = load<GuestAction>(given);
+      if (!wanted) return -EFAULT;
+      if (wanted->has_handler()) return 0;  // it stays as the parent has it
+      GuestAction plain = *wanted;
+      plain.flags = 0;
+      return raw_system_call(SYS_rt_sigaction, number, reinterpret_cast<long>(&plain), 0, 8);
+    }
+    case SYS_rt_sigprocmask:
+    case SYS_sigaltstack:
+    case SYS_rt_sigreturn:
+    case SYS_rt_sigpending:
+      return signal_call(thread, call, context);
+    case SYS_getpid:
+    case SYS_gettid:
+      return raw_system_call(call.number);
+    case SYS_set_tid_address:
+    case SYS_set_robust_list:
+      return 0;
+    case SYS_futex:
+      return futex(thread, call);
+    case SYS_clone:
+    case SYS_clone3:
+    case SYS_fork:
+    case SYS_vfork:
+      return -EAGAIN;
+    default:
+      return serve_at_home(&thread, call);
+  }
+}
+
 // At the home, on the calling guest thread or a proxy. `start`: what the child goes on with. waits: as vfork does,
 // until the child has ended or executes another program.
 long Process::fork_process(const ThreadStart& start, bool waits) {
@@ -183,11 +291,12 @@ long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context
   if (::stat(path->c_str(), &status) != 0) return -errno;
   if (!S_ISREG(status.st_mode) || ::access(path->c_str(), X_OK) != 0) return -EACCES;
   if (!can_load(*path)) return -ENOEXEC;
+  if (!end_other_threads(thread)) return -EAGAIN;
   {
     const os::MutexLock lock(threads_mu_);
-    // Threads on other nodes are not known here; a program that executes another with threads running is rare, and a
-    // thread that goes on in the new program's memory would be worse than this refusal.
-    if (threads_.size() > 1 || next_place_.load() != 0) return -EAGAIN;
+    threads_.erase(thread.guest_tid);
+    thread.guest_tid = home_pid_;  // whichever thread called
+    threads_[home_pid_] = &thread;
   }
   {
     const std::lock_guard lock(space_mu_);

@@ -120,9 +120,51 @@ long Process::futex(GuestThread& thread, const Call& call) {
       wire::GuestRequest second{.words = {kWakeUp, other, static_cast<std::uint32_t>(timeout), FUTEX_BITSET_MATCH_ANY}};
       return woken + futex_request(second);
     }
+    case FUTEX_LOCK_PI:
+    case FUTEX_LOCK_PI2:
+    case FUTEX_TRYLOCK_PI: {
+      const bool on_wall_clock = (operation & FUTEX_CMD_MASK) == FUTEX_LOCK_PI || realtime;
+      const auto until = deadline(timeout, true, on_wall_clock);
+      if (!until) return -EINVAL;
+      return lock_owned(thread, address, (operation & FUTEX_CMD_MASK) == FUTEX_TRYLOCK_PI ? 0 : *until);
+    }
+    case FUTEX_UNLOCK_PI:
+      return unlock_owned(thread, address);
     default:
       return -ENOSYS;
   }
+}
+
+// The priority-inheriting locks of futex(2), without the inheriting: priorities are those of one node's processors. The
+// word has the owner's id; see "Priority-inheritance futexes" there.
+long Process::lock_owned(GuestThread& thread, std::uint64_t address, std::int64_t deadline_ns) {
+  if (!load<std::uint32_t>(address)) return -EFAULT;
+  auto& word = *reinterpret_cast<std::atomic<std::uint32_t>*>(address);
+  const auto own = static_cast<std::uint32_t>(thread.guest_tid);
+  std::uint32_t others = 0;  // once this thread has waited there may be more that do
+  for (;;) {
+    std::uint32_t seen = word.load();
+    const std::uint32_t owner = seen & FUTEX_TID_MASK;
+    if (owner == own) return -EDEADLK;
+    if (owner == 0) {
+      if (word.compare_exchange_strong(seen, own | others | (seen & FUTEX_OWNER_DIED))) return 0;
+      continue;
+    }
+    if (deadline_ns == 0) return -EAGAIN;
+    if ((seen & FUTEX_WAITERS) == 0 && !word.compare_exchange_strong(seen, seen | FUTEX_WAITERS)) continue;
+    others = FUTEX_WAITERS;
+    const long waited = futex_wait(thread, address, seen | FUTEX_WAITERS, FUTEX_BITSET_MATCH_ANY, deadline_ns);
+    if (waited == -ETIMEDOUT || waited == -EINTR || waited == -EFAULT) return waited;
+  }
+}
+
+long Process::unlock_owned(GuestThread& thread, std::uint64_t address) {
+  const auto seen = load<std::uint32_t>(address);
+  if (!seen) return -EFAULT;
+  if ((*seen & FUTEX_TID_MASK) != static_cast<std::uint32_t>(thread.guest_tid)) return -EPERM;
+  reinterpret_cast<std::atomic<std::uint32_t>*>(address)->store(0);
+  (void)wake_address(address, 1);
+  return 0;
 }
 
 long Process::futex_request(wire::GuestRequest& request) {

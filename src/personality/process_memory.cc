@@ -75,6 +75,20 @@ long Process::memory_call(const Call& call) {
   return result;
 }
 
+// mincore: what is mapped counts as resident, wherever it is.
+long Process::residency(const Call& call) {
+  const auto begin = static_cast<std::uint64_t>(call.arguments[0]), bytes = up(static_cast<std::uint64_t>(call.arguments[1]));
+  if (begin % kPageBytes != 0) return -EINVAL;
+  std::uint64_t mapped = 0;
+  {
+    const std::lock_guard lock(space_mu_);
+    space_->visit(begin, begin + bytes, [&](const Area& area) { mapped += area.end - area.begin; });
+  }
+  if (mapped != bytes) return -ENOMEM;
+  const std::vector<char> all(bytes / kPageBytes, 1);
+  return copy_out(static_cast<std::uint64_t>(call.arguments[2]), all.data(), all.size()) ? 0 : -EFAULT;
+}
+
 long Process::map_file(const Call& call) {
   const int flags = static_cast<int>(call.arguments[3]);
   const int fd = static_cast<int>(call.arguments[4]);
@@ -117,6 +131,12 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
                                                           : name},
                                   changes);
   carry_out(changes);
+  if (file == kNoFile && result >= 0 && nodes_ == 1 && (flags & MAP_TYPE) == MAP_SHARED) {
+    // Forked children share it.
+    CHECK(::mmap(reinterpret_cast<void*>(result), up(bytes), protection, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+              MAP_FAILED,
+          errno);
+  }
   if (file == kNoFile) return result;
   if (result < 0) {
     ::close(files_[file]);

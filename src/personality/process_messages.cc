@@ -1,5 +1,6 @@
 // The questions that the nodes of a process ask each other.
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -93,8 +94,12 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
   using Kind = wire::GuestRequestKind;
   switch (request.kind) {
     case Kind::kCall:
+    case Kind::kDataCall:
       if (!is_home()) return false;
-      call_for(from, request);
+      call_for(from, request, trailing);
+      return true;
+    case Kind::kInterrupt:
+      interrupt_call(static_cast<int>(request.words[0]), request.words[1]);
       return true;
     case Kind::kChange: {
       wire::GuestRequest change = request;
@@ -123,8 +128,15 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     case Kind::kOutside:
       reply(from, request.ticket, place_outside(request.words[0], request.words[1], request.words[2]) ? 0 : -EEXIST);
       return true;
-    case Kind::kClock:
-      reply(from, request.ticket, os::monotonic_ns());
+    case Kind::kClock: {
+      const int pid = ::getpid();
+      reply(from, request.ticket, os::monotonic_ns(), std::as_bytes(std::span(&pid, 1)));
+      return true;
+    }
+    case Kind::kEndThreads:
+      start_runtime_thread([this, from, ticket = request.ticket] {
+        reply(from, ticket, end_threads_here(0) ? 0 : -EAGAIN);
+      });
       return true;
     case Kind::kFacts:
       start_runtime_thread([this, from, ticket = request.ticket] {
@@ -175,7 +187,32 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
   return false;
 }
 
-void Process::call_for(NodeId node, const wire::GuestRequest& request) {
+// A system call of a remote thread, which a signal may interrupt.
+long Process::ask_home(GuestThread& thread, wire::GuestRequest& request, std::span<const std::byte> data,
+                       std::vector<std::byte>* answer) {
+  Question question;
+  {
+    const os::MutexLock lock(questions_mu_);
+    request.ticket = next_ticket_++;
+    questions_[request.ticket] = &question;
+  }
+  const std::uint64_t ticket = request.ticket;
+  thread.call_at_home.store(ticket);
+  // From here on queue() tells the home of a signal.
+  long result = -EINTR;
+  if (thread.signal_pending.load() == 0) {
+    post(kHome, request, data);
+    (void)runtime_.waiting().wait(question.flag);
+    result = question.result;
+  }
+  thread.call_at_home.store(0);
+  const os::MutexLock lock(questions_mu_);
+  questions_.erase(ticket);
+  if (answer != nullptr) *answer = std::move(question.answer);
+  return result;
+}
+
+void Process::call_for(NodeId node, const wire::GuestRequest& request, std::span<const std::byte> data) {
   const int tid = static_cast<int>(request.words[0]);
   std::shared_ptr<Proxy> proxy;
   {
@@ -191,11 +228,25 @@ void Process::call_for(NodeId node, const wire::GuestRequest& request) {
   proxy->ticket = request.ticket;
   proxy->call.number = static_cast<long>(request.words[1]);
   for (std::size_t i = 0; i < 6; ++i) proxy->call.arguments[i] = static_cast<long>(request.words[2 + i]);
+  proxy->with_data = request.kind == wire::GuestRequestKind::kDataCall;
+  proxy->data.assign(data.begin(), data.end());
   proxy->has_call = true;
   proxy->changed.notify_one();
 }
 
+void Process::interrupt_call(int guest_tid, std::uint64_t ticket) {
+  const std::lock_guard lock(proxies_mu_);
+  const auto found = proxies_.find(guest_tid);
+  if (found == proxies_.end()) return;
+  const std::lock_guard proxy_lock(found->second->mu);
+  if (found->second->ticket != ticket) return;
+  found->second->thread.signal_pending.store(1);
+  if (found->second->thread.tid != 0) raw_system_call(SYS_tkill, found->second->thread.tid, kKickSignal);
+}
+
 void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
+  proxy->thread.guest_mask = ~std::uint64_t{0};
+  prepare_child_thread(proxy->thread);
   std::unique_lock lock(proxy->mu);
   while (!proxy->ended) {
     if (!proxy->has_call) {
@@ -205,10 +256,21 @@ void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
     proxy->has_call = false;
     const Call call = proxy->call;
     const std::uint64_t ticket = proxy->ticket;
+    const std::vector<std::byte> data = std::move(proxy->data);
+    const bool with_data = proxy->with_data;
     lock.unlock();
-    reply(node, ticket, serve_at_home(nullptr, call));
+    std::vector<std::byte> answer;
+    const long result =
+        with_data ? serve_with_data(proxy->thread, call, data, answer) : serve_at_home(&proxy->thread, call);
+    lock.lock();
+    proxy->ticket = 0;
+    proxy->thread.signal_pending.store(0);
+    lock.unlock();
+    reply(node, ticket, result, answer);
     lock.lock();
   }
+  lock.unlock();
+  forget_guest_thread();
 }
 
 }  // namespace gallocy::personality

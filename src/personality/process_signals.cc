@@ -56,6 +56,7 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
   }
   if (thread == nullptr) return;  // threads of the runtime block all others
   if (number == kKickSignal) {
+    if (in_guest && thread->must_end.load()) end_thread_quietly(*thread);
     if (in_guest) deliver_pending(*thread, context);
     return;
   }
@@ -70,7 +71,21 @@ void Process::queue(GuestThread& thread, const PendingSignal& signal) {
   const bool there = std::any_of(thread.pending.begin(), end, [&](const auto& p) { return p.number == signal.number; });
   if ((there && signal.number < 32) || thread.pending_count == GuestThread::kMostPending) return;
   thread.pending[thread.pending_count++] = signal;
-  thread.signal_pending.store(1);
+  note_pending(thread);
+  const std::uint64_t call = thread.call_at_home.load();
+  if (call == 0 || thread.signal_pending.load() == 0) return;
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kInterrupt,
+                             .words = {static_cast<std::uint64_t>(thread.guest_tid), call}};
+  post(kHome, request);
+}
+
+// signal_pending tells whether there is something that is not blocked.
+void Process::note_pending(GuestThread& thread) {
+  char any = 0;
+  for (std::size_t i = 0; i < thread.pending_count; ++i) {
+    if ((thread.guest_mask & bit(thread.pending[i].number)) == 0) any = 1;
+  }
+  thread.signal_pending.store(any);
 }
 
 // What is pending and not blocked. `context` is the program's.
@@ -82,7 +97,7 @@ void Process::deliver_pending(GuestThread& thread, ucontext_t& context) {
       std::size_t i = 0;
       while (i < thread.pending_count && (thread.guest_mask & bit(thread.pending[i].number)) != 0) ++i;
       if (i == thread.pending_count) {
-        thread.signal_pending.store(0);
+        note_pending(thread);
         return;
       }
       signal = thread.pending[i];
@@ -144,7 +159,8 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
   const auto apply_mask = [&] {
     const std::uint64_t mask = kernel_mask(thread.guest_mask);
     std::memcpy(&context.uc_sigmask, &mask, sizeof mask);
-    if (thread.signal_pending.load() != 0) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
+    const os::MutexLock lock(thread.mu);
+    note_pending(thread);
   };
   constexpr std::uint64_t kUnblockable = bit(SIGKILL) | bit(SIGSTOP);
   switch (call.number) {
@@ -192,7 +208,7 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
     }
     case SYS_rt_sigreturn:
       if (!pop_signal_frame(thread, context)) die_of(SIGSEGV);
-      if (thread.signal_pending.load() != 0) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
+      apply_mask();
       return context.uc_mcontext.gregs[REG_RAX];
     case SYS_rt_sigpending: {
       std::uint64_t set = 0;
@@ -217,6 +233,7 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
     case SYS_rt_sigtimedwait: {
       const auto set = load<std::uint64_t>(first);
       if (!set) return -EFAULT;
+      PendingSignal taken;
       {
         const os::MutexLock lock(thread.mu);
         for (std::size_t i = 0; i < thread.pending_count; ++i) {
@@ -226,9 +243,14 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
                     thread.pending.begin() + static_cast<std::ptrdiff_t>(thread.pending_count),
                     thread.pending.begin() + static_cast<std::ptrdiff_t>(i));
           --thread.pending_count;
-          if (second != 0) (void)store(second, found.info);
-          return found.number;
+          note_pending(thread);
+          taken = found;
+          break;
         }
+      }
+      if (taken.number != 0) {
+        if (second != 0) (void)store(second, taken.info);
+        return taken.number;
       }
       timespec timeout{};
       if (third != 0 && !copy_in(&timeout, third, sizeof timeout)) return -EFAULT;

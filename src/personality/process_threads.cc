@@ -80,7 +80,8 @@ long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& con
   if ((a.flags & kThreadFlags) != kThreadFlags) {
     if (sp == 0) start.registers.general[REG_RSP] = context.uc_mcontext.gregs[REG_RSP];
     start.registers.fs = thread.guest_fs;
-    const long child = fork_anywhere(start, (a.flags & CLONE_VFORK) != 0);
+    const bool borrows = (a.flags & (CLONE_VM | CLONE_VFORK)) == (CLONE_VM | CLONE_VFORK) && is_home();
+    const long child = borrows ? lend_memory(thread, start) : fork_anywhere(start, (a.flags & CLONE_VFORK) != 0);
     if (child > 0 && start.parent_tid != 0) (void)store(start.parent_tid, static_cast<int>(child));
     return child;
   }
@@ -174,6 +175,50 @@ void Process::end_thread(GuestThread& thread) {
   }
   if (thread.clear_tid != 0 && store(thread.clear_tid, std::uint32_t{0})) (void)wake_address(thread.clear_tid, 1);
   ::_longjmp(thread.end, 1);
+}
+
+// Without the traces that a thread's end leaves in memory: that is another program's now.
+void Process::end_thread_quietly(GuestThread& thread) {
+  {
+    const os::MutexLock lock(threads_mu_);
+    threads_.erase(thread.guest_tid);
+  }
+  if (!is_home()) {
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
+                               .words = {static_cast<std::uint64_t>(thread.guest_tid)}};
+    post(kHome, request);
+  }
+  ::_longjmp(thread.end, 1);
+}
+
+bool Process::end_other_threads(const GuestThread& thread) {
+  for (std::uint16_t n = 0; n < nodes_; ++n) {
+    if (NodeId{n} == self_) continue;
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kEndThreads};
+    if (ask(NodeId{n}, request) != 0) return false;
+  }
+  return end_threads_here(thread.guest_tid);
+}
+
+// False: one does not end, for instance because it waits for a disk.
+bool Process::end_threads_here(int but_guest_tid) {
+  constexpr int kTries = 2000;
+  for (int i = 0; i < kTries; ++i) {
+    {
+      const os::MutexLock lock(threads_mu_);
+      bool any = false;
+      for (const auto& [tid, other] : threads_) {
+        if (tid == but_guest_tid) continue;
+        any = true;
+        other->must_end.store(true);
+        other->signal_pending.store(1);
+        raw_system_call(SYS_tkill, other->tid, kKickSignal);
+      }
+      if (!any) return true;
+    }
+    ::usleep(1000);
+  }
+  return false;
 }
 
 // Documentation/locking/robust-futexes.rst.

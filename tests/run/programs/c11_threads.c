@@ -8,7 +8,7 @@ static cnd_t changed;
 static tss_t slot;
 static once_flag once = ONCE_FLAG_INIT;
 static int ready, started, destroyed;
-static _Thread_local int own;
+static _Thread_local volatile int own;
 
 static void count_start(void) { ++started; }
 static void count_end(void* value) {

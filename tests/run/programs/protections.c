@@ -9,9 +9,9 @@
 
 enum { kPage = 4096 };
 static char *region, *guard;
-static int faults;
+static volatile int faults;
 static _Thread_local sigjmp_buf back;
-static _Thread_local int at_guard;
+static _Thread_local volatile int at_guard;
 
 static void on_fault(int signal, siginfo_t* info, void* context) {
   char* const address = info->si_addr;

@@ -6,7 +6,7 @@
 #include "check.h"
 
 static _Thread_local sigjmp_buf back;
-static _Thread_local int code;
+static _Thread_local volatile int code;
 static _Thread_local void* address;
 
 static void handler(int signal, siginfo_t* info, void* context) {
@@ -35,7 +35,7 @@ static void* body(void* argument) {
     volatile int zero = 0;
     signal = sigsetjmp(back, 1);
     if (signal == 0) {
-      zero = 1 / zero;
+      zero = 100 / zero;
       CHECK(0);
     }
     CHECK(signal == SIGFPE && code == FPE_INTDIV);

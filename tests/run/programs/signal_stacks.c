@@ -6,7 +6,7 @@
 #include "check.h"
 
 static _Thread_local char* low;
-static _Thread_local int on_it;
+static _Thread_local volatile int on_it;
 static _Thread_local sigjmp_buf back;
 enum { kBytes = 64 << 10 };
 

@@ -12,7 +12,7 @@
 
 static sem_t fired;
 static volatile sig_atomic_t signals, wrong_thread;
-static _Thread_local int owner;
+static _Thread_local volatile int owner;
 
 static void notify(union sigval value) {
   CHECK(value.sival_int == 8);
