@@ -192,6 +192,8 @@ constexpr Entry kEntries[] = {
     CALL(wait4, waits({out(1, 4), out(3, sizeof(struct rusage))})),
     CALL(waitid, waits({out(2, 128), out(4, sizeof(struct rusage))})),
     CALL(kill, home()),
+    CALL(rt_sigqueueinfo, home({in(2, 128)})),
+    CALL(pidfd_send_signal, home({in(2, 128)})),
     CALL(setitimer, home({in(1, sizeof(itimerval)), out(2, sizeof(itimerval))})),
     CALL(getitimer, home({out(1, sizeof(itimerval))})),
     CALL(alarm, home()),

@@ -53,19 +53,21 @@ struct GuestThread {
 
   const void* clock_functions[kClockFunctions] = {};  // where the vDSO's functions jump to
 
+  os::Mutex mu;                                  // taken with signals blocked
   int tid = 0;                                   // the kernel's
   int guest_tid = 0;                             // the program's: unique in the cluster
   std::uint64_t guest_mask = 0;                  // blocked signals, as the program sees it
+  std::uint64_t awaited GUARDED_BY(mu) = 0;      // by sigwait and its kin, though blocked
   std::optional<std::uint64_t> mask_to_restore;  // in sigsuspend: what the handler's return brings back
   stack_t guest_stack{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
   std::uint64_t clear_tid = 0;  // address of a word to clear and wake at the end
   std::uint64_t robust_list = 0;
   std::atomic<std::uint64_t> call_at_home{0};  // the ticket of a system call that the home makes for it; 0: none
+  bool is_forked_child = false;                // the kernel serves its system calls: mask and stacks are the kernel's
   bool in_vfork_child = false;                 // a child process runs on this thread's memory
-  std::atomic<bool> must_end{false};  // another thread executes a new program
+  std::atomic<bool> must_end{false};           // another thread executes a new program
 
   static constexpr std::size_t kMostPending = 32;
-  os::Mutex mu;  // taken with signals blocked
   std::array<PendingSignal, kMostPending> pending GUARDED_BY(mu);
   std::size_t pending_count GUARDED_BY(mu) = 0;
   runtime::WaitFlag* wait GUARDED_BY(mu) = nullptr;  // set to end a wait early, when a signal has come
@@ -91,9 +93,9 @@ void catch_signal(int number, int flags);
 
 // Makes the calling thread able to run the program; `thread` lives as long as it.
 Result<> prepare_guest_thread(GuestThread& thread);
-// clone with CLONE_VM | CLONE_VFORK: `body(argument)` runs in a new process on this memory and the given stack, and must
-// not return; the calling thread sleeps until that process has ended or executes another program. The child's id, or a
-// negative errno.
+// clone with CLONE_VM | CLONE_VFORK: `body(argument)` runs in a new process on this memory and the given stack, and
+// must not return; the calling thread sleeps until that process has ended or executes another program. The child's id,
+// or a negative errno.
 long borrow_memory(void* stack_top, void (*body)(void*), void* argument);
 // In such a child: the program's system calls trap again, and signals have a stack of their own.
 void prepare_borrowed_thread(GuestThread& thread, const stack_t& signal_stack);

@@ -42,6 +42,7 @@ Result<> Process::prepare() {
   CHECK(::sigaction(SIGBUS, nullptr, &bus_action_) == 0 && ::sigaction(SIGSEGV, nullptr, &segv_action_) == 0);
   GALLOCY_TRY(install_guest_entry(*this));
   for (const int number : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, kKickSignal}) catch_signal(number, 0);
+  GALLOCY_TRY(runtime_.sync().meet());  // before that the others may not take requests
   if (!is_home()) {
     // Machines that started at different times count from different starts.
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kClock};

@@ -94,7 +94,8 @@ class Process final : private GuestHandler, private ImageTarget {
   long send_with_data(GuestThread& thread, const Call& original, const Call& call, const CallSpec& spec,
                       std::array<std::vector<std::byte>, 4>& buffers);
   static bool travels_with_data(const Call& call);
-  long serve_with_data(GuestThread& thread, const Call& call, std::span<const std::byte> data,
+  static bool is_done_at_once(long number);
+  long serve_with_data(GuestThread* thread, const Call& call, std::span<const std::byte> data,
                        std::vector<std::byte>& answer);
   long kernel(GuestThread* thread, const CallSpec& spec, const Call& call);
   long vectors(GuestThread* thread, const Call& call);
@@ -169,6 +170,8 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_signals.cc
   long signal_call(GuestThread& thread, const Call& call, ucontext_t& context);
+  long wait_for_signal(GuestThread& thread, const Call& call);
+  long wait_in_kernel(GuestThread& thread, const Call& call);
   long set_action(const Call& call);
   long send_to_thread(int guest_tid, int number, const siginfo_t& info);
   long deliver_here(int guest_tid, const PendingSignal& signal);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -139,10 +140,28 @@ long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) 
       return plain ? (*priority == 0 ? 0 : -EINVAL) : -EPERM;
     }
     case SYS_clock_gettime:
-      if (call.arguments[0] < 0) return processor_clock(call);
+      if (static_cast<int>(call.arguments[0]) < 0) return processor_clock(call);
       break;
     case SYS_prctl:
-      if (call.arguments[0] == 15 /* PR_SET_NAME */) return copy_string(argument(call, 1)) ? 0 : -EFAULT;
+      switch (call.arguments[0]) {
+        case PR_SET_NAME: {
+          char name[16] = {};
+          const auto given = copy_string(argument(call, 1), 4096);
+          if (!given) return -EFAULT;
+          given->copy(name, sizeof name - 1);
+          return raw_system_call(SYS_prctl, PR_SET_NAME, reinterpret_cast<long>(name));
+        }
+        case PR_GET_NAME: {
+          char name[16] = {};
+          raw_system_call(SYS_prctl, PR_GET_NAME, reinterpret_cast<long>(name));
+          return copy_out(argument(call, 1), name, sizeof name) ? 0 : -EFAULT;
+        }
+        case PR_SET_TIMERSLACK:
+        case PR_GET_TIMERSLACK:
+          return raw_system_call(SYS_prctl, call.arguments[0], call.arguments[1]);
+        default:
+          break;
+      }
       break;
     default:
       break;
@@ -252,6 +271,8 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
       return 0;
     case SYS_rt_sigaction:
       return set_action(call);
+    case SYS_rt_sigtimedwait:
+      return wait_in_kernel(*thread, call);
     case SYS_dup2:
     case SYS_dup3:
       if (is_runtime_descriptor(call.arguments[1])) return -EBADF;
@@ -280,7 +301,21 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
     case SYS_pselect6:
       return select_with_mask(thread, call);
     case SYS_prctl:
-      return call.arguments[0] == 15 || call.arguments[0] == 16 ? 0 : -EINVAL;
+      switch (call.arguments[0]) {
+        case PR_SET_DUMPABLE:
+        case PR_GET_DUMPABLE:
+        case PR_SET_NO_NEW_PRIVS:
+        case PR_GET_NO_NEW_PRIVS:
+        case PR_SET_PDEATHSIG:
+        case PR_CAPBSET_READ:
+        case PR_SET_CHILD_SUBREAPER:
+          return raw_system_call(SYS_prctl, call.arguments[0], call.arguments[1], call.arguments[2], call.arguments[3],
+                                 call.arguments[4]);
+        case PR_SET_VMA:  // names of mappings
+          return 0;
+        default:
+          return -EINVAL;
+      }
     default:
       break;
   }
@@ -342,7 +377,7 @@ long Process::pass_on(GuestThread* thread, const Call& original, const CallSpec&
 
 // The processor time of a thread of this node (clock ids of pthread_getcpuclockid are made of its id).
 long Process::processor_clock(const Call& call) {
-  const long clock = call.arguments[0];
+  const long clock = static_cast<int>(call.arguments[0]);
   constexpr long kPerThread = 4;
   long own = clock;
   if ((clock & kPerThread) != 0) {
@@ -404,6 +439,24 @@ bool Process::travels_with_data(const Call& call) {
   }
 }
 
+// Of those, the ones that the kernel answers at once: no other thread is woken for them.
+bool Process::is_done_at_once(long number) {
+  switch (number) {
+    case SYS_lseek:
+    case SYS_getppid:
+    case SYS_getuid:
+    case SYS_geteuid:
+    case SYS_getgid:
+    case SYS_getegid:
+    case SYS_epoll_ctl:
+    case SYS_eventfd2:
+    case SYS_getrusage:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // The memory in the order of the pointers, each with its length; only what goes in has bytes.
 long Process::send_with_data(GuestThread& thread, const Call& original, const Call& call, const CallSpec& spec,
                              std::array<std::vector<std::byte>, 4>& buffers) {
@@ -426,7 +479,8 @@ long Process::send_with_data(GuestThread& thread, const Call& original, const Ca
   std::size_t at = 0;
   for (std::size_t i = 0; i < spec.pointers.size(); ++i) {
     const PointerArgument& p = spec.pointers[i];
-    if ((p.direction != Direction::kOut && p.direction != Direction::kInOut) || argument(original, p.argument) == 0) continue;
+    if ((p.direction != Direction::kOut && p.direction != Direction::kInOut) || argument(original, p.argument) == 0)
+      continue;
     const std::size_t length = std::min(buffers[i].size(), answer.size() - std::min(at, answer.size()));
     if (length != 0) std::memcpy(buffers[i].data(), answer.data() + at, length);
     at += length;
@@ -434,13 +488,13 @@ long Process::send_with_data(GuestThread& thread, const Call& original, const Ca
   return result;
 }
 
-// At the home, on a proxy.
-long Process::serve_with_data(GuestThread& thread, const Call& original, std::span<const std::byte> data,
+// At the home, on a proxy; for calls that are done at once, on the poller (no thread).
+long Process::serve_with_data(GuestThread* thread, const Call& original, std::span<const std::byte> data,
                               std::vector<std::byte>& answer) {
   const CallSpec* const spec = call_spec(original.number);
   if (spec == nullptr || !travels_with_data(original)) return -ENOSYS;
-  if (names_descriptor(original.number) &&
-      (is_runtime_descriptor(original.arguments[0]) || is_mapping_descriptor(static_cast<int>(original.arguments[0])))) {
+  if (names_descriptor(original.number) && (is_runtime_descriptor(original.arguments[0]) ||
+                                            is_mapping_descriptor(static_cast<int>(original.arguments[0])))) {
     return -EBADF;
   }
   Call call = original;
@@ -461,7 +515,7 @@ long Process::serve_with_data(GuestThread& thread, const Call& original, std::sp
     }
     call.arguments[p.argument] = reinterpret_cast<long>(buffers[i].data());
   }
-  const long result = kernel(&thread, *spec, call);
+  const long result = kernel(thread, *spec, call);
   for (std::size_t i = 0; i < spec->pointers.size() && result >= 0; ++i) {
     const PointerArgument& p = spec->pointers[i];
     if (p.direction != Direction::kOut && p.direction != Direction::kInOut) continue;

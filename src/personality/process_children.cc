@@ -81,10 +81,16 @@ bool Process::copy_memory_to_child() {
         return;
     }
     if (file < 0) return;  // a cluster of one: fork has copied it
-    ok = ok && ::mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
-                      0) != MAP_FAILED;
     const bool outside = area.begin < begin_;
     const std::uint64_t first = outside ? low_begin_ - (end_ - kOutsideBytes - file_begin) : file_begin;
+    if (area.shared && area.file == kNoFile) {
+      // The home's frames, which it may write (fork_process): both processes use them until another node wants them.
+      ok = ok && ::mmap(start, bytes, area.protection, MAP_SHARED | MAP_FIXED, file,
+                        static_cast<off_t>(area.begin - first)) != MAP_FAILED;
+      return;
+    }
+    ok = ok && ::mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+                      0) != MAP_FAILED;
     ok = ok && copy_from_file(file, first, area.begin, area.end);
     ok = ok && ::mprotect(start, bytes, area.protection) == 0;
   });
@@ -118,8 +124,8 @@ long Process::lend_memory(GuestThread& thread, const ThreadStart& start) {
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return -ENOMEM;
   auto* const stack = static_cast<std::byte*>(memory);
-  Borrower borrower{thread, start,
-                    {.ss_sp = stack + kBorrowerStackBytes, .ss_flags = 0, .ss_size = kBorrowerStackBytes}};
+  Borrower borrower{
+      thread, start, {.ss_sp = stack + kBorrowerStackBytes, .ss_flags = 0, .ss_size = kBorrowerStackBytes}};
   const std::uint64_t guest_fs = thread.guest_fs, guest_mask = thread.guest_mask, clear_tid = thread.clear_tid,
                       robust_list = thread.robust_list;
   const stack_t guest_stack = thread.guest_stack;
@@ -165,7 +171,8 @@ long Process::serve_borrower(GuestThread& thread, const Call& call, ucontext_t& 
     case SYS_rt_sigaction: {
       const int number = static_cast<int>(call.arguments[0]);
       if (number < 1 || number > 64) return -EINVAL;
-      const auto given = static_cast<std::uint64_t>(call.arguments[1]), before = static_cast<std::uint64_t>(call.arguments[2]);
+      const auto given = static_cast<std::uint64_t>(call.arguments[1]),
+                 before = static_cast<std::uint64_t>(call.arguments[2]);
       if (before != 0 && !store(before, action(number))) return -EFAULT;
       const bool ours = number == SIGSYS || number == SIGBUS || number == SIGSEGV || number == kKickSignal;
       if (given == 0 || ours) return 0;
@@ -211,6 +218,12 @@ long Process::fork_process(const ThreadStart& start, bool waits) {
     });
     for (const auto& [begin, end] : ranges) (void)runtime_.memory().prefault(begin, end - begin, Access::kRead);
   }
+  if (nodes_ > 1) {
+    space_->visit(0, end_, [&](const Area& area) {
+      if (area.shared && area.file == kNoFile && (area.protection & PROT_WRITE) != 0)
+        (void)runtime_.memory().prefault(area.begin, area.end - area.begin, Access::kWrite);
+    });
+  }
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0) return -errno;
   const std::uint64_t mask = block_signals();
@@ -242,6 +255,7 @@ void Process::become_child(const ThreadStart& start) {
   thread.~GuestThread();
   new (&thread) GuestThread;
   prepare_child_thread(thread);
+  thread.is_forked_child = true;
   thread.guest_mask = start.mask;
   thread.guest_tid = thread.tid;
   if (start.child_tid != 0) (void)store(start.child_tid, thread.tid);

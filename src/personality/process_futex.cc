@@ -221,9 +221,6 @@ void Process::wake_here(std::uint64_t ticket) {
 
 long Process::futex_wait(GuestThread& thread, std::uint64_t address, std::uint32_t value, std::uint32_t bits,
                          std::int64_t deadline_ns) {
-  const auto before = load<std::uint32_t>(address);
-  if (!before) return -EFAULT;
-  if (*before != value) return -EAGAIN;
   Sleep sleep;
   std::uint64_t ticket = 0;
   {
@@ -237,8 +234,9 @@ long Process::futex_wait(GuestThread& thread, std::uint64_t address, std::uint32
   wire::GuestRequest enlist{.words = {kEnlist, address, 0, bits, 0, 0, ticket}};
   futex_request(enlist);
   long result = 0;
-  if (load<std::uint32_t>(address) != value) {
-    result = -EAGAIN;
+  // Looking at the word before, too, would fetch its page twice.
+  if (const auto word = load<std::uint32_t>(address); !word || *word != value) {
+    result = word ? -EAGAIN : -EFAULT;
   } else if (!runtime_.waiting().wait(sleep.flag, std::min(deadline_ns, os::monotonic_ns() + kSpinNs))) {
     while (result == 0 && sleep.woken.load() == 0) {
       const timespec until{deadline_ns / 1'000'000'000, deadline_ns % 1'000'000'000};

@@ -77,7 +77,8 @@ long Process::memory_call(const Call& call) {
 
 // mincore: what is mapped counts as resident, wherever it is.
 long Process::residency(const Call& call) {
-  const auto begin = static_cast<std::uint64_t>(call.arguments[0]), bytes = up(static_cast<std::uint64_t>(call.arguments[1]));
+  const auto begin = static_cast<std::uint64_t>(call.arguments[0]),
+             bytes = up(static_cast<std::uint64_t>(call.arguments[1]));
   if (begin % kPageBytes != 0) return -EINVAL;
   std::uint64_t mapped = 0;
   {
@@ -133,8 +134,8 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
   carry_out(changes);
   if (file == kNoFile && result >= 0 && nodes_ == 1 && (flags & MAP_TYPE) == MAP_SHARED) {
     // Forked children share it.
-    CHECK(::mmap(reinterpret_cast<void*>(result), up(bytes), protection, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-              MAP_FAILED,
+    CHECK(::mmap(reinterpret_cast<void*>(result), up(bytes), protection, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,
+                 0) != MAP_FAILED,
           errno);
   }
   if (file == kNoFile) return result;

@@ -96,6 +96,14 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     case Kind::kCall:
     case Kind::kDataCall:
       if (!is_home()) return false;
+      if (request.kind == Kind::kDataCall && is_done_at_once(static_cast<long>(request.words[1]))) {
+        Call call{.number = static_cast<long>(request.words[1])};
+        for (std::size_t i = 0; i < 6; ++i) call.arguments[i] = static_cast<long>(request.words[2 + i]);
+        std::vector<std::byte> answer;
+        const long result = serve_with_data(nullptr, call, trailing, answer);
+        reply(from, request.ticket, result, answer);
+        return true;
+      }
       call_for(from, request, trailing);
       return true;
     case Kind::kInterrupt:
@@ -134,9 +142,8 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       return true;
     }
     case Kind::kEndThreads:
-      start_runtime_thread([this, from, ticket = request.ticket] {
-        reply(from, ticket, end_threads_here(0) ? 0 : -EAGAIN);
-      });
+      start_runtime_thread(
+          [this, from, ticket = request.ticket] { reply(from, ticket, end_threads_here(0) ? 0 : -EAGAIN); });
       return true;
     case Kind::kFacts:
       start_runtime_thread([this, from, ticket = request.ticket] {
@@ -261,7 +268,7 @@ void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
     lock.unlock();
     std::vector<std::byte> answer;
     const long result =
-        with_data ? serve_with_data(proxy->thread, call, data, answer) : serve_at_home(&proxy->thread, call);
+        with_data ? serve_with_data(&proxy->thread, call, data, answer) : serve_at_home(&proxy->thread, call);
     lock.lock();
     proxy->ticket = 0;
     proxy->thread.signal_pending.store(0);

@@ -83,7 +83,8 @@ void Process::queue(GuestThread& thread, const PendingSignal& signal) {
 void Process::note_pending(GuestThread& thread) {
   char any = 0;
   for (std::size_t i = 0; i < thread.pending_count; ++i) {
-    if ((thread.guest_mask & bit(thread.pending[i].number)) == 0) any = 1;
+    const std::uint64_t number = bit(thread.pending[i].number);
+    if ((thread.guest_mask & number) == 0 || (thread.awaited & number) != 0) any = 1;
   }
   thread.signal_pending.store(any);
 }
@@ -223,6 +224,7 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
       if (!set) return -EFAULT;
       thread.mask_to_restore = thread.guest_mask;
       thread.guest_mask = *set & ~kUnblockable;
+      apply_mask();
       interruptible_system_call(thread, SYS_pause);
       context.uc_mcontext.gregs[REG_RAX] = -EINTR;
       deliver_pending(thread, context);
@@ -230,40 +232,66 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
       apply_mask();
       return context.uc_mcontext.gregs[REG_RAX];
     }
-    case SYS_rt_sigtimedwait: {
-      const auto set = load<std::uint64_t>(first);
-      if (!set) return -EFAULT;
-      PendingSignal taken;
-      {
-        const os::MutexLock lock(thread.mu);
-        for (std::size_t i = 0; i < thread.pending_count; ++i) {
-          if ((*set & bit(thread.pending[i].number)) == 0) continue;
-          const PendingSignal found = thread.pending[i];
-          std::move(thread.pending.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                    thread.pending.begin() + static_cast<std::ptrdiff_t>(thread.pending_count),
-                    thread.pending.begin() + static_cast<std::ptrdiff_t>(i));
-          --thread.pending_count;
-          note_pending(thread);
-          taken = found;
-          break;
-        }
-      }
-      if (taken.number != 0) {
-        if (second != 0) (void)store(second, taken.info);
-        return taken.number;
-      }
-      timespec timeout{};
-      if (third != 0 && !copy_in(&timeout, third, sizeof timeout)) return -EFAULT;
-      siginfo_t info{};
-      const long got = interruptible_system_call(thread, SYS_rt_sigtimedwait, reinterpret_cast<long>(&*set),
-                                                 reinterpret_cast<long>(&info),
-                                                 third != 0 ? reinterpret_cast<long>(&timeout) : 0, 8);
-      if (got > 0 && second != 0) (void)store(second, info);
-      return got;
-    }
+    case SYS_rt_sigtimedwait:
+      return wait_for_signal(thread, call);
     default:
       return -ENOSYS;
   }
+}
+
+// A signal may have been sent to the thread, which is then in `pending`, or to the process: the home's kernel has it.
+long Process::wait_for_signal(GuestThread& thread, const Call& call) {
+  const auto set = load<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[0]));
+  const auto info_at = static_cast<std::uint64_t>(call.arguments[1]);
+  if (!set) return -EFAULT;
+  for (;;) {
+    PendingSignal taken;
+    {
+      const os::MutexLock lock(thread.mu);
+      std::size_t i = 0;
+      while (i < thread.pending_count && (*set & bit(thread.pending[i].number)) == 0) ++i;
+      if (i < thread.pending_count) {
+        taken = thread.pending[i];
+        std::move(thread.pending.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                  thread.pending.begin() + static_cast<std::ptrdiff_t>(thread.pending_count),
+                  thread.pending.begin() + static_cast<std::ptrdiff_t>(i));
+        --thread.pending_count;
+        note_pending(thread);
+      }
+      thread.awaited = taken.number != 0 ? 0 : *set;
+    }
+    if (taken.number != 0) return info_at != 0 && !store(info_at, taken.info) ? -EFAULT : taken.number;
+    long result = 0;
+    if (is_home()) {
+      result = wait_in_kernel(thread, call);
+    } else {
+      wire::GuestRequest request{.kind = wire::GuestRequestKind::kCall};
+      request.words[0] = static_cast<std::uint64_t>(thread.guest_tid);
+      request.words[1] = static_cast<std::uint64_t>(call.number);
+      for (std::size_t i = 0; i < 6; ++i) request.words[2 + i] = static_cast<std::uint64_t>(call.arguments[i]);
+      result = ask_home(thread, request);
+    }
+    const os::MutexLock lock(thread.mu);
+    thread.awaited = 0;
+    bool came = false;
+    for (std::size_t i = 0; i < thread.pending_count; ++i) came = came || (*set & bit(thread.pending[i].number)) != 0;
+    note_pending(thread);
+    if (result != -EINTR || !came) return result;
+  }
+}
+
+// At the home; for a thread of another node on its proxy.
+long Process::wait_in_kernel(GuestThread& thread, const Call& call) {
+  const auto set = load<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[0]));
+  const auto info_at = static_cast<std::uint64_t>(call.arguments[1]),
+             timeout_at = static_cast<std::uint64_t>(call.arguments[2]);
+  timespec timeout{};
+  if (!set || (timeout_at != 0 && !copy_in(&timeout, timeout_at, sizeof timeout))) return -EFAULT;
+  siginfo_t info{};
+  const long got = interruptible_system_call(thread, SYS_rt_sigtimedwait, reinterpret_cast<long>(&*set),
+                                             reinterpret_cast<long>(&info),
+                                             timeout_at != 0 ? reinterpret_cast<long>(&timeout) : 0, 8);
+  return got > 0 && info_at != 0 && !store(info_at, info) ? -EFAULT : got;
 }
 
 // rt_sigaction, at the home: all nodes know the new action before the call returns.

@@ -1,5 +1,5 @@
-// POSIX timers (timer_create(2)), at the home: a timer is a timerfd, and one thread of the runtime sends what they give.
-// So a timer may signal a thread on any node.
+// POSIX timers (timer_create(2)), at the home: a timer is a timerfd, and one thread of the runtime sends what they
+// give. So a timer may signal a thread on any node.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -21,7 +21,9 @@ namespace {
 
 constexpr std::size_t kMostTimers = 4096;
 
-int timer_clock(long clock) { return clock == CLOCK_REALTIME || clock == CLOCK_BOOTTIME ? static_cast<int>(clock) : CLOCK_MONOTONIC; }
+int timer_clock(long clock) {
+  return clock == CLOCK_REALTIME || clock == CLOCK_BOOTTIME ? static_cast<int>(clock) : CLOCK_MONOTONIC;
+}
 
 }  // namespace
 

@@ -54,7 +54,12 @@ bool push_signal_frame(GuestThread& thread, const GuestAction& action, int numbe
   std::memcpy(frame + 8, &context, kContextBytes);
   std::memcpy(frame + 8 + kContextBytes, &info, sizeof info);
   const auto in_context = [&](std::size_t offset) { return frame + 8 + offset; };
-  std::memcpy(in_context(offsetof(ucontext_t, uc_stack)), &thread.guest_stack, sizeof(stack_t));
+  // A forked child's rt_sigreturn is the kernel's: it must find what the kernel knows.
+  if (thread.is_forked_child) {
+    std::memcpy(&thread.guest_mask, &context.uc_sigmask, 8);
+  } else {
+    std::memcpy(in_context(offsetof(ucontext_t, uc_stack)), &thread.guest_stack, sizeof(stack_t));
+  }
   const std::uint64_t mask_before = thread.mask_to_restore.value_or(thread.guest_mask);
   thread.mask_to_restore.reset();
   std::memcpy(in_context(offsetof(ucontext_t, uc_sigmask)), &mask_before, 8);

@@ -7,22 +7,22 @@
 namespace gallocy::wire {
 
 enum class GuestRequestKind : std::uint32_t {
-  kCall,     // remote thread -> home: a system call; words: guest tid, number, 6 arguments
-  kDataCall,   // the same, with the memory that the pointers point to trailing; the answer carries what comes back
-  kInterrupt,  // node -> home: words: guest tid, ticket of its call: a signal has come
-  kChange,   // home -> all: words: what, begin, end, protection
-  kStart,    // any -> node: start a thread; trailing: the start's registers
-  kFutex,    // any -> home: words: operation, address, count, bits, second address, second count, ticket of the wait
-  kWake,     // home -> node: word: ticket of the wait
-  kSignal,   // any -> node: words: guest tid, number; trailing: siginfo_t
-  kAction,   // home -> all: word: number; trailing: the action
-  kEnded,    // node -> home: word: guest tid of a thread that has ended
-  kFork,     // remote thread -> home: word: as vfork; trailing: the child's registers
-  kOutside,  // home -> all: words: low address, window address, bytes (Memory::place_outside)
-  kClock,    // node -> home: answered by its CLOCK_MONOTONIC, ns
+  kCall,        // remote thread -> home: a system call; words: guest tid, number, 6 arguments
+  kDataCall,    // the same, with the memory that the pointers point to trailing; the answer carries what comes back
+  kInterrupt,   // node -> home: words: guest tid, ticket of its call: a signal has come
+  kChange,      // home -> all: words: what, begin, end, protection
+  kStart,       // any -> node: start a thread; trailing: the start's registers
+  kFutex,       // any -> home: words: operation, address, count, bits, second address, second count, ticket of the wait
+  kWake,        // home -> node: word: ticket of the wait
+  kSignal,      // any -> node: words: guest tid, number; trailing: siginfo_t
+  kAction,      // home -> all: word: number; trailing: the action
+  kEnded,       // node -> home: word: guest tid of a thread that has ended
+  kFork,        // remote thread -> home: word: as vfork; trailing: the child's registers
+  kOutside,     // home -> all: words: low address, window address, bytes (Memory::place_outside)
+  kClock,       // node -> home: answered by its CLOCK_MONOTONIC, ns
   kEndThreads,  // home -> node: all threads there end; answered when they have
-  kFacts,    // home -> node: what its machine is; the answer carries personality::MachineFacts
-  kExit,     // any -> all: word: status
+  kFacts,       // home -> node: what its machine is; the answer carries personality::MachineFacts
+  kExit,        // any -> all: word: status
 };
 
 struct GuestRequest {

@@ -1,0 +1,42 @@
+#!/bin/bash
+# Programs of the distribution on small inputs: run_program.sh with the program itself under `gallocy run`, and outputs
+# that depend on neither time nor nodes.
+#
+#   debian_programs.sh NAME FLAGS-OF-run_program.sh... GALLOCY
+set -eu
+
+name=$1 gallocy=${!#}
+flags=("${@:2:$#-2}")
+run() { exec "$(dirname "$0")/run_program.sh" "${flags[@]}" "$gallocy" "$@"; }
+
+input=${TMPDIR:-/tmp}/gallocy-run-text
+[[ -s $input ]] || { seq 1 60000 >"$input.$$" && mv "$input.$$" "$input"; }
+python=$(command -v /usr/bin/python3 || echo python3)
+
+case $name in
+  pigz) run pigz -p 4 -b 128 -n -c "$input" ;;
+  pbzip2) run pbzip2 -p4 -b1 -c "$input" ;;
+  xz) run xz -T4 --block-size=100000 -c "$input" ;;
+  zstd) run zstd -q -T4 -B131072 -c "$input" ;;
+  nproc) run nproc --ignore=1000 ;;
+  bash) run bash -c 'seq 1 1000 | sort -rn | head -3 | tr "\n" " "; x=$(printf "%s\n" b a c | sort | paste -sd,); echo $x; exit 5' ;;
+  sysbench_cpu) run sysbench cpu --threads=4 --events=200 --time=0 --verbosity=0 run ;;
+  python_threads)
+    run "$python" -c '
+import threading, queue, concurrent.futures as f, hashlib
+q, out = queue.Queue(), []
+def work():
+    while (n := q.get()) is not None: out.append(n * n)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for t in threads: t.start()
+for n in range(100): q.put(n)
+for t in threads: q.put(None)
+for t in threads: t.join()
+print(sum(out), len(out))
+with f.ThreadPoolExecutor(4) as pool: print(sum(len(h) for h in pool.map(lambda n: hashlib.sha256(bytes(n * 1000)).hexdigest(), range(40))))
+' ;;
+  sysbench_threads) run sysbench threads --threads=4 --events=100 --time=0 --verbosity=0 run ;;
+  sysbench_mutex) run sysbench mutex --threads=4 --mutex-num=64 --mutex-locks=500 --mutex-loops=10 --verbosity=0 run ;;
+  sysbench_memory) run sysbench memory --threads=4 --memory-block-size=64K --memory-total-size=16M --verbosity=0 run ;;
+  *) echo "unknown program $name" >&2 && exit 64 ;;
+esac
