@@ -22,9 +22,7 @@ std::vector<Plan> sync_plans(const Programs& programs, Scale scale);    // locks
 std::vector<Plan> heap_plans(const Programs& programs, Scale scale);
 std::vector<Plan> program_plans(const Programs& programs, Scale scale);  // start-up and the examples
 
-// Whole-program figures of one node, whose geometric mean is the row local.examples.
-inline constexpr const char* kLocalPrefix = "local.";
-Row local_examples(const std::vector<Row>& rows);
+std::vector<Mean> core_means();
 
 // The figure `name` that node 0 of core_node prints.
 gallocy::Result<Measured> on_nodes(const Programs& programs, unsigned nodes, const std::string& transport,

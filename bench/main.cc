@@ -1,4 +1,4 @@
-// gallocy-bench [GROUP] [--json FILE] [--runs N] [--small] [--filter NAME]
+// gallocy-bench [GROUP] [--json FILE] [--runs N] [--small] [--filter NAME] [--splash3 DIR] [--phoenix DIR]
 //
 // Measures the rows of a group, each beside its reference, prints a table and writes them as JSON. Exit status: 0 if
 // every row was measured and every result was right (whether or not targets were met), 1 if not, 64 for bad arguments.
@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "core_rows.h"
+#include "run_rows.h"
 
 namespace bench = gallocy::bench;
 
@@ -20,15 +21,24 @@ struct Options {
   unsigned runs = 0;  // 0: 5, or 1 when small
   bool small = false;
   std::string filter;
+  bench::BuiltPrograms built;
+
+  bool has(std::string_view name) const { return group.empty() || group == name; }
+  bool wants(const std::string& row) const { return row.find(filter) != std::string::npos; }
 };
 
 std::optional<int> parse(int argc, char** argv, Options& options) {
   CLI::App app("Measures gallocy beside the floor of this machine.");
-  app.add_option("group", options.group, "the group of rows; default: all groups")->check(CLI::IsMember({"core"}));
+  app.add_option("group", options.group, "the group of rows; default: all groups")
+      ->check(CLI::IsMember({"core", "run"}));
   app.add_option("--json", options.json, "write the rows to this file, as a JSON array");
   app.add_option("--runs", options.runs, "runs of each side; the table shows medians")->check(CLI::Range(1, 1000));
   app.add_flag("--small", options.small, "small sizes, one run: shows that everything works, not how fast");
   app.add_option("--filter", options.filter, "only the rows whose names contain this");
+  app.add_option("--splash3", options.built.splash3, "group run: the folder `codes` of Splash-3, with built programs")
+      ->check(CLI::ExistingDirectory);
+  app.add_option("--phoenix", options.built.phoenix, "group run: the folder phoenix-2.0, with built *-pthread programs")
+      ->check(CLI::ExistingDirectory);
   try {
     app.parse(argc, argv);
     return std::nullopt;
@@ -39,12 +49,30 @@ std::optional<int> parse(int argc, char** argv, Options& options) {
   }
 }
 
-std::vector<bench::Plan> core_plans(const bench::Programs& programs, bench::Scale scale) {
+void append(std::vector<bench::Plan>& all, std::vector<bench::Plan> more) {
+  for (auto& plan : more) all.push_back(std::move(plan));
+}
+
+std::vector<bench::Plan> plans_for(const Options& options, const bench::Programs& programs) {
+  const auto scale = options.small ? bench::Scale::kSmall : bench::Scale::kReal;
   std::vector<bench::Plan> plans;
-  for (const auto& part : {bench::memory_plans, bench::sync_plans, bench::heap_plans, bench::program_plans}) {
-    for (auto& plan : part(programs, scale)) plans.push_back(std::move(plan));
+  if (options.has("core")) {
+    for (const auto& part : {bench::memory_plans, bench::sync_plans, bench::heap_plans, bench::program_plans}) {
+      append(plans, part(programs, scale));
+    }
   }
+  if (options.has("run")) append(plans, bench::run_plans(programs, scale, options.built));
   return plans;
+}
+
+std::vector<bench::Mean> means_for(const Options& options) {
+  std::vector<bench::Mean> means;
+  if (options.has("core")) means = bench::core_means();
+  if (options.has("run")) {
+    for (auto& mean : bench::run_means()) means.push_back(std::move(mean));
+  }
+  std::erase_if(means, [&options](const auto& mean) { return !options.wants(mean.name); });
+  return means;
 }
 
 }  // namespace
@@ -55,18 +83,18 @@ int main(int argc, char** argv) {
   if (options.runs == 0) options.runs = options.small ? 1 : 5;
   const auto programs = bench::Programs::beside(std::filesystem::read_symlink("/proc/self/exe"));
 
-  constexpr std::string_view kMean = "local.examples";
-  const bool with_mean = kMean.find(options.filter) != std::string_view::npos;
+  const auto means = means_for(options);
   std::vector<bench::Row> rows;
   bench::print_heading();
-  for (const auto& plan : core_plans(programs, options.small ? bench::Scale::kSmall : bench::Scale::kReal)) {
-    const bool part_of_mean = with_mean && plan.name.starts_with(bench::kLocalPrefix);
-    if (!part_of_mean && plan.name.find(options.filter) == std::string::npos) continue;
+  for (const auto& plan : plans_for(options, programs)) {
+    const bool part_of_mean = std::any_of(means.begin(), means.end(),
+                                          [&plan](const auto& mean) { return plan.name.starts_with(mean.parts); });
+    if (!part_of_mean && !options.wants(plan.name)) continue;
     rows.push_back(bench::measure(plan, options.runs));
     bench::print(rows.back());
   }
-  if (with_mean) {
-    rows.push_back(bench::local_examples(rows));
+  for (const auto& mean : means) {
+    rows.push_back(bench::mean_of(mean, rows));
     bench::print(rows.back());
   }
   if (rows.empty()) {

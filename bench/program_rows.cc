@@ -116,7 +116,7 @@ std::vector<Plan> program_plans(const Programs& programs, Scale scale) {
        nullptr});
   for (const Example& example : kAll) {
     plans.push_back(
-        {kLocalPrefix + example.name, example.unit, Goal::kReport, 0,
+        {"local." + example.name, example.unit, Goal::kReport, 0,
          "One node against ordinary memory, the computing part; the row local.examples has the mean of these.",
          runner.cluster(example, 1, "tcp"), runner.plain(example, 1)});
   }

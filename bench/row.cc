@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -35,7 +36,8 @@ bool Row::met() const {
 
 Row measure(const Plan& plan, unsigned runs) {
   Row row{.name = plan.name, .unit = plan.unit, .bound = plan.bound, .goal = plan.goal, .target = plan.target};
-  for (unsigned run = 0; run < runs; ++run) {
+  row.skipped = plan.skip;
+  for (unsigned run = 0; run < runs && row.skipped.empty(); ++run) {
     const auto reference = plan.reference ? plan.reference() : gallocy::Result<Measured>(Measured{.value = 1});
     const auto ours = plan.ours();
     if (!reference || !ours) {
@@ -49,6 +51,28 @@ Row measure(const Plan& plan, unsigned runs) {
       return row;
     }
   }
+  return row;
+}
+
+Row mean_of(const Mean& mean, const std::vector<Row>& rows) {
+  Row row{.name = mean.name, .unit = "speed", .bound = mean.bound, .goal = mean.goal, .target = mean.target};
+  double logarithms = 0;
+  std::size_t count = 0;
+  for (const Row& part : rows) {
+    if (!part.name.starts_with(mean.parts) || !part.skipped.empty()) continue;
+    if (!part.wrong.empty()) {
+      row.wrong = part.name + " failed";
+      return row;
+    }
+    logarithms += std::log(part.ratio());
+    ++count;
+  }
+  if (count == 0) {
+    row.skipped = "none of its rows was measured";
+    return row;
+  }
+  row.ours.values.push_back(std::exp(logarithms / static_cast<double>(count)));
+  row.reference.values.push_back(1);
   return row;
 }
 
@@ -74,15 +98,17 @@ std::string target_of(const Row& row) {
 }  // namespace
 
 void print_heading() {
-  fmt::print("{:<22} {:>26} {:>26} {:<14} {:>8} {:>9}  {}\n", "row", "ours", "reference", "unit", "ratio", "target",
+  fmt::print("{:<26} {:>26} {:>26} {:<14} {:>8} {:>9}  {}\n", "row", "ours", "reference", "unit", "ratio", "target",
              "met");
 }
 
 void print(const Row& row) {
   if (!row.wrong.empty()) {
-    fmt::print("{:<22} FAILED: {}\n", row.name, row.wrong);
+    fmt::print("{:<26} FAILED: {}\n", row.name, row.wrong);
+  } else if (!row.skipped.empty()) {
+    fmt::print("{:<26} skipped: {}\n", row.name, row.skipped);
   } else {
-    fmt::print("{:<22} {:>26} {:>26} {:<14} {:>8} {:>9}  {}\n", row.name, with_spread(row.ours),
+    fmt::print("{:<26} {:>26} {:>26} {:<14} {:>8} {:>9}  {}\n", row.name, with_spread(row.ours),
                with_spread(row.reference), row.unit, short_number(row.ratio()), target_of(row),
                row.goal == Goal::kReport ? ""
                : row.met()               ? "yes"
@@ -106,13 +132,14 @@ gallocy::Result<> write_json(const std::vector<Row>& rows, const std::string& pa
     entry["target"] = nullptr;  // a row that only reports has no target, and meets or misses none
     entry["met"] = nullptr;
     if (row.goal != Goal::kReport) entry["target"] = row.target;
-    if (row.goal != Goal::kReport || !measured) entry["met"] = row.met();
+    if (row.skipped.empty() && (row.goal != Goal::kReport || !measured)) entry["met"] = row.met();
     entry["runs"] = row.ours.values.size();
     entry["bound"] = row.bound;
     entry["goal"] = row.goal == Goal::kReport ? "report" : row.goal == Goal::kAtMost ? "at most" : "at least";
     entry["ours_runs"] = row.ours.values;
     entry["reference_runs"] = row.reference.values;
     if (!row.wrong.empty()) entry["error"] = row.wrong;
+    if (!row.skipped.empty()) entry["skipped"] = row.skipped;
     array.push_back(std::move(entry));
   }
   std::ofstream file(path);

@@ -31,6 +31,7 @@ struct Plan {
   std::string bound;  // what bounds the figure: one sentence
   std::function<gallocy::Result<Measured>()> ours;
   std::function<gallocy::Result<Measured>()> reference;  // empty: the reference is 1
+  std::string skip = "";                                 // why it cannot be measured here; empty: it can
 };
 
 struct Series {
@@ -45,7 +46,8 @@ struct Row {
   Goal goal = Goal::kReport;
   double target = 0;
   Series ours, reference;
-  std::string wrong;  // a run that failed, or results that differ; empty if all is well
+  std::string wrong;    // a run that failed, or results that differ; empty if all is well
+  std::string skipped;  // why there is no figure; empty if there is one
 
   double ratio() const { return ours.median() / reference.median(); }
   bool met() const;
@@ -53,6 +55,15 @@ struct Row {
 
 // Measures both sides in turn, `runs` times.
 Row measure(const Plan& plan, unsigned runs);
+
+// A row made of others: the geometric mean of the ratios of all measured rows whose names begin with `parts`.
+struct Mean {
+  std::string name, parts;
+  Goal goal = Goal::kReport;
+  double target = 0;
+  std::string bound;
+};
+Row mean_of(const Mean& mean, const std::vector<Row>& rows);
 
 void print_heading();
 void print(const Row& row);

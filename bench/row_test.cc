@@ -87,5 +87,32 @@ TEST(Row, a_file_that_cannot_be_written_is_an_error) {
   EXPECT_EQ(done.error().code, ErrorCode::kNoSpace);
 }
 
+TEST(Row, a_skipped_row_is_no_failure_and_says_why) {
+  const Row row = measure({.name = "r", .goal = Goal::kAtLeast, .target = 1, .skip = "no java"}, 3);
+  EXPECT_EQ(row.skipped, "no java");
+  EXPECT_EQ(row.wrong, "");
+  const auto json = written({row});
+  EXPECT_EQ(json[0]["skipped"], "no java");
+  EXPECT_TRUE(json[0]["ratio"].is_null());
+  EXPECT_TRUE(json[0]["met"].is_null());
+}
+
+Row row_with_ratio(const std::string& name, double ratio) {
+  return measure({.name = name, .ours = sequence({ratio}), .reference = sequence({1})}, 1);
+}
+
+TEST(Mean, is_geometric_over_the_measured_parts) {
+  const Row skipped = measure({.name = "a.3", .skip = "not installed"}, 1);
+  const std::vector<Row> rows = {row_with_ratio("a.1", 4), row_with_ratio("a.2", 1), skipped, row_with_ratio("b", 100)};
+  EXPECT_DOUBLE_EQ(mean_of({.name = "a", .parts = "a."}, rows).ratio(), 2);
+  EXPECT_NE(mean_of({.name = "c", .parts = "c."}, rows).skipped, "");
+}
+
+TEST(Mean, fails_with_a_part_that_failed) {
+  Row failed = row_with_ratio("a.1", 1);
+  failed.wrong = "killed";
+  EXPECT_NE(mean_of({.name = "a", .parts = "a."}, {failed}).wrong, "");
+}
+
 }  // namespace
 }  // namespace gallocy::bench
