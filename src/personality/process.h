@@ -152,7 +152,7 @@ class Process final : private GuestHandler, private ImageTarget {
   long fork_process(const ThreadStart& start, bool waits);
   long lend_memory(GuestThread& thread, const ThreadStart& start);
   long serve_borrower(GuestThread& thread, const Call& call, ucontext_t& context);
-  bool copy_memory_to_child();
+  bool copy_memory_to_child(int file, std::uint64_t file_begin);
   [[noreturn]] void become_child(const ThreadStart& start);
   long execute(GuestThread& thread, const Call& call, ucontext_t& context);
   Result<> load_image(const std::string& path, std::vector<std::string> arguments,

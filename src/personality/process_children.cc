@@ -69,8 +69,7 @@ static bool copy_from_file(int file, std::uint64_t file_begin, std::uint64_t beg
 }
 
 // In the child: the program's memory as it was. The parent waits meanwhile.
-bool Process::copy_memory_to_child() {
-  const auto [file, file_begin] = runtime_.memory().file_behind(begin_);
+bool Process::copy_memory_to_child(int file, std::uint64_t file_begin) {
   bool ok = true;
   space_->visit(0, end_, [&](const Area& area) {
     auto* const start = reinterpret_cast<void*>(area.begin);
@@ -224,13 +223,15 @@ long Process::fork_process(const ThreadStart& start, bool waits) {
         (void)runtime_.memory().prefault(area.begin, area.end - area.begin, Access::kWrite);
     });
   }
+  // The child takes no lock of the runtime: who holds one at this moment is not in the child to release it.
+  const auto [file, file_begin] = runtime_.memory().file_behind(begin_);
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0) return -errno;
   const std::uint64_t mask = block_signals();
   const pid_t child = ::fork();
   if (child == 0) {
     ::close(ready[0]);
-    if (!copy_memory_to_child()) ::_exit(127);
+    if (!copy_memory_to_child(file, file_begin)) ::_exit(127);
     close_runtime_descriptors(ready[1]);
     if (::write(ready[1], "", 1) != 1) ::_exit(127);
     if (!waits) ::close(ready[1]);
@@ -251,6 +252,7 @@ long Process::fork_process(const ThreadStart& start, bool waits) {
 }
 
 void Process::become_child(const ThreadStart& start) {
+  new (&actions_mu_) os::Mutex;  // another thread may have held it
   static GuestThread thread;
   thread.~GuestThread();
   new (&thread) GuestThread;
