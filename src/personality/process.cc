@@ -137,7 +137,11 @@ int run_guest(const std::vector<std::string>& arguments) {
   auto* const kept = runtime->release();
   if (kept->self() != kHome) process->serve();
   auto ran = process->run(arguments.front(), {arguments.begin() + 1, arguments.end()});
-  return failed(ran.error());
+  (void)failed(ran.error());
+  // As a shell does.
+  return ran.error().code == ErrorCode::kNotFound      ? 127
+         : ran.error().code == ErrorCode::kUnsupported ? 126
+                                                       : static_cast<int>(ran.error().code);
 }
 
 }  // namespace gallocy::personality

@@ -223,8 +223,16 @@ void Process::change_everywhere(Change::Kind kind, std::uint64_t begin, std::uin
   wire::GuestRequest request{
       .kind = wire::GuestRequestKind::kChange,
       .words = {static_cast<std::uint64_t>(kind), begin, end, static_cast<std::uint64_t>(protection)}};
+  if (kind != Change::Kind::kDiscard) {
+    change_here(request);
+    if (nodes_ > 1) ask_all(request);
+    return;
+  }
+  // Bytes that were sent before a node zeroed its own may arrive after the receiver has. On the links to and from the
+  // home messages keep their order, so the home is last; those between two others have arrived when both have answered
+  // and the request is made a second time.
+  for (int times = nodes_ > 2 ? 2 : 1; nodes_ > 1 && times > 0; --times) ask_all(request);
   change_here(request);
-  if (nodes_ > 1) ask_all(request);
 }
 
 // On every node; at others than the home on the poller.
