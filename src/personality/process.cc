@@ -127,6 +127,7 @@ int run_guest(const std::vector<std::string>& arguments) {
   auto runtime = runtime::Runtime::join({});
   if (!runtime) return failed(runtime.error());
   ProcessOptions options;
+  options.report = std::getenv("GALLOCY_REPORT") != nullptr;
   options.trace_calls = std::getenv("GALLOCY_TRACE_CALLS") != nullptr;
   if (const char* place = std::getenv("GALLOCY_PLACE"); place != nullptr && std::strcmp(place, "pack") == 0)
     options.placement = ThreadPlacement::kPack;

@@ -46,7 +46,14 @@ enum class ThreadPlacement : std::uint8_t { kSpread, kPack };
 
 struct ProcessOptions {
   ThreadPlacement placement = ThreadPlacement::kSpread;
+  bool report = false;       // say at the end what was done where
   bool trace_calls = false;  // each system call on standard error, to find out what a program needs
+};
+
+// Of one node, from the start on.
+struct ProcessCounters {
+  std::uint64_t threads = 0;  // of the program that began here
+  std::uint64_t read_faults = 0, write_faults = 0, fault_wait_ns = 0, pages_received = 0, bytes_sent = 0;
 };
 
 using ProcessorMask = std::array<std::uint64_t, 16>;
@@ -195,6 +202,11 @@ class Process final : private GuestHandler, private ImageTarget {
   void wake_here(std::uint64_t ticket);
   long wake_address(std::uint64_t address, std::uint32_t most);
 
+  // process_report.cc
+  ProcessCounters counters();
+  void report();
+  std::string whose(const std::string& line);
+
   // process_messages.cc
   bool message(NodeId from, wire::MessageType type, std::span<const std::byte> body);
   bool request(NodeId from, const wire::GuestRequest& request, std::span<const std::byte> trailing);
@@ -281,6 +293,9 @@ class Process final : private GuestHandler, private ImageTarget {
   os::Mutex questions_mu_;
   std::uint64_t next_ticket_ GUARDED_BY(questions_mu_) = 1;
   std::unordered_map<std::uint64_t, Question*> questions_ GUARDED_BY(questions_mu_);
+
+  std::atomic<std::uint64_t> threads_started_{0};
+  std::array<std::atomic<std::uint32_t>, 512> forwarded_{};  // by number
 
   std::mutex view_mu_;
   std::unique_ptr<MachineView> view_;  // made at first use

@@ -96,6 +96,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     case Kind::kCall:
     case Kind::kDataCall:
       if (!is_home()) return false;
+      if (request.words[1] < forwarded_.size()) forwarded_[request.words[1]].fetch_add(1);
       if (request.kind == Kind::kDataCall && is_done_at_once(static_cast<long>(request.words[1]))) {
         Call call{.number = static_cast<long>(request.words[1])};
         for (std::size_t i = 0; i < 6; ++i) call.arguments[i] = static_cast<long>(request.words[2 + i]);
@@ -145,6 +146,13 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       start_runtime_thread(
           [this, from, ticket = request.ticket] { reply(from, ticket, end_threads_here(0) ? 0 : -EAGAIN); });
       return true;
+    case Kind::kCounters: {
+      start_runtime_thread([this, from, ticket = request.ticket] {
+        const ProcessCounters c = counters();
+        reply(from, ticket, 0, std::as_bytes(std::span(&c, 1)));
+      });
+      return true;
+    }
     case Kind::kFacts:
       start_runtime_thread([this, from, ticket = request.ticket] {
         reply(from, ticket, 0, encode(machine_facts(runtime_.settings().memory_bytes)));

@@ -131,6 +131,7 @@ long Process::start_thread_here(const ThreadStart& start) {
 }
 
 void Process::enlist(GuestThread& thread) {
+  threads_started_.fetch_add(1);
   if (thread.guest_tid == 0) thread.guest_tid = thread.tid | self_.value << kTidNodeShift;
   const os::MutexLock lock(threads_mu_);
   threads_[thread.guest_tid] = &thread;
@@ -260,6 +261,7 @@ void Process::exit_process(int status) {
 // Tells the others, and ends this node's part.
 void Process::leave(int status) {
   if (is_home()) view_.reset();  // its files
+  if (is_home() && options_.report) report();
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     if (NodeId{n} == self_) continue;
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kExit,

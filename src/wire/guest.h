@@ -21,6 +21,7 @@ enum class GuestRequestKind : std::uint32_t {
   kOutside,     // home -> all: words: low address, window address, bytes (Memory::place_outside)
   kClock,       // node -> home: answered by its CLOCK_MONOTONIC, ns
   kEndThreads,  // home -> node: all threads there end; answered when they have
+  kCounters,    // home -> node: answered by its personality::ProcessCounters
   kFacts,       // home -> node: what its machine is; the answer carries personality::MachineFacts
   kExit,        // any -> all: word: status
 };

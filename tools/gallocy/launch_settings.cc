@@ -117,6 +117,7 @@ InstancePlan plan_for(const std::vector<NodeId>& nodes, const LaunchOptions& opt
   set("JOIN_TIMEOUT", options.join_timeout_s);
   set("ON_PEER_LOST", options.on_peer_lost == OnPeerLost::kEnd ? "end" : "continue");
   if (options.memory_bytes) set("MEMORY", *options.memory_bytes);
+  if (options.report) set("REPORT", 1);
   if (!options.place.empty()) set("PLACE", options.place);
   if (!options.fault_engine.empty()) set("FAULT_ENGINE", options.fault_engine);
   return plan;
