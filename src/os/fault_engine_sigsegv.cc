@@ -97,8 +97,11 @@ class SigsegvEngine final : public FaultEngine, private SignalHook::Receiver {
   bool on_signal(const siginfo_t& info, const ucontext_t& context) override {
     // Other codes are not about protection (nothing mapped, a protection key).
     if (info.si_code != SEGV_ACCERR || (was_instruction_fetch(context) && !executable_)) return false;
-    return handler_.fault(reinterpret_cast<std::uint64_t>(info.si_addr),
-                          was_write(context) ? FaultKind::kWrite : FaultKind::kRead, /*in_faulting_thread=*/true);
+    const auto address = reinterpret_cast<std::uint64_t>(info.si_addr);
+    const Protection most = limit_at(address);
+    if (most == Protection::kNone || (was_write(context) && most != Protection::kReadWrite)) return false;
+    return handler_.fault(address, was_write(context) ? FaultKind::kWrite : FaultKind::kRead,
+                          /*in_faulting_thread=*/true);
   }
 
   FaultHandler& handler_;

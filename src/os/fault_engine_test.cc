@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -51,6 +53,54 @@ TEST_P(FaultEngineTest, atomic_update_of_a_missing_page_ends_writable) {
   region.word(0).fetch_add(1);
   EXPECT_EQ(region.behind(0).load(), 42u);
   EXPECT_EQ(region.write_faults(), 1u);
+}
+
+// Of the program's own handler, which is there before the engine; a death test would not do, as a forked child has no
+// global memory anyway.
+class OwnSegvHandler {
+ public:
+  OwnSegvHandler() {
+    struct sigaction own {};
+    own.sa_handler = [](int) { siglongjmp(g_place, 1); };
+    own.sa_flags = SA_NODEFER;
+    CHECK(::sigaction(SIGSEGV, &own, &before_) == 0, errno);
+  }
+  ~OwnSegvHandler() { ::sigaction(SIGSEGV, &before_, nullptr); }
+  template <typename Access>
+  bool is_raised_by(Access access) const {
+    if (sigsetjmp(g_place, 1) != 0) return true;
+    access();
+    return false;
+  }
+
+ private:
+  static inline sigjmp_buf g_place;
+  struct sigaction before_ {};
+};
+
+TEST_P(FaultEngineTest, limit_forbids_what_protect_allows) {
+  const OwnSegvHandler segv;
+  TestRegion region(GetParam(), 4);
+  region.word(1).store(7);
+  region.limit(1, 2, Protection::kRead);
+  EXPECT_FALSE(segv.is_raised_by([&] { EXPECT_EQ(region.word(1).load(), 7u); }));
+  EXPECT_TRUE(segv.is_raised_by([&] { region.word(1).store(8); }));
+  EXPECT_TRUE(segv.is_raised_by([&] { region.word(2).store(8); }));
+  EXPECT_FALSE(segv.is_raised_by([&] { region.word(3).store(8); }));
+  region.limit(1, 2, Protection::kReadWrite);
+  for (const std::size_t page : {1, 2, 3}) region.word(page).store(9);
+  EXPECT_EQ(region.behind(1).load(), 9u);
+}
+
+TEST_P(FaultEngineTest, limit_to_nothing_keeps_the_bytes) {
+  const OwnSegvHandler segv;
+  TestRegion region(GetParam(), 2);
+  region.word(0).store(5);
+  region.limit(0, 1, Protection::kNone);
+  EXPECT_TRUE(segv.is_raised_by([&] { (void)region.word(0).load(); }));
+  EXPECT_FALSE(segv.is_raised_by([&] { (void)region.word(1).load(); }));
+  region.limit(0, 1, Protection::kReadWrite);
+  EXPECT_EQ(region.word(0).load(), 5u);
 }
 
 TEST_P(FaultEngineTest, downgraded_page_reads_and_faults_on_write) {

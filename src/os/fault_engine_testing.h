@@ -74,6 +74,15 @@ class TestRegion final : public FaultHandler {
     set(first, count, to, [] {});
   }
 
+  // As runtime::Memory does it.
+  void limit(std::size_t first, std::size_t count, Protection most) {
+    const MutexLock lock(mutex_);
+    engine_->limit(page(first), count * kPageBytes, most);
+    for (std::size_t i = first; i < first + count && engine_->applies_limits_later(); ++i) {
+      if (states_[i] != Protection::kNone) engine_->protect(page(i), kPageBytes, states_[i], states_[i]);
+    }
+  }
+
   std::byte* page(std::size_t index) const { return frames_->program_view() + index * kPageBytes; }
   std::atomic_ref<std::uint64_t> word(std::size_t page_index, std::size_t slot = 0) const {
     return std::atomic_ref(reinterpret_cast<std::uint64_t*>(page(page_index))[slot]);
