@@ -6,6 +6,7 @@ static void* body(void* argument) {
   (void)argument;
   kill(getpid(), SIGTERM);
   for (;;) pause();
+  return NULL;
 }
 int main(void) {
   start((void* (*)(void*))sleep, (void*)100);
