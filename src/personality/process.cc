@@ -60,6 +60,7 @@ Result<> Process::prepare() {
 
 Result<> Process::run(const std::string& path, std::vector<std::string> arguments) {
   home_pid_ = ::getpid();
+  descriptors_ = options_.descriptors;
   note_runtime_descriptors();
   space_ = std::make_unique<AddressSpace>(
       SpaceBounds{.begin = begin_, .end = end_ - kOutsideBytes, .brk_begin = begin_, .brk_end = begin_ + kBrkBytes});
@@ -117,6 +118,11 @@ int run_guest(const std::vector<std::string>& arguments) {
     fmt::print(stderr, "gallocy: {}\n", error.message);
     return static_cast<int>(error.code);
   };
+  // Each file mapping keeps a descriptor, beside the program's own.
+  rlimit descriptors{};
+  ::getrlimit(RLIMIT_NOFILE, &descriptors);
+  const rlimit raised{.rlim_cur = std::min<rlim_t>(descriptors.rlim_max, 65536), .rlim_max = descriptors.rlim_max};
+  if (raised.rlim_cur > descriptors.rlim_cur) ::setrlimit(RLIMIT_NOFILE, &raised);
   // The runtime's descriptors get high numbers.
   std::vector<int> low;
   for (int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC); fd >= 0; fd = ::dup(fd)) {
@@ -131,6 +137,7 @@ int run_guest(const std::vector<std::string>& arguments) {
   options.trace_calls = std::getenv("GALLOCY_TRACE_CALLS") != nullptr;
   if (const char* place = std::getenv("GALLOCY_PLACE"); place != nullptr && std::strcmp(place, "pack") == 0)
     options.placement = ThreadPlacement::kPack;
+  options.descriptors = descriptors;
   static std::unique_ptr<Process> process;  // never destroyed: threads of the program use it to the end
   process = std::make_unique<Process>(**runtime, options);
   if (auto ready = process->prepare(); !ready) return failed(ready.error());

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <setjmp.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -47,6 +48,7 @@ enum class ThreadPlacement : std::uint8_t { kSpread, kPack };
 struct ProcessOptions {
   ThreadPlacement placement = ThreadPlacement::kSpread;
   bool report = false;       // say at the end what was done where
+  rlimit descriptors{};      // RLIMIT_NOFILE as this process was started with
   bool trace_calls = false;  // each system call on standard error, to find out what a program needs
 };
 
@@ -134,6 +136,7 @@ class Process final : private GuestHandler, private ImageTarget {
   long map_file(const Call& call);
   long residency(const Call& call);
   void carry_out(const Changes& changes);
+  void write_back_all();
   bool fill(const Area& area, std::uint64_t begin, std::uint64_t end);
   bool place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes);
   void change_here(wire::GuestRequest& request);
@@ -238,8 +241,10 @@ class Process final : private GuestHandler, private ImageTarget {
   // The home's.
   std::mutex space_mu_;
   std::unique_ptr<AddressSpace> space_;
-  std::map<int, int> files_;           // of mappings: our descriptor by id
-  std::set<int> runtime_descriptors_;  // of the home: not the program's to use
+  std::map<int, int> files_;               // of mappings: our descriptor by id
+  rlimit descriptors_{};                   // the limit that the program was started with, and its children get
+  std::set<int> runtime_descriptors_;      // of the home: not the program's to use
+  std::map<int, std::string> file_paths_;  // of private mappings, which keep no descriptor
   int next_file_ = 0;
   std::mutex futex_mu_;
   FutexTable futexes_;

@@ -171,9 +171,11 @@ long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) 
   if (is_home()) return serve_at_home(&thread, call);
   if (spec != nullptr && travels_with_data(call)) return pass_on(&thread, call, *spec);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kCall};
+  const bool of_a_thread = call.number == SYS_sched_setaffinity || call.number == SYS_sched_getaffinity;
   request.words[0] = static_cast<std::uint64_t>(thread.guest_tid);
   request.words[1] = static_cast<std::uint64_t>(call.number);
   for (std::size_t i = 0; i < 6; ++i) request.words[2 + i] = static_cast<std::uint64_t>(call.arguments[i]);
+  if (of_a_thread && call.arguments[0] == 0) request.words[2] = request.words[0];  // its own
   return with_pipe_signal(thread, call, ask_home(thread, request));
 }
 

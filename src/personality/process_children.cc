@@ -161,10 +161,14 @@ long Process::serve_borrower(GuestThread& thread, const Call& call, ucontext_t& 
       };
       auto argv = pointers(*arguments), envp = pointers(*environment);
       const std::string file = file_to_use(*path);
+      rlimit raised{};
+      ::getrlimit(RLIMIT_NOFILE, &raised);
+      ::setrlimit(RLIMIT_NOFILE, &descriptors_);
       set_signal_mask(kernel_mask(thread.guest_mask));
       const long failed = raw_system_call(SYS_execve, reinterpret_cast<long>(file.c_str()),
                                           reinterpret_cast<long>(argv.data()), reinterpret_cast<long>(envp.data()));
       block_signals();
+      ::setrlimit(RLIMIT_NOFILE, &raised);
       return failed;
     }
     case SYS_rt_sigaction: {
@@ -257,6 +261,7 @@ void Process::become_child(const ThreadStart& start) {
   thread.~GuestThread();
   new (&thread) GuestThread;
   prepare_child_thread(thread);
+  ::setrlimit(RLIMIT_NOFILE, &descriptors_);
   thread.is_forked_child = true;
   thread.guest_mask = start.mask;
   thread.guest_tid = thread.tid;

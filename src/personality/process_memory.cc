@@ -151,20 +151,30 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
             begin + up(bytes))) {
     return -EIO;
   }
+  if ((flags & MAP_TYPE) == MAP_PRIVATE) {
+    file_paths_[file] = path_of(fd);
+    ::close(files_[file]);
+    files_.erase(file);
+  }
   return result;
 }
 
 // The bytes of the area's file, written while the pages may be written, at this node.
 bool Process::fill(const Area& area, std::uint64_t begin, std::uint64_t end) {
   const auto found = files_.find(area.file);
-  if (found == files_.end()) return false;
+  const auto path = file_paths_.find(area.file);
+  // Of a private mapping only the path is kept: programs map more files than they may have descriptors.
+  const int reopened =
+      found == files_.end() && path != file_paths_.end() ? ::open(path->second.c_str(), O_RDONLY | O_CLOEXEC) : -1;
+  const int fd = found != files_.end() ? found->second : reopened;
+  if (fd < 0) return false;
   const os::Protection limit = limit_of(area.protection);
   const bool limited = limit != os::Protection::kReadWrite;
   if (limited) runtime_.memory().limit_here(begin, end - begin, os::Protection::kReadWrite);
   std::vector<std::byte> piece(std::min<std::uint64_t>(kPieceBytes, end - begin));
   bool ok = true;
   for (std::uint64_t at = begin; at < end && ok;) {
-    const ssize_t got = ::pread(found->second, piece.data(), std::min<std::uint64_t>(piece.size(), end - at),
+    const ssize_t got = ::pread(fd, piece.data(), std::min<std::uint64_t>(piece.size(), end - at),
                                 static_cast<off_t>(area.offset + (at - area.begin)));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) {
@@ -175,7 +185,24 @@ bool Process::fill(const Area& area, std::uint64_t begin, std::uint64_t end) {
     at += static_cast<std::uint64_t>(got);
   }
   if (limited) runtime_.memory().limit_here(begin, end - begin, limit);
+  if (reopened >= 0) ::close(reopened);
   return ok;
+}
+
+// Of shared file mappings, when the program ends.
+void Process::write_back_all() {
+  const std::unique_lock lock(space_mu_, std::try_to_lock);
+  if (!lock.owns_lock() || space_ == nullptr) return;  // a thread was in the middle of mmap: nothing waits for it now
+  Changes changes;
+  space_->visit(0, end_, [&](const Area& area) {
+    if (!area.shared || area.file == kNoFile || (area.protection & PROT_WRITE) == 0) return;
+    changes.push_back({.kind = Change::Kind::kWriteBack,
+                       .begin = area.begin,
+                       .end = area.end,
+                       .file = area.file,
+                       .offset = area.offset});
+  });
+  carry_out(changes);
 }
 
 void Process::carry_out(const Changes& changes) {
@@ -210,6 +237,7 @@ void Process::carry_out(const Changes& changes) {
             c.begin, c.end);
         break;
       case Change::Kind::kFileReleased:
+        file_paths_.erase(c.file);
         if (const auto found = files_.find(c.file); found != files_.end()) {
           ::close(found->second);
           files_.erase(found);

@@ -260,6 +260,7 @@ void Process::exit_process(int status) {
 
 // Tells the others, and ends this node's part.
 void Process::leave(int status) {
+  if (is_home()) write_back_all();
   if (is_home()) view_.reset();  // its files
   if (is_home() && options_.report) report();
   for (std::uint16_t n = 0; n < nodes_; ++n) {
