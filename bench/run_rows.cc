@@ -271,17 +271,22 @@ void Maker::add_kernels() {
 
 void Maker::add_java() {
   const bool here = !find_program("java").empty() && !find_program("javac").empty();
-  const Compute program{"java",
-                        {"java", "-cp", "{classes}", "Compute", "4", size("500", "60000")},
-                        1,
-                        "runs/s",
-                        printed_digest,
-                        here ? "" : "java and javac are not installed"};
-  add_pair("run.java.2", {.nodes = 2}, program, Goal::kAtLeast, 0.7,
-           "The start of the virtual machine, whose threads on two nodes write the same pages; the computing itself "
-           "shares nothing.");
-  add_pair("run.java.1", {.nodes = 1}, program, Goal::kReport, 0,
-           "The start of the virtual machine on one node: its mappings, its files and its faults.");
+  const auto program = [&](const std::string& rounds) {
+    return Compute{"java",         {"java", "-cp", "{classes}", "Compute", "4", rounds}, 1, "runs/s",
+                   printed_digest, here ? "" : "java and javac are not installed"};
+  };
+  const std::string none = "10", rounds = size("500", "600000");
+  add_pair("run.java.2", {.nodes = 2}, program(rounds), Goal::kAtLeast, 0.7,
+           "Four threads compute for some seconds without sharing; what is lost is the start of the virtual machine "
+           "(run.java.start.2) and its own threads' sharing.");
+  add_pair("run.java.2.tcp", {.nodes = 2, .transport = "tcp"}, program(rounds), Goal::kReport, 0, "The same over TCP.");
+  add_pair("run.java.1", {.nodes = 1}, program(rounds), Goal::kReport, 0, "The same on one node: no message.");
+  add_pair(
+      "run.java.start.2", {.nodes = 2}, program(none), Goal::kReport, 0,
+      "Next to no computing: the virtual machine starts some 20 threads, which map, protect and write the same pages "
+      "from two nodes.");
+  add_pair("run.java.start.1", {.nodes = 1}, program(none), Goal::kReport, 0,
+           "The same start on one node: its mappings, its files and its faults.");
 }
 
 void Maker::add_calls() {
