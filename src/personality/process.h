@@ -97,24 +97,29 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_calls.cc: which part serves a call
   long serve(GuestThread& thread, const Call& call, ucontext_t& context);
-  long serve_at_home(GuestThread* thread, const Call& call);  // null: on behalf of another node's thread
+  long serve_at_home(GuestThread* thread, const Call& call);  // on a guest thread or a proxy
+  long processor_clock(const Call& call);
+
+  // process_kernel.cc: passing calls on to the kernel; no thread: on the poller
   long pass_on(GuestThread* thread, const Call& call, const CallSpec& spec);
-  long with_pipe_signal(GuestThread& thread, const Call& call, long result);
-  long send_with_data(GuestThread& thread, const Call& original, const Call& call, const CallSpec& spec,
-                      std::array<std::vector<std::byte>, 4>& buffers);
-  static bool travels_with_data(const Call& call);
-  static bool is_done_at_once(long number);
-  long serve_with_data(GuestThread* thread, const Call& call, std::span<const std::byte> data,
-                       std::vector<std::byte>& answer);
   long kernel(GuestThread* thread, const CallSpec& spec, const Call& call);
   long vectors(GuestThread* thread, const Call& call);
   long messages(GuestThread* thread, const Call& call);
-  long socket_address(GuestThread* thread, const Call& call);
   long many_messages(GuestThread* thread, const Call& call);
-  long processor_clock(const Call& call);
+  long socket_address(GuestThread* thread, const Call& call);
   long device_control(GuestThread* thread, const Call& call);
   long descriptor_control(GuestThread* thread, const Call& call);
   long select_with_mask(GuestThread* thread, const Call& call);
+
+  // process_data_calls.cc: calls of other nodes' threads that take their memory along
+  long with_pipe_signal(GuestThread& thread, const Call& call, long result);
+  static bool names_descriptor(long number);
+  static bool travels_with_data(const Call& call);
+  static bool is_done_at_once(long number);
+  long send_with_data(GuestThread& thread, const Call& original, const Call& call, const CallSpec& spec,
+                      std::array<std::vector<std::byte>, 4>& buffers);
+  long serve_with_data(GuestThread* thread, const Call& call, std::span<const std::byte> data,
+                       std::vector<std::byte>& answer);
 
   // process_view.cc
   MachineView& machine();
