@@ -217,6 +217,10 @@ long raw_system_call(long number, long a, long b, long c, long d, long e, long f
   return result;
 }
 
+bool is_runtime_signal(int number) {
+  return number == SIGSYS || number == SIGBUS || number == SIGSEGV || number == kKickSignal;
+}
+
 std::uint64_t kernel_mask(std::uint64_t guest_mask) { return guest_mask & ~(kFaults | bit(kKickSignal)); }
 
 std::uint64_t block_signals() {

@@ -111,6 +111,8 @@ void forget_guest_thread();
 
 // Signals that the program can neither block nor ignore, because the runtime needs them.
 std::uint64_t kernel_mask(std::uint64_t guest_mask);
+// kKickSignal and those of faults: the program may set what it likes for them, but the kernel's disposition stays.
+bool is_runtime_signal(int number);
 inline constexpr int kKickSignal = SIGSTKFLT;  // unused by Linux; makes a thread look at `pending`
 
 // A system call during which signals are let through. -EINTR, without having begun, if one is pending already.

@@ -66,6 +66,8 @@ struct Call {
   long arguments[6] = {};
 };
 
+inline std::uint64_t argument(const Call& call, int i) { return static_cast<std::uint64_t>(call.arguments[i]); }
+
 // What a thread needs to begin.
 struct ThreadStart {
   GuestRegisters registers;
@@ -156,6 +158,7 @@ class Process final : private GuestHandler, private ImageTarget {
   NodeId place_thread(const GuestThread& parent);
   [[noreturn]] void end_thread(GuestThread& thread);
   [[noreturn]] void end_thread_quietly(GuestThread& thread);
+  void delist(const GuestThread& thread);
   bool end_other_threads(const GuestThread& thread);
   bool end_threads_here(int but_guest_tid);
   void enlist(GuestThread& thread);
@@ -174,8 +177,10 @@ class Process final : private GuestHandler, private ImageTarget {
                       const std::vector<std::string>& environment, GuestRegisters& registers);
   void note_runtime_descriptors();
   void close_runtime_descriptors(int but);
-  bool is_runtime_descriptor(long fd) const;
-  bool is_mapping_descriptor(int fd) const;
+  bool is_runtime_descriptor(long fd);
+  bool names_runtime_descriptor(const Call& call);
+  void keep_descriptor(int fd);
+  void close_descriptor(int fd);
   long close_range(const Call& call);
 
   // process_timers.cc: at the home
@@ -216,6 +221,7 @@ class Process final : private GuestHandler, private ImageTarget {
   std::string whose(const std::string& line);
 
   // process_messages.cc
+  struct Question;
   bool message(NodeId from, wire::MessageType type, std::span<const std::byte> body);
   bool request(NodeId from, const wire::GuestRequest& request, std::span<const std::byte> trailing);
   long ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {},
@@ -223,8 +229,12 @@ class Process final : private GuestHandler, private ImageTarget {
   void ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing = {});  // the others
   void post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
   void reply(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});
+  static wire::GuestRequest request_for(wire::GuestRequestKind kind, const GuestThread& thread, const Call& call);
+  static Call call_in(const wire::GuestRequest& request);
   void call_for(NodeId node, const wire::GuestRequest& request, std::span<const std::byte> data);
   void interrupt_call(int guest_tid, std::uint64_t ticket);
+  std::uint64_t open_question(Question& question);
+  long close_question(std::uint64_t ticket, Question& question, std::vector<std::byte>* answer);
   long ask_home(GuestThread& thread, wire::GuestRequest& request, std::span<const std::byte> data = {},
                 std::vector<std::byte>* answer = nullptr);
 
@@ -246,10 +256,11 @@ class Process final : private GuestHandler, private ImageTarget {
   // The home's.
   std::mutex space_mu_;
   std::unique_ptr<AddressSpace> space_;
-  std::map<int, int> files_;               // of mappings: our descriptor by id
-  rlimit descriptors_{};                   // the limit that the program was started with, and its children get
-  std::set<int> runtime_descriptors_;      // of the home: not the program's to use
-  std::map<int, std::string> file_paths_;  // of private mappings, which keep no descriptor
+  std::map<int, int> files_;  // of mappings: our descriptor by id
+  rlimit descriptors_{};      // the limit that the program was started with, and its children get
+  os::Mutex descriptors_mu_;
+  std::set<int> runtime_descriptors_ GUARDED_BY(descriptors_mu_);  // of the home: not the program's to use
+  std::map<int, std::string> file_paths_;                          // of private mappings, which keep no descriptor
   int next_file_ = 0;
   std::mutex futex_mu_;
   FutexTable futexes_;

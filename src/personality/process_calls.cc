@@ -1,30 +1,19 @@
 // Which part serves a system call.
 #include <asm/prctl.h>
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/sched.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
-#include "base/check.h"
 #include "personality/guest_memory.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
-namespace {
-
-std::uint64_t argument(const Call& call, int i) { return static_cast<std::uint64_t>(call.arguments[i]); }
-
-}  // namespace
-
 void Process::system_call(GuestThread& thread, int number, ucontext_t& context) {
   greg_t* const r = context.uc_mcontext.gregs;
   const Call call{.number = number,
@@ -163,20 +152,14 @@ long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) 
   if (spec != nullptr && spec->place == CallPlace::kHere) return pass_on(&thread, call, *spec);
   if (is_home()) return serve_at_home(&thread, call);
   if (spec != nullptr && travels_with_data(call)) return pass_on(&thread, call, *spec);
-  wire::GuestRequest request{.kind = wire::GuestRequestKind::kCall};
+  wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, call);
   const bool of_a_thread = call.number == SYS_sched_setaffinity || call.number == SYS_sched_getaffinity;
-  request.words[0] = static_cast<std::uint64_t>(thread.guest_tid);
-  request.words[1] = static_cast<std::uint64_t>(call.number);
-  for (std::size_t i = 0; i < 6; ++i) request.words[2 + i] = static_cast<std::uint64_t>(call.arguments[i]);
   if (of_a_thread && call.arguments[0] == 0) request.words[2] = request.words[0];  // its own
   return with_pipe_signal(thread, call, ask_home(thread, request));
 }
 
 long Process::serve_at_home(GuestThread* thread, const Call& call) {
-  if (names_descriptor(call.number) &&
-      (is_runtime_descriptor(call.arguments[0]) || is_mapping_descriptor(static_cast<int>(call.arguments[0])))) {
-    return -EBADF;
-  }
+  if (names_runtime_descriptor(call)) return -EBADF;
   switch (call.number) {
     case SYS_mmap:
     case SYS_munmap:

@@ -177,8 +177,7 @@ long Process::serve_borrower(GuestThread& thread, const Call& call, ucontext_t& 
       const auto given = static_cast<std::uint64_t>(call.arguments[1]),
                  before = static_cast<std::uint64_t>(call.arguments[2]);
       if (before != 0 && !store(before, action(number))) return -EFAULT;
-      const bool ours = number == SIGSYS || number == SIGBUS || number == SIGSEGV || number == kKickSignal;
-      if (given == 0 || ours) return 0;
+      if (given == 0 || is_runtime_signal(number)) return 0;
       const auto wanted = load<GuestAction>(given);
       if (!wanted) return -EFAULT;
       if (wanted->has_handler()) return 0;  // it stays as the parent has it
@@ -232,7 +231,9 @@ long Process::fork_process(const ThreadStart& start, bool waits) {
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0) return -errno;
   const std::uint64_t mask = block_signals();
+  descriptors_mu_.lock();  // but this one, which the forking thread holds in both
   const pid_t child = ::fork();
+  descriptors_mu_.unlock();
   if (child == 0) {
     ::close(ready[0]);
     if (!copy_memory_to_child(file, file_begin)) ::_exit(127);
@@ -271,27 +272,45 @@ void Process::become_child(const ThreadStart& start) {
 }
 
 void Process::close_runtime_descriptors(int but) {
+  const os::MutexLock lock(descriptors_mu_);
   for (const int fd : runtime_descriptors_) {
     if (fd != but) ::close(fd);
   }
-  for (const auto& [file, fd] : files_) ::close(fd);
 }
 
 // Descriptors that are open now are the runtime's, but those below kFirstRuntimeDescriptor.
 void Process::note_runtime_descriptors() {
   for (const int fd : open_descriptors()) {
-    if (fd >= kFirstRuntimeDescriptor) runtime_descriptors_.insert(fd);
+    if (fd >= kFirstRuntimeDescriptor) keep_descriptor(fd);
   }
 }
 
-bool Process::is_runtime_descriptor(long fd) const {
-  return fd >= kFirstRuntimeDescriptor && fd <= 1 << 30 && runtime_descriptors_.contains(static_cast<int>(fd));
+bool Process::is_runtime_descriptor(long fd) {
+  if (fd < kFirstRuntimeDescriptor || fd > 1 << 30) return false;
+  const os::MutexLock lock(descriptors_mu_);
+  return runtime_descriptors_.contains(static_cast<int>(fd));
+}
+
+bool Process::names_runtime_descriptor(const Call& call) {
+  return names_descriptor(call.number) && is_runtime_descriptor(call.arguments[0]);
+}
+
+void Process::keep_descriptor(int fd) {
+  const os::MutexLock lock(descriptors_mu_);
+  runtime_descriptors_.insert(fd);
+}
+
+void Process::close_descriptor(int fd) {
+  const os::MutexLock lock(descriptors_mu_);
+  runtime_descriptors_.erase(fd);
+  ::close(fd);
 }
 
 long Process::close_range(const Call& call) {
   auto first = static_cast<unsigned>(call.arguments[0]);
   const auto last = static_cast<unsigned>(call.arguments[1]);
   if (first > last) return -EINVAL;
+  const os::MutexLock lock(descriptors_mu_);
   for (const int fd : runtime_descriptors_) {  // ascending
     const auto spared = static_cast<unsigned>(fd);
     if (spared < first || spared > last) continue;
@@ -336,12 +355,10 @@ long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context
     actions_[number] = none;
     struct sigaction plain {};
     plain.sa_handler = SIG_DFL;
-    if (number != SIGSYS && number != SIGBUS && number != SIGSEGV && number != kKickSignal)
-      ::sigaction(number, &plain, nullptr);
+    if (!is_runtime_signal(number)) ::sigaction(number, &plain, nullptr);
   }
   for (const int fd : open_descriptors()) {
-    if (!is_runtime_descriptor(fd) && !is_mapping_descriptor(fd) && (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0)
-      ::close(fd);
+    if (!is_runtime_descriptor(fd) && (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0) ::close(fd);
   }
   GuestRegisters registers;
   if (auto ready = load_image(*path, std::move(*arguments), *environment, registers); !ready) {
@@ -357,10 +374,6 @@ long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context
   context.uc_mcontext.gregs[REG_CSGSFS] = segments;
   context.uc_mcontext.gregs[REG_EFL] = 0x202;
   return 0;
-}
-
-bool Process::is_mapping_descriptor(int fd) const {
-  return std::ranges::any_of(files_, [&](const auto& entry) { return entry.second == fd; });
 }
 
 }  // namespace gallocy::personality

@@ -1,21 +1,11 @@
 // Calls of threads of other nodes that take the memory along which they read and write.
-#include <asm/prctl.h>
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <linux/sched.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
-#include "base/check.h"
-#include "personality/guest_memory.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
@@ -23,8 +13,6 @@ namespace {
 
 // What goes along in a message; frames have a limit (wire/frame.h).
 constexpr std::size_t kMostTravelling = 8 << 10;
-
-std::uint64_t argument(const Call& call, int i) { return static_cast<std::uint64_t>(call.arguments[i]); }
 
 }  // namespace
 
@@ -122,10 +110,7 @@ bool Process::is_done_at_once(long number) {
 // The memory in the order of the pointers, each with its length; only what goes in has bytes.
 long Process::send_with_data(GuestThread& thread, const Call& original, const Call& call, const CallSpec& spec,
                              std::array<std::vector<std::byte>, 4>& buffers) {
-  wire::GuestRequest request{.kind = wire::GuestRequestKind::kDataCall};
-  request.words[0] = static_cast<std::uint64_t>(thread.guest_tid);
-  request.words[1] = static_cast<std::uint64_t>(call.number);
-  for (std::size_t i = 0; i < 6; ++i) request.words[2 + i] = static_cast<std::uint64_t>(call.arguments[i]);
+  wire::GuestRequest request = request_for(wire::GuestRequestKind::kDataCall, thread, call);
   std::vector<std::byte> data;
   for (std::size_t i = 0; i < spec.pointers.size(); ++i) {
     const PointerArgument& p = spec.pointers[i];
@@ -155,10 +140,7 @@ long Process::serve_with_data(GuestThread* thread, const Call& original, std::sp
                               std::vector<std::byte>& answer) {
   const CallSpec* const spec = call_spec(original.number);
   if (spec == nullptr || !travels_with_data(original)) return -ENOSYS;
-  if (names_descriptor(original.number) && (is_runtime_descriptor(original.arguments[0]) ||
-                                            is_mapping_descriptor(static_cast<int>(original.arguments[0])))) {
-    return -EBADF;
-  }
+  if (names_runtime_descriptor(original)) return -EBADF;
   Call call = original;
   std::array<std::vector<std::byte>, 4> buffers;
   for (std::size_t i = 0; i < spec->pointers.size(); ++i) {

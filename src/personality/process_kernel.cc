@@ -1,22 +1,15 @@
 // Passing calls on to the kernel. It never gets a pointer to the program's memory: its pages may be on other nodes, and
 // not every user may have the kernel wait for a page. What a call reads or writes is copied (call_table.h says what
 // that is).
-#include <asm/prctl.h>
 #include <fcntl.h>
-#include <fmt/format.h>
-#include <linux/sched.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
-#include "base/check.h"
 #include "personality/guest_memory.h"
 #include "personality/process.h"
 
@@ -25,8 +18,6 @@ namespace {
 
 // A request for more than this is answered by less, as the kernel may.
 constexpr std::size_t kMostBytes = 64 << 20;
-
-std::uint64_t argument(const Call& call, int i) { return static_cast<std::uint64_t>(call.arguments[i]); }
 
 }  // namespace
 

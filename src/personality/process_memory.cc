@@ -119,6 +119,7 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
     const int own = ::fcntl(fd, F_DUPFD_CLOEXEC, 1000);
     if (own < 0) return -ENFILE;
     files_[file] = own;
+    keep_descriptor(own);
   }
   Changes changes;
   const long result = space_->map({.address = address,
@@ -140,7 +141,7 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
   }
   if (file == kNoFile) return result;
   if (result < 0) {
-    ::close(files_[file]);
+    close_descriptor(files_[file]);
     files_.erase(file);
     return result;
   }
@@ -153,7 +154,7 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
   }
   if ((flags & MAP_TYPE) == MAP_PRIVATE) {
     file_paths_[file] = path_of(fd);
-    ::close(files_[file]);
+    close_descriptor(files_[file]);
     files_.erase(file);
   }
   return result;
@@ -239,7 +240,7 @@ void Process::carry_out(const Changes& changes) {
       case Change::Kind::kFileReleased:
         file_paths_.erase(c.file);
         if (const auto found = files_.find(c.file); found != files_.end()) {
-          ::close(found->second);
+          close_descriptor(found->second);
           files_.erase(found);
         }
         break;

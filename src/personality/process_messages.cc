@@ -11,21 +11,41 @@
 
 namespace gallocy::personality {
 
-long Process::ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing,
-                  std::vector<std::byte>* answer) {
-  Question question;
-  {
-    const os::MutexLock lock(questions_mu_);
-    request.ticket = next_ticket_++;
-    questions_[request.ticket] = &question;
-  }
-  const std::uint64_t ticket = request.ticket;
-  post(node, request, trailing);
-  (void)runtime_.waiting().wait(question.flag);
+std::uint64_t Process::open_question(Question& question) {
+  const os::MutexLock lock(questions_mu_);
+  const std::uint64_t ticket = next_ticket_++;
+  questions_[ticket] = &question;
+  return ticket;
+}
+
+long Process::close_question(std::uint64_t ticket, Question& question, std::vector<std::byte>* answer) {
   const os::MutexLock lock(questions_mu_);
   questions_.erase(ticket);
   if (answer != nullptr) *answer = std::move(question.answer);
   return question.result;
+}
+
+wire::GuestRequest Process::request_for(wire::GuestRequestKind kind, const GuestThread& thread, const Call& call) {
+  wire::GuestRequest request{.kind = kind};
+  request.words[0] = static_cast<std::uint64_t>(thread.guest_tid);
+  request.words[1] = static_cast<std::uint64_t>(call.number);
+  for (std::size_t i = 0; i < 6; ++i) request.words[2 + i] = static_cast<std::uint64_t>(call.arguments[i]);
+  return request;
+}
+
+Call Process::call_in(const wire::GuestRequest& request) {
+  Call call{.number = static_cast<long>(request.words[1])};
+  for (std::size_t i = 0; i < 6; ++i) call.arguments[i] = static_cast<long>(request.words[2 + i]);
+  return call;
+}
+
+long Process::ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing,
+                  std::vector<std::byte>* answer) {
+  Question question;
+  const std::uint64_t ticket = request.ticket = open_question(question);
+  post(node, request, trailing);
+  (void)runtime_.waiting().wait(question.flag);
+  return close_question(ticket, question, answer);
 }
 
 void Process::ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing) {
@@ -33,11 +53,7 @@ void Process::ask_all(wire::GuestRequest& request, std::span<const std::byte> tr
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     if (NodeId{n} == self_) continue;
     questions.push_back(std::make_unique<Question>());
-    {
-      const os::MutexLock lock(questions_mu_);
-      request.ticket = next_ticket_++;
-      questions_[request.ticket] = questions.back().get();
-    }
+    request.ticket = open_question(*questions.back());
     post(NodeId{n}, request, trailing);
   }
   for (const auto& question : questions) (void)runtime_.waiting().wait(question->flag);
@@ -98,10 +114,8 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       if (!is_home()) return false;
       if (request.words[1] < forwarded_.size()) forwarded_[request.words[1]].fetch_add(1);
       if (request.kind == Kind::kDataCall && is_done_at_once(static_cast<long>(request.words[1]))) {
-        Call call{.number = static_cast<long>(request.words[1])};
-        for (std::size_t i = 0; i < 6; ++i) call.arguments[i] = static_cast<long>(request.words[2 + i]);
         std::vector<std::byte> answer;
-        const long result = serve_with_data(nullptr, call, trailing, answer);
+        const long result = serve_with_data(nullptr, call_in(request), trailing, answer);
         reply(from, request.ticket, result, answer);
         return true;
       }
@@ -206,25 +220,16 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
 long Process::ask_home(GuestThread& thread, wire::GuestRequest& request, std::span<const std::byte> data,
                        std::vector<std::byte>* answer) {
   Question question;
-  {
-    const os::MutexLock lock(questions_mu_);
-    request.ticket = next_ticket_++;
-    questions_[request.ticket] = &question;
-  }
-  const std::uint64_t ticket = request.ticket;
+  const std::uint64_t ticket = request.ticket = open_question(question);
   thread.call_at_home.store(ticket);
   // From here on queue() tells the home of a signal.
-  long result = -EINTR;
+  question.result = -EINTR;
   if (thread.signal_pending.load() == 0) {
     post(kHome, request, data);
     (void)runtime_.waiting().wait(question.flag);
-    result = question.result;
   }
   thread.call_at_home.store(0);
-  const os::MutexLock lock(questions_mu_);
-  questions_.erase(ticket);
-  if (answer != nullptr) *answer = std::move(question.answer);
-  return result;
+  return close_question(ticket, question, answer);
 }
 
 void Process::call_for(NodeId node, const wire::GuestRequest& request, std::span<const std::byte> data) {
@@ -241,8 +246,7 @@ void Process::call_for(NodeId node, const wire::GuestRequest& request, std::span
   }
   const std::lock_guard lock(proxy->mu);
   proxy->ticket = request.ticket;
-  proxy->call.number = static_cast<long>(request.words[1]);
-  for (std::size_t i = 0; i < 6; ++i) proxy->call.arguments[i] = static_cast<long>(request.words[2 + i]);
+  proxy->call = call_in(request);
   proxy->with_data = request.kind == wire::GuestRequestKind::kDataCall;
   proxy->data.assign(data.begin(), data.end());
   proxy->has_call = true;

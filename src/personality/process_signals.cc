@@ -15,8 +15,6 @@ namespace {
 
 constexpr std::uint64_t bit(int number) { return std::uint64_t{1} << (number - 1); }
 
-// The runtime's own: the program may set what it likes for them, but the kernel's disposition stays.
-bool is_ours(int number) { return number == SIGSYS || number == SIGBUS || number == SIGSEGV || number == kKickSignal; }
 bool raised_by_hardware(int number) {
   return number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL || number == SIGTRAP;
 }
@@ -265,10 +263,7 @@ long Process::wait_for_signal(GuestThread& thread, const Call& call) {
     if (is_home()) {
       result = wait_in_kernel(thread, call);
     } else {
-      wire::GuestRequest request{.kind = wire::GuestRequestKind::kCall};
-      request.words[0] = static_cast<std::uint64_t>(thread.guest_tid);
-      request.words[1] = static_cast<std::uint64_t>(call.number);
-      for (std::size_t i = 0; i < 6; ++i) request.words[2 + i] = static_cast<std::uint64_t>(call.arguments[i]);
+      wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, call);
       result = ask_home(thread, request);
     }
     const os::MutexLock lock(thread.mu);
@@ -314,7 +309,7 @@ long Process::set_action(const Call& call) {
                                  .words = {static_cast<std::uint64_t>(number)}};
       ask_all(request, std::as_bytes(std::span(&*now, 1)));
     }
-    if (!is_ours(static_cast<int>(number))) {
+    if (!is_runtime_signal(static_cast<int>(number))) {
       if (now->has_handler()) {
         catch_signal(static_cast<int>(number), static_cast<int>(now->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT)));
       } else {

@@ -137,6 +137,18 @@ void Process::enlist(GuestThread& thread) {
   threads_[thread.guest_tid] = &thread;
 }
 
+void Process::delist(const GuestThread& thread) {
+  {
+    const os::MutexLock lock(threads_mu_);
+    threads_.erase(thread.guest_tid);
+  }
+  if (!is_home()) {
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
+                               .words = {static_cast<std::uint64_t>(thread.guest_tid)}};
+    post(kHome, request);
+  }
+}
+
 void Process::run_thread(const ThreadStart& start, StartReport& report) {
   GuestThread thread;
   void* stack = nullptr;
@@ -165,30 +177,14 @@ void Process::run_thread(const ThreadStart& start, StartReport& report) {
 // here, as it may lie on other nodes.
 void Process::end_thread(GuestThread& thread) {
   release_robust_locks(thread);
-  {
-    const os::MutexLock lock(threads_mu_);
-    threads_.erase(thread.guest_tid);
-  }
-  if (!is_home()) {
-    wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
-                               .words = {static_cast<std::uint64_t>(thread.guest_tid)}};
-    post(kHome, request);
-  }
+  delist(thread);
   if (thread.clear_tid != 0 && store(thread.clear_tid, std::uint32_t{0})) (void)wake_address(thread.clear_tid, 1);
   ::_longjmp(thread.end, 1);
 }
 
 // Without the traces that a thread's end leaves in memory: that is another program's now.
 void Process::end_thread_quietly(GuestThread& thread) {
-  {
-    const os::MutexLock lock(threads_mu_);
-    threads_.erase(thread.guest_tid);
-  }
-  if (!is_home()) {
-    wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
-                               .words = {static_cast<std::uint64_t>(thread.guest_tid)}};
-    post(kHome, request);
-  }
+  delist(thread);
   ::_longjmp(thread.end, 1);
 }
 

@@ -51,8 +51,7 @@ long Process::timer_call(const Call& call) {
     case SYS_timer_getoverrun:
       return timer.overruns;
     case SYS_timer_delete:
-      runtime_descriptors_.erase(timer.fd);
-      ::close(timer.fd);
+      close_descriptor(timer.fd);
       timers_.erase(found);
       return 0;
     default:
@@ -72,7 +71,7 @@ long Process::create_timer(const Call& call) {
   if (timers_.size() >= kMostTimers) return -EAGAIN;
   if (timer_epoll_ < 0) {
     timer_epoll_ = ::fcntl(::epoll_create1(EPOLL_CLOEXEC), F_DUPFD_CLOEXEC, kFirstRuntimeDescriptor);
-    runtime_descriptors_.insert(timer_epoll_);
+    keep_descriptor(timer_epoll_);
     start_runtime_thread([this] { run_timers(); });
   }
   const int low = ::timerfd_create(timer_clock(call.arguments[0]), TFD_CLOEXEC | TFD_NONBLOCK);
@@ -85,7 +84,7 @@ long Process::create_timer(const Call& call) {
   if (event_at == 0) event.sigev_value.sival_int = id;
   timer.value = event.sigev_value;
   if (timer.fd < 0 || !store(static_cast<std::uint64_t>(call.arguments[2]), id)) return -EFAULT;
-  runtime_descriptors_.insert(timer.fd);
+  keep_descriptor(timer.fd);
   epoll_event interest{.events = EPOLLIN, .data = {.u64 = static_cast<std::uint64_t>(id)}};
   CHECK(::epoll_ctl(timer_epoll_, EPOLL_CTL_ADD, timer.fd, &interest) == 0, errno);
   timers_[id] = timer;
