@@ -131,7 +131,7 @@ gallocy_interruptible:             # rdi: the address of number and six argument
   mov 40(%rdi), %r8
   mov 48(%rdi), %r9
   mov 8(%rdi), %rdi
-  cmpb $0, %gs:25
+  cmpw $0, %gs:26
   jne gallocy_interrupted
 gallocy_interruptible_call:
   syscall
@@ -156,9 +156,11 @@ namespace {
 
 static_assert(offsetof(GuestThread, self) == 0 && offsetof(GuestThread, runtime_fs) == 8);
 static_assert(offsetof(GuestThread, guest_fs) == 16 && offsetof(GuestThread, selector) == 24);
-static_assert(offsetof(GuestThread, signal_pending) == 25 && offsetof(GuestThread, clock_functions) == 32);
+static_assert(offsetof(GuestThread, signal_pending) == 26 && offsetof(GuestThread, signal_deferred) == 27);
+static_assert(offsetof(GuestThread, clock_functions) == 32);
 
 constexpr std::size_t kSignalStackBytes = 256 << 10;  // of which the kernel's frame takes up to 11 KiB (AMX)
+constexpr std::size_t kVectorStateBytes = 4096;       // behind it; see patched_entry.cc
 
 GuestHandler* g_handler = nullptr;  // signal handlers get no argument of ours
 
@@ -188,6 +190,10 @@ extern "C" void gallocy_guest_system_call(GuestThread* thread, siginfo_t* info, 
   g_handler->system_call(*thread, info->si_syscall, *context);
 }
 
+extern "C" void gallocy_guest_patched_call(GuestThread* thread, PatchedFrame* frame) {
+  g_handler->patched_call(*thread, *frame);
+}
+
 extern "C" void gallocy_guest_signal(int number, siginfo_t* info, ucontext_t* context, GuestThread* thread,
                                      int in_guest) {
   const int saved = errno;
@@ -195,7 +201,7 @@ extern "C" void gallocy_guest_signal(int number, siginfo_t* info, ucontext_t* co
   greg_t& rip = context->uc_mcontext.gregs[REG_RIP];
   const auto at = static_cast<std::uint64_t>(rip);
   g_handler->signal(thread, number, *info, *context, in_guest != 0);
-  if (thread != nullptr && thread->signal_pending.load() != 0 &&
+  if (thread != nullptr && (thread->signal_pending.load() != 0 || thread->signal_deferred.load() != 0) &&
       at >= reinterpret_cast<std::uint64_t>(gallocy_interruptible) &&
       at <= reinterpret_cast<std::uint64_t>(gallocy_interruptible_call)) {
     rip = reinterpret_cast<greg_t>(gallocy_interrupted);
@@ -236,17 +242,20 @@ void set_signal_mask(std::uint64_t mask) {
 
 long interruptible_system_call(GuestThread& thread, long number, long a, long b, long c, long d, long e, long f) {
   const long call[7] = {number, a, b, c, d, e, f};
+  if (thread.in_patched_call != 0) return gallocy_interruptible(call);  // signals are not blocked
   set_signal_mask(kernel_mask(thread.guest_mask));
   const long result = gallocy_interruptible(call);
   block_signals();
   return result;
 }
 
-static bool add_signal_stack() {
-  void* const memory =
-      ::mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+static bool add_signal_stack(GuestThread& thread) {
+  void* const memory = ::mmap(nullptr, kSignalStackBytes + kVectorStateBytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return false;
   const stack_t stack{.ss_sp = memory, .ss_flags = 0, .ss_size = kSignalStackBytes};
+  thread.signal_stack_top = reinterpret_cast<std::uint64_t>(memory) + kSignalStackBytes;
+  thread.vector_state = static_cast<std::byte*>(memory) + kSignalStackBytes;
   return ::sigaltstack(&stack, nullptr) == 0;
 }
 
@@ -268,7 +277,7 @@ Result<> prepare_guest_thread(GuestThread& thread) {
   thread.runtime_fs = _readfsbase_u64();
   thread.tid = static_cast<int>(::syscall(SYS_gettid));
   fill_clock_functions(thread.clock_functions);
-  if (!add_signal_stack()) return os::os_failure(errno, "no memory for a thread's signal stack");
+  if (!add_signal_stack(thread)) return os::os_failure(errno, "no memory for a thread's signal stack");
   block_signals();
   _writegsbase_u64(reinterpret_cast<std::uint64_t>(&thread));
   const auto begin = reinterpret_cast<std::uint64_t>(gallocy_return_begin);
@@ -305,14 +314,16 @@ void prepare_child_thread(GuestThread& thread) {
   fill_clock_functions(thread.clock_functions);
   stack_t stack;
   ::sigaltstack(nullptr, &stack);
-  if ((stack.ss_flags & SS_DISABLE) != 0) add_signal_stack();
+  if ((stack.ss_flags & SS_DISABLE) != 0) add_signal_stack(thread);
   _writegsbase_u64(reinterpret_cast<std::uint64_t>(&thread));
 }
 
 void forget_guest_thread() {
   ::prctl(PR_SET_SYSCALL_USER_DISPATCH, 0 /* off */, 0, 0, 0);
   const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
-  CHECK(::sigaltstack(&none, nullptr) == 0, errno);
+  stack_t own{};
+  CHECK(::sigaltstack(&none, &own) == 0, errno);
+  ::munmap(own.ss_sp, kSignalStackBytes + kVectorStateBytes);
   _writegsbase_u64(0);
 }
 

@@ -38,6 +38,8 @@ struct GuestRegisters {
   std::uint16_t x87_control = 0x37f;
 };
 
+struct PatchedFrame;
+
 struct PendingSignal {
   int number = 0;
   siginfo_t info{};
@@ -48,10 +50,17 @@ struct GuestThread {
   GuestThread* self = this;
   std::uint64_t runtime_fs = 0;
   std::uint64_t guest_fs = 0;
-  volatile char selector = 0;           // Syscall User Dispatch: 0 lets system calls pass, 1 traps them
-  std::atomic<char> signal_pending{0};  // there is something in `pending`
+  volatile char selector = 0;            // Syscall User Dispatch: 0 lets system calls pass, 1 traps them
+  volatile char in_patched_call = 0;     // inside the runtime without a signal frame (patched_entry.h)
+  std::atomic<char> signal_pending{0};   // there is something in `pending`
+  std::atomic<char> signal_deferred{0};  // a patched call is to return through a trap
+  char traps_only = 1;                   // patched sites trap as others do
 
   const void* clock_functions[kClockFunctions] = {};  // where the vDSO's functions jump to
+
+  std::uint64_t signal_stack_top = 0;  // what patched calls use, and where they keep the vector registers
+  void* vector_state = nullptr;
+  PendingSignal deferred{};  // came during a patched call; number 0: none
 
   os::Mutex mu;                                  // taken with signals blocked
   int tid = 0;                                   // the kernel's
@@ -82,6 +91,8 @@ class GuestHandler {
  public:
   virtual ~GuestHandler() = default;
   virtual void system_call(GuestThread& thread, int number, ucontext_t& context) = 0;
+  // The same from a patched site, with signals not blocked (patched_entry.h).
+  virtual void patched_call(GuestThread& thread, PatchedFrame& frame) = 0;
   // Any other signal. in_guest: it interrupted the program, not the runtime.
   virtual void signal(GuestThread* thread, int number, siginfo_t& info, ucontext_t& context, bool in_guest) = 0;
 };

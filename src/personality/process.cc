@@ -18,6 +18,7 @@
 #include "os/clock.h"
 #include "os/os_error.h"
 #include "personality/guest_memory.h"
+#include "personality/patched_entry.h"
 
 namespace gallocy::personality {
 namespace {
@@ -42,6 +43,7 @@ Result<> Process::prepare() {
   CHECK(::sigaction(SIGBUS, nullptr, &bus_action_) == 0 && ::sigaction(SIGSEGV, nullptr, &segv_action_) == 0);
   GALLOCY_TRY(install_guest_entry(*this));
   for (const int number : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, kKickSignal}) catch_signal(number, 0);
+  patching_ = map_patched_slots();
   GALLOCY_TRY(runtime_.sync().meet());  // before that the others may not take requests
   if (!is_home()) {
     // Machines that started at different times count from different starts.
@@ -73,6 +75,7 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
 
   static GuestThread thread;  // it lives as long as the process
   GALLOCY_TRY(prepare_guest_thread(thread));
+  thread.traps_only = 0;
   thread.guest_tid = home_pid_;
   enlist(thread);
   if (::_setjmp(thread.end) == 0) enter_guest(thread, registers);

@@ -31,6 +31,7 @@
 #include "personality/futex_table.h"
 #include "personality/guest_entry.h"
 #include "personality/machine_view.h"
+#include "personality/patched_sites.h"
 #include "personality/signal_frame.h"
 #include "runtime/runtime.h"
 #include "wire/guest.h"
@@ -97,10 +98,28 @@ class Process final : private GuestHandler, private ImageTarget {
   bool write(std::uint64_t to, const void* from, std::size_t bytes) override;
   bool zero(std::uint64_t to, std::size_t bytes) override;
 
+  // process_memory.cc, for others
+  static os::Protection limit_of(int protection);
+
   // process_calls.cc: which part serves a call
+  static bool needs_frame(long number);
+  bool is_repeated(GuestThread& thread, long number);
+  void trace_call(const GuestThread& thread, const Call& call, long result) const;
   long serve(GuestThread& thread, const Call& call, ucontext_t& context);
+  long serve_with_frame(GuestThread& thread, const Call& call, ucontext_t& context);
+  long serve_plain(GuestThread& thread, const Call& call);
   long serve_at_home(GuestThread* thread, const Call& call);  // on a guest thread or a proxy
   long processor_clock(const Call& call);
+
+  // process_patches.cc: system calls without a trap
+  void patched_call(GuestThread& thread, PatchedFrame& frame) override;
+  void leave_patched_call(GuestThread& thread, ucontext_t& context);
+  void queue_deferred(GuestThread& thread);
+  void count_trap(std::uint64_t call_at, long number);
+  void patch(std::uint64_t call_at, long number);
+  void write_site(std::uint64_t begin, std::uint64_t before, std::uint64_t after);
+  long slot_for(const PatchedSite& site);  // at the home, the poller too
+  PatchedSite site_of(std::uint32_t slot);
 
   // process_kernel.cc: passing calls on to the kernel; no thread: on the poller
   long pass_on(GuestThread* thread, const Call& call, const CallSpec& spec);
@@ -294,6 +313,11 @@ class Process final : private GuestHandler, private ImageTarget {
 
   os::Mutex threads_mu_;                                                   // taken with signals blocked
   std::unordered_map<int, GuestThread*> threads_ GUARDED_BY(threads_mu_);  // of this node, by guest tid
+
+  std::atomic<bool> patching_{false};
+  os::Mutex patches_mu_;
+  std::unordered_map<std::uint64_t, std::uint32_t> traps_ GUARDED_BY(patches_mu_);  // by the call's address
+  PatchedSites sites_ GUARDED_BY(patches_mu_);                                      // of the home
 
   os::Mutex actions_mu_;
   GuestAction actions_[65] GUARDED_BY(actions_mu_);

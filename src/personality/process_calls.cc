@@ -11,39 +11,103 @@
 #include <cstring>
 
 #include "personality/guest_memory.h"
+#include "personality/patched_entry.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
+// Calls that look at the program's registers or change more of them than the result. The others need no signal frame.
+bool Process::needs_frame(long number) {
+  switch (number) {
+    case SYS_clone:
+    case SYS_clone3:
+    case SYS_fork:
+    case SYS_vfork:
+    case SYS_execve:
+    case SYS_exit:
+    case SYS_exit_group:
+    case SYS_rt_sigprocmask:
+    case SYS_sigaltstack:
+    case SYS_rt_sigreturn:
+    case SYS_rt_sigpending:
+    case SYS_rt_sigsuspend:
+    case SYS_rt_sigtimedwait:
+    case SYS_pause:
+    case SYS_arch_prctl:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Whether a call that has failed with EINTR is to be made again after the signal's handler.
+bool Process::is_repeated(GuestThread& thread, long number) {
+  const CallSpec* const spec = call_spec(number);
+  const bool restartable = (spec != nullptr && spec->restarts) || number == SYS_futex || number == SYS_readv ||
+                           number == SYS_writev || number == SYS_recvmsg || number == SYS_sendmsg ||
+                           number == SYS_accept || number == SYS_accept4 || number == SYS_recvfrom;
+  return restartable && thread.signal_pending.load() != 0 && restarts(thread);
+}
+
+void Process::trace_call(const GuestThread& thread, const Call& call, long result) const {
+  if (!options_.trace_calls) return;
+  const std::string line =
+      fmt::format("[{}] {}({}) ({:#x}, {:#x}, {:#x}, {:#x}) = {:#x}\n", thread.guest_tid, call_name(call.number),
+                  call.number, call.arguments[0], call.arguments[1], call.arguments[2], call.arguments[3], result);
+  raw_system_call(SYS_write, 2, reinterpret_cast<long>(line.data()), static_cast<long>(line.size()));
+}
+
 void Process::system_call(GuestThread& thread, int number, ucontext_t& context) {
+  if (number == kLeavePatchedCall && finish_leaving(context)) return leave_patched_call(thread, context);
   greg_t* const r = context.uc_mcontext.gregs;
   const Call call{.number = number,
                   .arguments = {r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10], r[REG_R8], r[REG_R9]}};
   r[REG_RAX] = -ENOSYS;
+  const std::uint64_t call_at = static_cast<std::uint64_t>(r[REG_RIP]) - kCallBytes;
   const long result = serve(thread, call, context);
   r[REG_RAX] = result;
-  if (options_.trace_calls) {
-    const std::string line =
-        fmt::format("[{}] {}({}) ({:#x}, {:#x}, {:#x}, {:#x}) = {:#x}\n", thread.guest_tid, call_name(number), number,
-                    call.arguments[0], call.arguments[1], call.arguments[2], call.arguments[3], result);
-    raw_system_call(SYS_write, 2, reinterpret_cast<long>(line.data()), static_cast<long>(line.size()));
-  }
+  trace_call(thread, call, result);
   if (thread.must_end.load()) end_thread_quietly(thread);
-  if (result == -EINTR) {
-    const CallSpec* const spec = call_spec(number);
-    const bool restartable = (spec != nullptr && spec->restarts) || number == SYS_futex || number == SYS_readv ||
-                             number == SYS_writev || number == SYS_recvmsg || number == SYS_sendmsg ||
-                             number == SYS_accept || number == SYS_accept4 || number == SYS_recvfrom;
-    if (restartable && thread.signal_pending.load() != 0 && restarts(thread)) {
-      r[REG_RAX] = number;
-      r[REG_RIP] -= 2;  // the syscall instruction
-    }
+  if (result == -EINTR && is_repeated(thread, number)) {
+    r[REG_RAX] = number;
+    r[REG_RIP] -= kCallBytes;
   }
+  if (patching_ && thread.traps_only == 0 && !needs_frame(number)) count_trap(call_at, number);
   // Delivered when the handler has returned.
   if (thread.signal_pending.load() != 0) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
 }
 
 long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) {
   if (thread.in_vfork_child) return serve_borrower(thread, call, context);
+  return needs_frame(call.number) ? serve_with_frame(thread, call, context) : serve_plain(thread, call);
+}
+
+long Process::serve_with_frame(GuestThread& thread, const Call& call, ucontext_t& context) {
+  switch (call.number) {
+    case SYS_clone:
+    case SYS_clone3:
+    case SYS_fork:
+    case SYS_vfork:
+      return clone(thread, call, context);
+    case SYS_execve:
+      if (!is_home()) return -EAGAIN;
+      if (const long failed = execute(thread, call, context); failed != 0) return failed;
+      return context.uc_mcontext.gregs[REG_RAX];
+    case SYS_exit:
+      end_thread(thread);
+    case SYS_exit_group:
+      exit_process(static_cast<int>(call.arguments[0]) & 0xff);
+    case SYS_pause:
+      return interruptible_system_call(thread, SYS_pause);
+    case SYS_arch_prctl:
+      if (call.arguments[0] == ARCH_SET_FS) return thread.guest_fs = argument(call, 1), 0;
+      if (call.arguments[0] == ARCH_GET_FS) return store(argument(call, 1), thread.guest_fs) ? 0 : -EFAULT;
+      return -EINVAL;
+    default:
+      return signal_call(thread, call, context);
+  }
+}
+
+long Process::serve_plain(GuestThread& thread, const Call& call) {
   switch (call.number) {
     case SYS_gettid:
       return thread.guest_tid;
@@ -63,32 +127,6 @@ long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) 
       return -ENOSYS;
     case SYS_futex:
       return futex(thread, call);
-    case SYS_clone:
-    case SYS_clone3:
-    case SYS_fork:
-    case SYS_vfork:
-      return clone(thread, call, context);
-    case SYS_execve:
-      if (!is_home()) return -EAGAIN;
-      if (const long failed = execute(thread, call, context); failed != 0) return failed;
-      return context.uc_mcontext.gregs[REG_RAX];
-    case SYS_exit:
-      end_thread(thread);
-    case SYS_exit_group:
-      exit_process(static_cast<int>(call.arguments[0]) & 0xff);
-    case SYS_rt_sigprocmask:
-    case SYS_sigaltstack:
-    case SYS_rt_sigreturn:
-    case SYS_rt_sigpending:
-    case SYS_rt_sigsuspend:
-    case SYS_rt_sigtimedwait:
-      return signal_call(thread, call, context);
-    case SYS_pause:
-      return interruptible_system_call(thread, SYS_pause);
-    case SYS_arch_prctl:
-      if (call.arguments[0] == ARCH_SET_FS) return thread.guest_fs = argument(call, 1), 0;
-      if (call.arguments[0] == ARCH_GET_FS) return store(argument(call, 1), thread.guest_fs) ? 0 : -EFAULT;
-      return -EINVAL;
     case SYS_tkill:
     case SYS_tgkill: {
       const bool with_group = call.number == SYS_tgkill;

@@ -130,8 +130,10 @@ long Process::lend_memory(GuestThread& thread, const ThreadStart& start) {
   const stack_t guest_stack = thread.guest_stack;
   const std::uint64_t mask = block_signals();
   thread.in_vfork_child = true;
+  const char traps_only = std::exchange(thread.traps_only, 1);
   const long child = borrow_memory(stack + kBorrowerStackBytes - 64, begin_borrower, &borrower);
   thread.in_vfork_child = false;
+  thread.traps_only = traps_only;
   thread.guest_fs = guest_fs;
   thread.guest_mask = guest_mask;
   thread.clear_tid = clear_tid;

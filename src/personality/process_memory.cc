@@ -12,18 +12,13 @@
 
 #include "base/check.h"
 #include "personality/guest_memory.h"
+#include "personality/patched_entry.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
 namespace {
 
 constexpr std::size_t kPieceBytes = 256 << 10;
-
-// Executing is not restricted: what may be read may be executed.
-os::Protection limit_of(int protection) {
-  if ((protection & PROT_WRITE) != 0) return os::Protection::kReadWrite;
-  return (protection & (PROT_READ | PROT_EXEC)) != 0 ? os::Protection::kRead : os::Protection::kNone;
-}
 
 std::string path_of(int fd) {
   char path[4096];
@@ -34,6 +29,12 @@ std::string path_of(int fd) {
 std::uint64_t up(std::uint64_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
 
 }  // namespace
+
+// Executing is not restricted: what may be read may be executed.
+os::Protection Process::limit_of(int protection) {
+  if ((protection & PROT_WRITE) != 0) return os::Protection::kReadWrite;
+  return (protection & (PROT_READ | PROT_EXEC)) != 0 ? os::Protection::kRead : os::Protection::kNone;
+}
 
 long Process::memory_call(const Call& call) {
   const auto a = [&](int i) { return static_cast<std::uint64_t>(call.arguments[i]); };
@@ -292,6 +293,10 @@ bool Process::allow_range(std::uint64_t begin, std::uint64_t end) {
 }
 
 bool Process::place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes) {
+  if (patching_ && low < kSlotTable + kPageBytes * 2 && kSlotTable < low + bytes) {
+    patching_ = false;
+    unmap_patched_slots();
+  }
   if (!runtime_.memory().place_outside(low, window, bytes)) return false;
   low_begin_ = low;
   low_end_ = low + bytes;

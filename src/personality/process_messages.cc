@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "os/clock.h"
+#include "personality/patched_entry.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
@@ -172,6 +173,17 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
         reply(from, ticket, 0, encode(machine_facts(runtime_.settings().memory_bytes)));
       });
       return true;
+    case Kind::kSlot: {
+      const PatchedSite site{.call_at = request.words[0], .number = static_cast<std::int32_t>(request.words[1])};
+      if (!is_home()) return false;
+      reply(from, request.ticket, slot_for(site));
+      return true;
+    }
+    case Kind::kSite: {
+      const PatchedSite site = patched_site(static_cast<std::uint32_t>(request.words[0]));
+      reply(from, request.ticket, 0, std::as_bytes(std::span(&site, 1)));
+      return true;
+    }
     case Kind::kFutex:
       if (!is_home()) return false;
       reply(from, request.ticket, futex_at_home(from, request.words));

@@ -8,6 +8,7 @@
 
 #include "base/ids.h"
 #include "personality/guest_memory.h"
+#include "personality/patched_entry.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
@@ -53,12 +54,14 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
     return;
   }
   if (thread == nullptr) return;  // threads of the runtime block all others
+  if (in_guest) leave_stubs(context);
   if (number == kKickSignal) {
     if (in_guest && thread->must_end.load()) end_thread_quietly(*thread);
     if (in_guest) deliver_pending(*thread, context);
     return;
   }
   if (in_guest) return deliver(*thread, {number, info}, context);
+  if (thread->in_patched_call != 0) return defer_signal(*thread, number, info, context);
   queue(*thread, {number, info});
 }
 

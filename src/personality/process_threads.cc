@@ -151,16 +151,13 @@ void Process::delist(const GuestThread& thread) {
 
 void Process::run_thread(const ThreadStart& start, StartReport& report) {
   GuestThread thread;
-  void* stack = nullptr;
   const ThreadStart own = start;
   if (auto ready = prepare_guest_thread(thread); !ready) {
     report.guest_tid = -EAGAIN;
     report.flag.set();
     return;
   }
-  stack_t used;
-  ::sigaltstack(nullptr, &used);
-  stack = used.ss_sp;
+  thread.traps_only = 0;
   thread.guest_mask = own.mask;
   thread.clear_tid = own.clear_tid;
   enlist(thread);
@@ -170,7 +167,6 @@ void Process::run_thread(const ThreadStart& start, StartReport& report) {
   report.flag.set();  // from here on the report may be gone
   if (::_setjmp(thread.end) == 0) enter_guest(thread, own.registers);
   forget_guest_thread();
-  ::munmap(stack, used.ss_size);
 }
 
 // The system call exit. What the kernel does for a thread's memory at its end (mm_release, exit_robust_list) is done

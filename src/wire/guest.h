@@ -23,6 +23,8 @@ enum class GuestRequestKind : std::uint32_t {
   kEndThreads,  // home -> node: all threads there end; answered when they have
   kCounters,    // home -> node: answered by its personality::ProcessCounters
   kFacts,       // home -> node: what its machine is; the answer carries personality::MachineFacts
+  kSlot,        // node -> home: words: address of a system call instruction, number: answered by its slot
+  kSite,        // node -> home: word: slot; the answer carries personality::PatchedSite
   kExit,        // any -> all: word: status
 };
 
