@@ -69,11 +69,21 @@ struct Call {
 
 inline std::uint64_t argument(const Call& call, int i) { return static_cast<std::uint64_t>(call.arguments[i]); }
 
+// What execve is given.
+struct ProgramCall {
+  std::string path;
+  std::vector<std::string> arguments, environment;
+};
+
+// Nothing if a pointer leads nowhere.
+std::optional<ProgramCall> program_of(const Call& call);
+
 // What a thread needs to begin.
 struct ThreadStart {
   GuestRegisters registers;
   std::uint64_t mask = 0;
   std::uint64_t parent_tid = 0, child_tid = 0, clear_tid = 0;  // addresses, or 0
+  int guest_tid = 0;                                           // 0: a new one
 };
 
 class Process final : private GuestHandler, private ImageTarget {
@@ -178,7 +188,7 @@ class Process final : private GuestHandler, private ImageTarget {
   [[noreturn]] void end_thread(GuestThread& thread);
   [[noreturn]] void end_thread_quietly(GuestThread& thread);
   void delist(const GuestThread& thread);
-  bool end_other_threads(const GuestThread& thread);
+  bool end_other_threads(int guest_tid);
   bool end_threads_here(int but_guest_tid);
   void enlist(GuestThread& thread);
   void release_robust_locks(GuestThread& thread);
@@ -191,9 +201,18 @@ class Process final : private GuestHandler, private ImageTarget {
   long serve_borrower(GuestThread& thread, const Call& call, ucontext_t& context);
   bool copy_memory_to_child(int file, std::uint64_t file_begin);
   [[noreturn]] void become_child(const ThreadStart& start);
+
+  // process_execute.cc
   long execute(GuestThread& thread, const Call& call, ucontext_t& context);
+  long execute_at_home(const GuestThread& proxy, const Call& call);
+  bool make_way(int guest_tid);
+  void forget_handlers();
   Result<> load_image(const std::string& path, std::vector<std::string> arguments,
                       const std::vector<std::string>& environment, GuestRegisters& registers);
+  GuestRegisters replace_program(ProgramCall program);
+
+  // process_descriptors.cc: at the home
+  static std::vector<int> open_descriptors();  // of this process
   void note_runtime_descriptors();
   void close_runtime_descriptors(int but);
   bool is_runtime_descriptor(long fd);
@@ -212,9 +231,11 @@ class Process final : private GuestHandler, private ImageTarget {
   long wait_for_signal(GuestThread& thread, const Call& call);
   long wait_in_kernel(GuestThread& thread, const Call& call);
   long set_action(const Call& call);
+  void publish_action(int number, const GuestAction& action);
   long send_to_thread(int guest_tid, int number, const siginfo_t& info);
   long deliver_here(int guest_tid, const PendingSignal& signal);
   void queue(GuestThread& thread, const PendingSignal& signal);
+  void interrupt_at_home(const GuestThread& thread);
   static void note_pending(GuestThread& thread);
   void deliver_pending(GuestThread& thread, ucontext_t& context);
   void deliver(GuestThread& thread, const PendingSignal& signal, ucontext_t& context);

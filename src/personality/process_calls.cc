@@ -89,7 +89,6 @@ long Process::serve_with_frame(GuestThread& thread, const Call& call, ucontext_t
     case SYS_vfork:
       return clone(thread, call, context);
     case SYS_execve:
-      if (!is_home()) return -EAGAIN;
       if (const long failed = execute(thread, call, context); failed != 0) return failed;
       return context.uc_mcontext.gregs[REG_RAX];
     case SYS_exit:
@@ -207,6 +206,8 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
     case SYS_madvise:
     case SYS_msync:
       return memory_call(call);
+    case SYS_execve:
+      return execute_at_home(*thread, call);
     case SYS_sched_getaffinity:
       return get_affinity(call);
     case SYS_sched_setaffinity:

@@ -1,55 +1,18 @@
-// fork, vfork, posix_spawn's clone, and execve. A child is an ordinary process of the home: it gets a private copy of
+// fork, vfork and posix_spawn's clone. A child is an ordinary process of the home: it gets a private copy of
 // the program's memory, at the same addresses, and its system calls are the kernel's from then on.
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstdlib>
-#include <cstring>
 
 #include "base/check.h"
 #include "personality/guest_memory.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
-namespace {
-
-constexpr std::size_t kMostStrings = 1 << 17;
-
-// argv or envp.
-std::optional<std::vector<std::string>> copy_strings(std::uint64_t at) {
-  std::vector<std::string> strings;
-  for (; at != 0; at += 8) {
-    const auto pointer = load<std::uint64_t>(at);
-    if (!pointer || strings.size() > kMostStrings) return std::nullopt;
-    if (*pointer == 0) break;
-    auto text = copy_string(*pointer);
-    if (!text) return std::nullopt;
-    strings.push_back(std::move(*text));
-  }
-  return strings;
-}
-
-std::vector<int> open_descriptors() {
-  std::vector<int> open;
-  DIR* const directory = ::opendir("/proc/self/fd");
-  if (directory == nullptr) return open;
-  while (const dirent* entry = ::readdir(directory)) {
-    const int fd = std::atoi(entry->d_name);
-    if (entry->d_name[0] != '.' && fd != ::dirfd(directory)) open.push_back(fd);
-  }
-  ::closedir(directory);
-  std::ranges::sort(open);
-  return open;
-}
-
-}  // namespace
 
 // Copies what the memory file has of [begin, end) to the same addresses of this process; holes stay zero.
 static bool copy_from_file(int file, std::uint64_t file_begin, std::uint64_t begin, std::uint64_t end) {
@@ -151,18 +114,16 @@ long Process::serve_borrower(GuestThread& thread, const Call& call, ucontext_t& 
     case SYS_exit_group:
       for (;;) raw_system_call(SYS_exit_group, call.arguments[0]);
     case SYS_execve: {
-      auto path = copy_string(static_cast<std::uint64_t>(call.arguments[0]));
-      auto arguments = copy_strings(static_cast<std::uint64_t>(call.arguments[1]));
-      auto environment = copy_strings(static_cast<std::uint64_t>(call.arguments[2]));
-      if (!path || !arguments || !environment) return -EFAULT;
+      auto program = program_of(call);
+      if (!program) return -EFAULT;
       const auto pointers = [](std::vector<std::string>& strings) {
         std::vector<char*> result;
         for (std::string& s : strings) result.push_back(s.data());
         result.push_back(nullptr);
         return result;
       };
-      auto argv = pointers(*arguments), envp = pointers(*environment);
-      const std::string file = file_to_use(*path);
+      auto argv = pointers(program->arguments), envp = pointers(program->environment);
+      const std::string file = file_to_use(program->path);
       rlimit raised{};
       ::getrlimit(RLIMIT_NOFILE, &raised);
       ::setrlimit(RLIMIT_NOFILE, &descriptors_);
@@ -271,111 +232,6 @@ void Process::become_child(const ThreadStart& start) {
   if (start.child_tid != 0) (void)store(start.child_tid, thread.tid);
   if (start.clear_tid != 0) ::syscall(SYS_set_tid_address, start.clear_tid);
   enter_guest(thread, start.registers);
-}
-
-void Process::close_runtime_descriptors(int but) {
-  const os::MutexLock lock(descriptors_mu_);
-  for (const int fd : runtime_descriptors_) {
-    if (fd != but) ::close(fd);
-  }
-}
-
-// Descriptors that are open now are the runtime's, but those below kFirstRuntimeDescriptor.
-void Process::note_runtime_descriptors() {
-  for (const int fd : open_descriptors()) {
-    if (fd >= kFirstRuntimeDescriptor) keep_descriptor(fd);
-  }
-}
-
-bool Process::is_runtime_descriptor(long fd) {
-  if (fd < kFirstRuntimeDescriptor || fd > 1 << 30) return false;
-  const os::MutexLock lock(descriptors_mu_);
-  return runtime_descriptors_.contains(static_cast<int>(fd));
-}
-
-bool Process::names_runtime_descriptor(const Call& call) {
-  return names_descriptor(call.number) && is_runtime_descriptor(call.arguments[0]);
-}
-
-void Process::keep_descriptor(int fd) {
-  const os::MutexLock lock(descriptors_mu_);
-  runtime_descriptors_.insert(fd);
-}
-
-void Process::close_descriptor(int fd) {
-  const os::MutexLock lock(descriptors_mu_);
-  runtime_descriptors_.erase(fd);
-  ::close(fd);
-}
-
-long Process::close_range(const Call& call) {
-  auto first = static_cast<unsigned>(call.arguments[0]);
-  const auto last = static_cast<unsigned>(call.arguments[1]);
-  if (first > last) return -EINVAL;
-  const os::MutexLock lock(descriptors_mu_);
-  for (const int fd : runtime_descriptors_) {  // ascending
-    const auto spared = static_cast<unsigned>(fd);
-    if (spared < first || spared > last) continue;
-    if (spared > first) raw_system_call(SYS_close_range, first, spared - 1, call.arguments[2]);
-    first = spared + 1;
-  }
-  return first <= last ? raw_system_call(SYS_close_range, first, last, call.arguments[2]) : 0;
-}
-
-// execve, at the home: the new program takes the place of the old one in the same window. The process goes on being one
-// of the cluster.
-long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context) {
-  const auto path = copy_string(static_cast<std::uint64_t>(call.arguments[0]));
-  auto arguments = copy_strings(static_cast<std::uint64_t>(call.arguments[1]));
-  auto environment = copy_strings(static_cast<std::uint64_t>(call.arguments[2]));
-  if (!path || !arguments || !environment) return -EFAULT;
-  struct stat status {};
-  if (::stat(path->c_str(), &status) != 0) return -errno;
-  if (!S_ISREG(status.st_mode) || ::access(path->c_str(), X_OK) != 0) return -EACCES;
-  if (!can_load(*path)) return -ENOEXEC;
-  if (!end_other_threads(thread)) return -EAGAIN;
-  {
-    const os::MutexLock lock(threads_mu_);
-    threads_.erase(thread.guest_tid);
-    thread.guest_tid = home_pid_;  // whichever thread called
-    threads_[home_pid_] = &thread;
-  }
-  {
-    const std::lock_guard lock(space_mu_);
-    Changes changes;
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> areas;
-    space_->visit(0, end_, [&](const Area& a) { areas.emplace_back(a.begin, a.end); });
-    for (const auto& [begin, end] : areas) CHECK(space_->unmap(begin, end - begin, changes) == 0);
-    space_->set_brk(begin_, changes);
-    carry_out(changes);
-  }
-  for (int number = 1; number <= 64; ++number) {
-    const GuestAction act = action(number);
-    if (!act.has_handler()) continue;
-    const GuestAction none;
-    const os::MutexLock lock(actions_mu_);
-    actions_[number] = none;
-    struct sigaction plain {};
-    plain.sa_handler = SIG_DFL;
-    if (!is_runtime_signal(number)) ::sigaction(number, &plain, nullptr);
-  }
-  for (const int fd : open_descriptors()) {
-    if (!is_runtime_descriptor(fd) && (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0) ::close(fd);
-  }
-  GuestRegisters registers;
-  if (auto ready = load_image(*path, std::move(*arguments), *environment, registers); !ready) {
-    const std::string line = "gallocy: " + ready.error().message + "\n";
-    (void)!::write(STDERR_FILENO, line.data(), line.size());
-    exit_process(127);
-  }
-  thread.guest_fs = 0;
-  thread.robust_list = thread.clear_tid = 0;
-  thread.guest_stack = {.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
-  const greg_t segments = context.uc_mcontext.gregs[REG_CSGSFS];
-  std::memcpy(context.uc_mcontext.gregs, registers.general, sizeof registers.general);
-  context.uc_mcontext.gregs[REG_CSGSFS] = segments;
-  context.uc_mcontext.gregs[REG_EFL] = 0x202;
-  return 0;
 }
 
 }  // namespace gallocy::personality

@@ -158,8 +158,9 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       return true;
     }
     case Kind::kEndThreads:
-      start_runtime_thread(
-          [this, from, ticket = request.ticket] { reply(from, ticket, end_threads_here(0) ? 0 : -EAGAIN); });
+      start_runtime_thread([this, from, ticket = request.ticket, but = static_cast<int>(request.words[0])] {
+        reply(from, ticket, end_threads_here(but) ? 0 : -EAGAIN);
+      });
       return true;
     case Kind::kCounters: {
       start_runtime_thread([this, from, ticket = request.ticket] {
@@ -252,6 +253,7 @@ void Process::call_for(NodeId node, const wire::GuestRequest& request, std::span
     auto& slot = proxies_[tid];
     if (slot == nullptr) {
       slot = std::make_shared<Proxy>();
+      slot->thread.guest_tid = tid;
       start_runtime_thread([this, made = slot, node] { run_proxy(made, node); });
     }
     proxy = slot;

@@ -73,8 +73,13 @@ void Process::queue(GuestThread& thread, const PendingSignal& signal) {
   if ((there && signal.number < 32) || thread.pending_count == GuestThread::kMostPending) return;
   thread.pending[thread.pending_count++] = signal;
   note_pending(thread);
+  if (thread.signal_pending.load() != 0) interrupt_at_home(thread);
+}
+
+// The call that the home makes for the thread, if any, ends with EINTR.
+void Process::interrupt_at_home(const GuestThread& thread) {
   const std::uint64_t call = thread.call_at_home.load();
-  if (call == 0 || thread.signal_pending.load() == 0) return;
+  if (call == 0) return;
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kInterrupt,
                              .words = {static_cast<std::uint64_t>(thread.guest_tid), call}};
   post(kHome, request);
@@ -82,7 +87,7 @@ void Process::queue(GuestThread& thread, const PendingSignal& signal) {
 
 // signal_pending tells whether there is something that is not blocked.
 void Process::note_pending(GuestThread& thread) {
-  char any = 0;
+  char any = thread.must_end.load() ? 1 : 0;
   for (std::size_t i = 0; i < thread.pending_count; ++i) {
     const std::uint64_t number = bit(thread.pending[i].number);
     if ((thread.guest_mask & number) == 0 || (thread.awaited & number) != 0) any = 1;
@@ -303,15 +308,7 @@ long Process::set_action(const Call& call) {
     if (number == SIGKILL || number == SIGSTOP) return -EINVAL;
     const auto now = load<GuestAction>(given);
     if (!now) return -EFAULT;
-    {
-      const os::MutexLock lock(actions_mu_);
-      actions_[number] = *now;
-    }
-    if (nodes_ > 1) {
-      wire::GuestRequest request{.kind = wire::GuestRequestKind::kAction,
-                                 .words = {static_cast<std::uint64_t>(number)}};
-      ask_all(request, std::as_bytes(std::span(&*now, 1)));
-    }
+    publish_action(static_cast<int>(number), *now);
     if (!is_runtime_signal(static_cast<int>(number))) {
       if (now->has_handler()) {
         catch_signal(static_cast<int>(number), static_cast<int>(now->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT)));
@@ -323,6 +320,16 @@ long Process::set_action(const Call& call) {
     }
   }
   return before_at != 0 && !store(before_at, before) ? -EFAULT : 0;
+}
+
+void Process::publish_action(int number, const GuestAction& action) {
+  {
+    const os::MutexLock lock(actions_mu_);
+    actions_[number] = action;
+  }
+  if (nodes_ == 1) return;
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kAction, .words = {static_cast<std::uint64_t>(number)}};
+  ask_all(request, std::as_bytes(std::span(&action, 1)));
 }
 
 long Process::send_to_thread(int guest_tid, int number, const siginfo_t& info) {

@@ -160,6 +160,7 @@ void Process::run_thread(const ThreadStart& start, StartReport& report) {
   thread.traps_only = 0;
   thread.guest_mask = own.mask;
   thread.clear_tid = own.clear_tid;
+  thread.guest_tid = own.guest_tid;
   enlist(thread);
   if (own.parent_tid != 0) (void)store(own.parent_tid, thread.guest_tid);
   if (own.child_tid != 0) (void)store(own.child_tid, thread.guest_tid);
@@ -184,13 +185,14 @@ void Process::end_thread_quietly(GuestThread& thread) {
   ::_longjmp(thread.end, 1);
 }
 
-bool Process::end_other_threads(const GuestThread& thread) {
+bool Process::end_other_threads(int guest_tid) {
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     if (NodeId{n} == self_) continue;
-    wire::GuestRequest request{.kind = wire::GuestRequestKind::kEndThreads};
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kEndThreads,
+                               .words = {static_cast<std::uint64_t>(guest_tid)}};
     if (ask(NodeId{n}, request) != 0) return false;
   }
-  return end_threads_here(thread.guest_tid);
+  return end_threads_here(guest_tid);
 }
 
 // False: one does not end, for instance because it waits for a disk.
@@ -205,6 +207,7 @@ bool Process::end_threads_here(int but_guest_tid) {
         any = true;
         other->must_end.store(true);
         other->signal_pending.store(1);
+        interrupt_at_home(*other);
         raw_system_call(SYS_tkill, other->tid, kKickSignal);
       }
       if (!any) return true;

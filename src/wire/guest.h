@@ -20,7 +20,7 @@ enum class GuestRequestKind : std::uint32_t {
   kFork,        // remote thread -> home: word: as vfork; trailing: the child's registers
   kOutside,     // home -> all: words: low address, window address, bytes (Memory::place_outside)
   kClock,       // node -> home: answered by its CLOCK_MONOTONIC, ns
-  kEndThreads,  // home -> node: all threads there end; answered when they have
+  kEndThreads,  // home -> node: word: guest tid of one that stays; all other threads there end; answered when they have
   kCounters,    // home -> node: answered by its personality::ProcessCounters
   kFacts,       // home -> node: what its machine is; the answer carries personality::MachineFacts
   kSlot,        // node -> home: words: address of a system call instruction, number: answered by its slot
