@@ -38,14 +38,20 @@ bool FakeHosts::make() {
   return good;
 }
 
-std::string FakeHosts::list() const {
+std::string FakeHosts::list(unsigned count) const {
   std::string text;
-  for (const auto& host : hosts_) text += (text.empty() ? "" : ",") + host;
+  for (unsigned i = 0; i < count; ++i) text += (text.empty() ? "" : ",") + hosts_[i];
   return text;
 }
 
 void FakeHosts::set_link(unsigned host, const char* state) {
   ip({"-n", hub_, "link", "set", "port" + std::to_string(host), state});
+}
+
+void FakeHosts::part(unsigned one, unsigned other) {
+  for (const unsigned host : {one, other}) {
+    ip({"-n", hub_, "link", "set", "port" + std::to_string(host), "type", "bridge_slave", "isolated", "on"});
+  }
 }
 
 }  // namespace gallocy::testing

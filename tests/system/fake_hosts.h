@@ -18,9 +18,11 @@ class FakeHosts {
   // The namespaces' names; they are unique on this machine.
   const std::string& hub() const { return hub_; }
   const std::string& name(unsigned host) const { return hosts_[host]; }
-  std::string list() const;  // for --hosts
+  std::string list() const { return list(static_cast<unsigned>(hosts_.size())); }  // for --hosts
+  std::string list(unsigned count) const;                                          // the first of them
 
   void set_link(unsigned host, const char* state);  // "up" or "down"
+  void part(unsigned one, unsigned other);          // these two do not reach each other any more, but the hub
 
  private:
   bool ip(const std::vector<std::string>& arguments);
