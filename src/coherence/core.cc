@@ -143,7 +143,10 @@ void Core::restrict(BlockId block, PageSet pages, Access most) {
 
 void Core::set_right(BlockId block, PageSet pages, Access right) {
   RegionPages& r = region(block);
-  for_each(pages, [&](unsigned i) { r.local(page_at(block, i)).set_right(right); });
+  for_each(pages, [&](unsigned i) {
+    r.local(page_at(block, i)).set_right(right);
+    if (!locked_until_.empty() && right != Access::kWrite) locked_until_.erase(page_at(block, i));
+  });
 }
 
 void Core::take_frames(BlockId block, PageSet pages) {
@@ -201,8 +204,37 @@ PageSet Core::stuck(BlockId block, PageSet pages) const {
   return found;
 }
 
+// Sees to it that they are looked at again. A page that has waited its time, or whose lock was released, is not kept a
+// second time before it has left.
+PageSet Core::locked(BlockId block, PageSet pages) {
+  PageSet found = 0;
+  RegionPages& r = region(block);
+  for_each(pages, [&](unsigned i) {
+    const PageId page = page_at(block, i);
+    if (r.local(page).right() != Access::kWrite || r.local(page).evicting != 0) return;
+    auto until = locked_until_.find(page);
+    if (until == locked_until_.end()) {
+      if (!frames_.locked(page)) return;
+      until = locked_until_.emplace(page, now_ + options_.lock_hold_us).first;
+    }
+    if (now_ >= until->second) return;
+    look_again_at(until->second);
+    found |= set_of(i);
+  });
+  return found;
+}
+
+void Core::unlocked(PageId page, std::uint64_t now, Effects& effects) {
+  const auto until = locked_until_.find(page);
+  if (until == locked_until_.end() || until->second == 0) return;
+  until->second = 0;
+  tick(now, effects);
+}
+
 PageSet Core::defer_stuck(NodeId from, wire::MessageType type, const wire::PageMessage& m) {
-  const PageSet kept = stuck(BlockId{m.block}, m.pages);
+  const BlockId block{m.block};
+  PageSet kept = stuck(block, m.pages);
+  kept |= locked(block, m.pages & ~kept);
   if (kept == 0) return m.pages;
   ++counters_.deferred;
   deferred_.push_back({from, type, m});

@@ -44,6 +44,9 @@ struct Options {
   // reckoned from the arrival of the page; a driver that knows when the thread comes back for it says so with
   // about_to_access(), and lets this be long.
   std::uint64_t minimum_hold_us = 10;
+  // A page with a lock that a thread of this node holds stays until the lock is released, or for so long: who wants the
+  // page wants the lock, and would find it taken.
+  std::uint64_t lock_hold_us = 200;
   unsigned longest_run = kBlockPages;  // pages asked for at once in a stream; 1: no prefetching
   bool predict_migratory = true;       // grant exclusive on a read of a page whose readers always write next
   // The home of a block moves to a node after it got this many write grants in a row (0: never).
@@ -56,6 +59,9 @@ class Frames {
  public:
   virtual ~Frames() = default;
   virtual std::uint64_t checksum(PageId page) = 0;
+  // Whether in the page, which this node owns, lies a lock that one of its threads holds. The core will hear of its
+  // release (Core::unlocked).
+  virtual bool locked(PageId) { return false; }
 };
 
 struct Counters {
@@ -91,6 +97,9 @@ class Core {
   // The thread that waited for the page makes its access now: the page stays for hold_us more, not longer. True: others
   // wait for that, and tick() is due then.
   bool about_to_access(PageId page, std::uint64_t now, std::uint64_t hold_us);
+
+  // The lock in the page, if there is one, is released: what waits for it gets on.
+  void unlocked(PageId page, std::uint64_t now, Effects& effects);
 
   // A message from a live node. False: it makes no sense and was ignored (its sender breaks the protocol).
   bool message(NodeId from, wire::MessageType type, const wire::PageMessage& m, std::span<const DirectoryEntry> tail,
@@ -214,6 +223,7 @@ class Core {
   void learn_home(BlockId block, NodeId home, std::uint32_t version);
   PageSet stuck(BlockId block, PageSet pages) const;  // of the mapped ones: those pinned or in their minimum hold
   void hold(PageId page, std::uint64_t least_us);     // or longer, if a thread asked for it
+  PageSet locked(BlockId block, PageSet pages);       // those that wait for the release of a lock
   // Those of the message's pages that may leave now. The others are looked at again later.
   PageSet defer_stuck(NodeId from, wire::MessageType type, const wire::PageMessage& m);
   void retry_deferred();
@@ -235,7 +245,7 @@ class Core {
   // core_home.cc
   void initialise(BlockId block);
   void serve(const wire::PageMessage& request);
-  PageSet served_with(const wire::PageMessage& request, Access access) const;
+  PageSet served_with(const wire::PageMessage& request, Access access);
   bool predicts_write(const DirectoryEntry& e, const wire::PageMessage& request) const;
   void decline(BlockId block, NodeId requester, PageSet pages, std::uint8_t flags);
   void grant_read(BlockId block, PageSet pages, NodeId requester);
@@ -299,6 +309,8 @@ class Core {
   std::unordered_map<BlockId, PageSet> pending_;         // pages this node asked for
   std::unordered_map<PageId, std::uint64_t> checksums_;  // of pages owned by prediction, at arrival
   std::unordered_map<PageId, unsigned> pins_;
+  // How long a page is kept for its lock at most, 0: not any more; until it leaves.
+  std::unordered_map<PageId, std::uint64_t> locked_until_;
   std::unordered_map<PageId, SharedPage> hand_overs_;
   std::vector<Deferred> deferred_;
   std::array<Held, 64> held_{};  // the most recent minimum holds; more at once than threads that can be waiting

@@ -125,6 +125,7 @@ void Core::install(BlockId block, PageSet pages, Access access, std::uint8_t fla
     const PageId page = page_at(block, i);
     LocalPage& p = r.local(page);
     p.set_right(access);
+    if (!locked_until_.empty()) locked_until_.erase(page);
     if (p.prefetched != 0) to_map &= ~set_of(i);
     if (p.waited != 0) hold(page, options_.minimum_hold_us);
     p.waited = 0;

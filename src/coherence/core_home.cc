@@ -98,7 +98,7 @@ bool Core::predicts_write(const DirectoryEntry& e, const wire::PageMessage& m) c
 
 // Those of the request's pages that can be served in one transaction with the demanded one: free, and in the same
 // place. Empty of the demanded page: it has to wait.
-PageSet Core::served_with(const wire::PageMessage& m, Access access) const {
+PageSet Core::served_with(const wire::PageMessage& m, Access access) {
   const BlockId block{m.block};
   RegionPages& r = region(block);
   const DirectoryEntry& demanded = r.entry(page_at(block, m.demand));
@@ -121,7 +121,8 @@ PageSet Core::served_with(const wire::PageMessage& m, Access access) const {
     if (r.local(page).mapped() > stays) taken_from_here |= set_of(i);
   });
   if (NodeId{m.requester} == options_.self) return group;
-  return group & ~stuck(block, taken_from_here);
+  const PageSet kept = stuck(block, taken_from_here);
+  return group & ~(kept | locked(block, taken_from_here & ~kept));
 }
 
 void Core::decline(BlockId block, NodeId requester, PageSet pages, std::uint8_t flags) {

@@ -33,9 +33,8 @@ Process::Process(runtime::Runtime& runtime, const ProcessOptions& options)
     : runtime_(runtime), options_(options), self_(runtime.self()), nodes_(runtime.nodes()) {}
 
 Result<> Process::prepare() {
-  runtime_.set_extension([this](NodeId from, wire::MessageType type, std::span<const std::byte> body) {
-    return message(from, type, body);
-  });
+  runtime_.set_extension([this](NodeId from, wire::MessageType type, std::span<const std::byte> body,
+                                std::span<const std::byte> payload) { return message(from, type, body, payload); });
   GALLOCY_ASSIGN(const Region region, runtime_.regions().map({.name = "process", .bytes = kGuestBytes}));
   begin_ = reinterpret_cast<std::uint64_t>(region.data());
   end_ = begin_ + kGuestBytes;
@@ -44,6 +43,7 @@ Result<> Process::prepare() {
   GALLOCY_TRY(install_guest_entry(*this));
   for (const int number : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, kKickSignal}) catch_signal(number, 0);
   patching_ = map_patched_slots();
+  runtime_.memory().set_lock_test([this](std::byte* lock) { return is_held_here(lock); });
   GALLOCY_TRY(runtime_.sync().meet());  // before that the others may not take requests
   if (!is_home()) {
     // Machines that started at different times count from different starts.

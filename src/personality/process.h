@@ -15,7 +15,6 @@
 #include <sys/resource.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -60,6 +59,9 @@ struct ProcessCounters {
 };
 
 using ProcessorMask = std::array<std::uint64_t, 16>;
+
+// Memory that goes along with a call in one message, each way; frames have a limit (wire/frame.h).
+inline constexpr std::size_t kMostTravelling = 128 << 10;
 
 // A system call as it came.
 struct Call {
@@ -117,6 +119,7 @@ class Process final : private GuestHandler, private ImageTarget {
   void trace_call(const GuestThread& thread, const Call& call, long result) const;
   long serve(GuestThread& thread, const Call& call, ucontext_t& context);
   long serve_with_frame(GuestThread& thread, const Call& call, ucontext_t& context);
+  long send_home(GuestThread& thread, const Call& call);
   long serve_plain(GuestThread& thread, const Call& call);
   long serve_at_home(GuestThread* thread, const Call& call);  // on a guest thread or a proxy
   long processor_clock(const Call& call);
@@ -131,9 +134,10 @@ class Process final : private GuestHandler, private ImageTarget {
   long slot_for(const PatchedSite& site);  // at the home, the poller too
   PatchedSite site_of(std::uint32_t slot);
 
-  // process_kernel.cc: passing calls on to the kernel; no thread: on the poller
+  // process_kernel.cc: passing calls on to the kernel
   long pass_on(GuestThread* thread, const Call& call, const CallSpec& spec);
   long kernel(GuestThread* thread, const CallSpec& spec, const Call& call);
+  static bool is_vector_call(long number);
   long vectors(GuestThread* thread, const Call& call);
   long messages(GuestThread* thread, const Call& call);
   long many_messages(GuestThread* thread, const Call& call);
@@ -145,11 +149,11 @@ class Process final : private GuestHandler, private ImageTarget {
   // process_data_calls.cc: calls of other nodes' threads that take their memory along
   long with_pipe_signal(GuestThread& thread, const Call& call, long result);
   static bool names_descriptor(long number);
-  static bool travels_with_data(const Call& call);
-  static bool is_done_at_once(long number);
+  static std::size_t bytes_of(const PointerArgument& p, const Call& call);
+  static bool travels_with_data(const Call& call, const CallSpec& spec);
   long send_with_data(GuestThread& thread, const Call& original, const Call& call, const CallSpec& spec,
                       std::array<std::vector<std::byte>, 4>& buffers);
-  long serve_with_data(GuestThread* thread, const Call& call, std::span<const std::byte> data,
+  long serve_with_data(GuestThread& thread, const Call& call, std::span<const std::byte> data,
                        std::vector<std::byte>& answer);
 
   // process_view.cc
@@ -254,6 +258,7 @@ class Process final : private GuestHandler, private ImageTarget {
   void wake(const FutexWaiter& waiter);
   void wake_here(std::uint64_t ticket);
   long wake_address(std::uint64_t address, std::uint32_t most);
+  bool is_held_here(std::byte* lock);
 
   // process_report.cc
   ProcessCounters counters();
@@ -262,7 +267,9 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_messages.cc
   struct Question;
-  bool message(NodeId from, wire::MessageType type, std::span<const std::byte> body);
+  bool message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
+               std::span<const std::byte> payload);
+  void send(NodeId node, wire::MessageType type, std::span<const std::byte> head, std::span<const std::byte> trailing);
   bool request(NodeId from, const wire::GuestRequest& request, std::span<const std::byte> trailing);
   long ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {},
            std::vector<std::byte>* answer = nullptr);
@@ -320,7 +327,7 @@ class Process final : private GuestHandler, private ImageTarget {
   // A proxy makes the calls of one thread of another node.
   struct Proxy {
     std::mutex mu;
-    std::condition_variable changed;
+    runtime::WaitFlag changed;
     bool has_call = false, ended = false;
     std::uint64_t ticket = 0;
     Call call;

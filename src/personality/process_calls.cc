@@ -188,7 +188,13 @@ long Process::serve_plain(GuestThread& thread, const Call& call) {
   const CallSpec* const spec = call_spec(call.number);
   if (spec != nullptr && spec->place == CallPlace::kHere) return pass_on(&thread, call, *spec);
   if (is_home()) return serve_at_home(&thread, call);
-  if (spec != nullptr && travels_with_data(call)) return pass_on(&thread, call, *spec);
+  if (spec != nullptr && travels_with_data(call, *spec)) return pass_on(&thread, call, *spec);
+  if (is_vector_call(call.number)) return vectors(&thread, call);
+  return send_home(thread, call);
+}
+
+// The home makes the call with the same pointers: what they point to comes to it page by page.
+long Process::send_home(GuestThread& thread, const Call& call) {
   wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, call);
   const bool of_a_thread = call.number == SYS_sched_setaffinity || call.number == SYS_sched_getaffinity;
   if (of_a_thread && call.arguments[0] == 0) request.words[2] = request.words[0];  // its own
@@ -197,6 +203,7 @@ long Process::serve_plain(GuestThread& thread, const Call& call) {
 
 long Process::serve_at_home(GuestThread* thread, const Call& call) {
   if (names_runtime_descriptor(call)) return -EBADF;
+  if (is_vector_call(call.number)) return vectors(thread, call);
   switch (call.number) {
     case SYS_mmap:
     case SYS_munmap:
@@ -252,11 +259,6 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
       break;
     case SYS_close_range:
       return close_range(call);
-    case SYS_readv:
-    case SYS_writev:
-    case SYS_preadv:
-    case SYS_pwritev:
-      return vectors(thread, call);
     case SYS_sendmsg:
     case SYS_recvmsg:
       return messages(thread, call);

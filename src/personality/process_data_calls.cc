@@ -11,8 +11,30 @@
 namespace gallocy::personality {
 namespace {
 
-// What goes along in a message; frames have a limit (wire/frame.h).
-constexpr std::size_t kMostTravelling = 8 << 10;
+bool comes_back(const PointerArgument& p) { return p.direction == Direction::kOut || p.direction == Direction::kInOut; }
+
+void append_length(std::vector<std::byte>& data, std::size_t bytes) {
+  const auto length = static_cast<std::uint32_t>(bytes);
+  const auto* const begin = reinterpret_cast<const std::byte*>(&length);
+  data.insert(data.end(), begin, begin + sizeof length);
+}
+
+std::optional<std::uint32_t> take_length(std::span<const std::byte>& data) {
+  std::uint32_t length = 0;
+  if (data.size() < sizeof length) return std::nullopt;
+  std::memcpy(&length, data.data(), sizeof length);
+  data = data.subspan(sizeof length);
+  return length;
+}
+
+// A length, and so many bytes.
+std::optional<std::span<const std::byte>> take_counted(std::span<const std::byte>& data) {
+  const auto length = take_length(data);
+  if (!length || *length > data.size()) return std::nullopt;
+  const auto bytes = data.first(*length);
+  data = data.subspan(*length);
+  return bytes;
+}
 
 }  // namespace
 
@@ -56,55 +78,19 @@ bool Process::names_descriptor(long number) {
   }
 }
 
-// Calls that need nothing of the home but the kernel, and not much memory: it goes along, instead of being fetched page
-// by page.
-bool Process::travels_with_data(const Call& call) {
-  switch (call.number) {
-    case SYS_read:
-    case SYS_write:
-    case SYS_pread64:
-    case SYS_pwrite64:
-      return argument(call, 2) <= kMostTravelling;
-    case SYS_poll:
-      return argument(call, 1) <= kMostTravelling / sizeof(std::uint64_t);
-    case SYS_sendto:
-      return argument(call, 2) + argument(call, 5) <= kMostTravelling;
-    case SYS_epoll_wait:
-      return argument(call, 2) <= kMostTravelling / 12;
-    case SYS_lseek:
-    case SYS_fstat:
-    case SYS_close:
-    case SYS_fsync:
-    case SYS_getppid:
-    case SYS_getuid:
-    case SYS_geteuid:
-    case SYS_getgid:
-    case SYS_getegid:
-    case SYS_epoll_ctl:
-    case SYS_eventfd2:
-    case SYS_getrusage:
-      return true;
-    default:
-      return false;
-  }
+std::size_t Process::bytes_of(const PointerArgument& p, const Call& call) {
+  constexpr std::size_t kMostCounted = std::size_t{1} << 31;
+  if (p.count_argument < 0) return p.bytes;
+  return std::min<std::uint64_t>(argument(call, p.count_argument), kMostCounted / p.bytes) * p.bytes;
 }
 
-// Of those, the ones that the kernel answers at once: no other thread is woken for them.
-bool Process::is_done_at_once(long number) {
-  switch (number) {
-    case SYS_lseek:
-    case SYS_getppid:
-    case SYS_getuid:
-    case SYS_geteuid:
-    case SYS_getgid:
-    case SYS_getegid:
-    case SYS_epoll_ctl:
-    case SYS_eventfd2:
-    case SYS_getrusage:
-      return true;
-    default:
-      return false;
+// Calls whose memory the table describes, and is not too much.
+bool Process::travels_with_data(const Call& call, const CallSpec& spec) {
+  std::size_t bytes = 0;
+  for (const PointerArgument& p : spec.pointers) {
+    if (p.direction != Direction::kNone && p.direction != Direction::kString) bytes += bytes_of(p, call);
   }
+  return spec.place == CallPlace::kHome && bytes <= kMostTravelling;
 }
 
 // The memory in the order of the pointers, each with its length; only what goes in has bytes.
@@ -115,55 +101,52 @@ long Process::send_with_data(GuestThread& thread, const Call& original, const Ca
   for (std::size_t i = 0; i < spec.pointers.size(); ++i) {
     const PointerArgument& p = spec.pointers[i];
     if (p.direction == Direction::kNone || argument(original, p.argument) == 0) continue;
-    const auto length = static_cast<std::uint32_t>(buffers[i].size());
-    const auto* const bytes = reinterpret_cast<const std::byte*>(&length);
-    data.insert(data.end(), bytes, bytes + sizeof length);
+    append_length(data, buffers[i].size());
     if (p.direction != Direction::kOut) data.insert(data.end(), buffers[i].begin(), buffers[i].end());
   }
   std::vector<std::byte> answer;
   const long result = ask_home(thread, request, data, &answer);
-  // Back come those that go out, whole, one behind the other.
-  std::size_t at = 0;
+  std::span<const std::byte> left = answer;
   for (std::size_t i = 0; i < spec.pointers.size(); ++i) {
     const PointerArgument& p = spec.pointers[i];
-    if ((p.direction != Direction::kOut && p.direction != Direction::kInOut) || argument(original, p.argument) == 0)
-      continue;
-    const std::size_t length = std::min(buffers[i].size(), answer.size() - std::min(at, answer.size()));
-    if (length != 0) std::memcpy(buffers[i].data(), answer.data() + at, length);
-    at += length;
+    if (!comes_back(p) || argument(original, p.argument) == 0) continue;
+    const auto bytes = take_counted(left);
+    if (bytes && !bytes->empty())
+      std::memcpy(buffers[i].data(), bytes->data(), std::min(bytes->size(), buffers[i].size()));
   }
   return result;
 }
 
-// At the home, on a proxy; for calls that are done at once, on the poller (no thread).
-long Process::serve_with_data(GuestThread* thread, const Call& original, std::span<const std::byte> data,
+// At the home, on a proxy. The call is made as one of the home's, on a copy of the memory.
+long Process::serve_with_data(GuestThread& thread, const Call& original, std::span<const std::byte> data,
                               std::vector<std::byte>& answer) {
   const CallSpec* const spec = call_spec(original.number);
-  if (spec == nullptr || !travels_with_data(original)) return -ENOSYS;
-  if (names_runtime_descriptor(original)) return -EBADF;
+  if (spec == nullptr || !travels_with_data(original, *spec)) return -ENOSYS;
   Call call = original;
   std::array<std::vector<std::byte>, 4> buffers;
   for (std::size_t i = 0; i < spec->pointers.size(); ++i) {
     const PointerArgument& p = spec->pointers[i];
     if (p.direction == Direction::kNone || argument(original, p.argument) == 0) continue;
-    std::uint32_t length = 0;
-    if (data.size() < sizeof length) return -EIO;
-    std::memcpy(&length, data.data(), sizeof length);
-    data = data.subspan(sizeof length);
-    const bool goes_in = p.direction != Direction::kOut;
-    if (length > 2 * kMostTravelling || (goes_in && data.size() < length)) return -EIO;
-    buffers[i].resize(std::max<std::size_t>(length, 1));
-    if (goes_in) {
-      std::memcpy(buffers[i].data(), data.data(), length);
-      data = data.subspan(length);
+    if (p.direction == Direction::kOut) {
+      const auto length = take_length(data);
+      if (!length || *length > kMostTravelling) return -EIO;
+      buffers[i].resize(std::max<std::size_t>(*length, 1));
+    } else {
+      const auto bytes = take_counted(data);
+      if (!bytes) return -EIO;
+      buffers[i].assign(bytes->begin(), bytes->end());
+      buffers[i].push_back(std::byte{0});  // a string's end, and never nothing
     }
     call.arguments[p.argument] = reinterpret_cast<long>(buffers[i].data());
   }
-  const long result = kernel(thread, *spec, call);
+  const long result = serve_at_home(&thread, call);
   for (std::size_t i = 0; i < spec->pointers.size() && result >= 0; ++i) {
     const PointerArgument& p = spec->pointers[i];
-    if (p.direction != Direction::kOut && p.direction != Direction::kInOut) continue;
-    answer.insert(answer.end(), buffers[i].begin(), buffers[i].end());
+    if (!comes_back(p) || argument(original, p.argument) == 0) continue;
+    std::size_t bytes = std::min(bytes_of(p, original), buffers[i].size());
+    if (p.result_counts) bytes = std::min(bytes, static_cast<std::size_t>(result) * p.bytes);
+    append_length(answer, bytes);
+    answer.insert(answer.end(), buffers[i].begin(), buffers[i].begin() + static_cast<std::ptrdiff_t>(bytes));
   }
   return result;
 }

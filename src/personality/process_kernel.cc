@@ -2,6 +2,7 @@
 // not every user may have the kernel wait for a page. What a call reads or writes is copied (call_table.h says what
 // that is).
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -30,6 +31,7 @@ long Process::kernel(GuestThread* thread, const CallSpec& spec, const Call& call
 }
 
 long Process::pass_on(GuestThread* thread, const Call& original, const CallSpec& spec) {
+  const bool remote = !is_home() && spec.place == CallPlace::kHome;
   Call call = original;
   std::array<std::vector<std::byte>, 4> buffers;
   std::array<std::string, 4> strings;
@@ -41,6 +43,12 @@ long Process::pass_on(GuestThread* thread, const Call& original, const CallSpec&
     if (p.direction == Direction::kString) {
       auto path = copy_string(address);
       if (!path) return -EFAULT;
+      if (remote) {
+        if (path->size() >= PATH_MAX) return -ENAMETOOLONG;
+        const auto bytes = std::as_bytes(std::span(*path));
+        buffers[i].assign(bytes.begin(), bytes.end());
+        continue;
+      }
       strings[i] = file_to_use(std::move(*path));
       if (strings[i].empty() && copy_string(address)->size() != 0) return -ENOENT;
       call.arguments[p.argument] = reinterpret_cast<long>(strings[i].c_str());
@@ -57,7 +65,6 @@ long Process::pass_on(GuestThread* thread, const Call& original, const CallSpec&
     if (goes_in && !copy_in(buffers[i].data(), address, bytes)) return -EFAULT;
     call.arguments[p.argument] = reinterpret_cast<long>(buffers[i].data());
   }
-  const bool remote = !is_home() && spec.place == CallPlace::kHome;
   const long result = remote ? with_pipe_signal(*thread, call, send_with_data(*thread, original, call, spec, buffers))
                              : kernel(thread, spec, call);
   for (std::size_t i = 0; i < spec.pointers.size(); ++i) {
@@ -66,13 +73,18 @@ long Process::pass_on(GuestThread* thread, const Call& original, const CallSpec&
     const std::uint64_t address = argument(original, p.argument);
     const bool interrupted_sleep = result == -EINTR && spec.place == CallPlace::kHere;
     if (address == 0 || (result < 0 && !interrupted_sleep)) continue;
-    std::size_t bytes = buffers[i].size();
+    std::size_t bytes = bytes_of(p, call);
     if (p.result_counts) bytes = std::min(bytes, static_cast<std::size_t>(result) * p.bytes);
     if (bytes != 0 && !copy_out(address, buffers[i].data(), bytes)) return -EFAULT;
   }
   return result;
 }
 
+bool Process::is_vector_call(long number) {
+  return number == SYS_readv || number == SYS_writev || number == SYS_preadv || number == SYS_pwritev;
+}
+
+// As one call on one buffer. Of a thread of another node, that call is what travels.
 long Process::vectors(GuestThread* thread, const Call& call) {
   const std::uint64_t count = argument(call, 2);
   if (count > IOV_MAX) return -EINVAL;
@@ -81,6 +93,7 @@ long Process::vectors(GuestThread* thread, const Call& call) {
   std::size_t bytes = 0;
   for (iovec& part : parts)
     bytes += part.iov_len = std::min<std::size_t>(part.iov_len, kMostBytes - std::min(bytes, kMostBytes));
+  if (!is_home() && bytes > kMostTravelling) return send_home(*thread, call);
   std::vector<std::byte> buffer(std::max<std::size_t>(bytes, 1));
   const bool reads = call.number == SYS_readv || call.number == SYS_preadv;
   const bool at_offset = call.number == SYS_preadv || call.number == SYS_pwritev;
@@ -94,7 +107,7 @@ long Process::vectors(GuestThread* thread, const Call& call) {
   Call plain{.number = number,
              .arguments = {call.arguments[0], reinterpret_cast<long>(buffer.data()), static_cast<long>(bytes),
                            at_offset ? call.arguments[3] : 0}};
-  const long result = kernel(thread, {.blocks = true}, plain);
+  const long result = is_home() ? kernel(thread, {.blocks = true}, plain) : serve_plain(*thread, plain);
   std::size_t left = reads && result > 0 ? static_cast<std::size_t>(result) : 0;
   at = 0;
   for (const iovec& part : parts) {

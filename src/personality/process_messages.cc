@@ -11,6 +11,11 @@
 #include "personality/process.h"
 
 namespace gallocy::personality {
+namespace {
+
+constexpr std::int64_t kWatchNs = 100'000;  // how long a proxy looks for the next call itself
+
+}  // namespace
 
 std::uint64_t Process::open_question(Question& question) {
   const os::MutexLock lock(questions_mu_);
@@ -64,30 +69,34 @@ void Process::ask_all(wire::GuestRequest& request, std::span<const std::byte> tr
   });
 }
 
-void Process::post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing) {
-  std::vector<std::byte> body(sizeof request + trailing.size());
-  std::memcpy(body.data(), &request, sizeof request);
-  if (!trailing.empty()) std::memcpy(body.data() + sizeof request, trailing.data(), trailing.size());
+// What is short follows the head; the rest is the frame's payload.
+void Process::send(NodeId node, wire::MessageType type, std::span<const std::byte> head,
+                   std::span<const std::byte> trailing) {
+  constexpr std::size_t kMostInBody = 8 << 10;
+  const bool is_payload = trailing.size() > kMostInBody;
+  std::vector<std::byte> body(head.begin(), head.end());
+  if (!is_payload) body.insert(body.end(), trailing.begin(), trailing.end());
+  const iovec payload{const_cast<std::byte*>(trailing.data()), trailing.size()};
   runtime_.mesh()->send(node,
-                        {.type = static_cast<std::uint16_t>(wire::MessageType::kGuestRequest),
-                         .body_bytes = static_cast<std::uint32_t>(body.size())},
-                        body, {}, net::WhenFull::kQueue);
+                        {.type = static_cast<std::uint16_t>(type),
+                         .body_bytes = static_cast<std::uint32_t>(body.size()),
+                         .payload_bytes = is_payload ? static_cast<std::uint32_t>(trailing.size()) : 0},
+                        body, {&payload, is_payload ? std::size_t{1} : 0}, net::WhenFull::kQueue);
+}
+
+void Process::post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing) {
+  send(node, wire::MessageType::kGuestRequest, std::as_bytes(std::span(&request, 1)), trailing);
 }
 
 void Process::reply(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer) {
   if (ticket == 0) return;
   const wire::GuestReply reply{.ticket = ticket, .result = result};
-  std::vector<std::byte> body(sizeof reply + answer.size());
-  std::memcpy(body.data(), &reply, sizeof reply);
-  if (!answer.empty()) std::memcpy(body.data() + sizeof reply, answer.data(), answer.size());
-  runtime_.mesh()->send(node,
-                        {.type = static_cast<std::uint16_t>(wire::MessageType::kGuestReply),
-                         .body_bytes = static_cast<std::uint32_t>(body.size())},
-                        body, {}, net::WhenFull::kQueue);
+  send(node, wire::MessageType::kGuestReply, std::as_bytes(std::span(&reply, 1)), answer);
 }
 
 // On the poller: nothing here may wait or touch the program's memory.
-bool Process::message(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
+bool Process::message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
+                      std::span<const std::byte> payload) {
   if (type == wire::MessageType::kGuestReply) {
     wire::GuestReply reply;
     if (body.size() < sizeof reply) return false;
@@ -96,7 +105,7 @@ bool Process::message(NodeId from, wire::MessageType type, std::span<const std::
     const auto found = questions_.find(reply.ticket);
     if (found == questions_.end()) return true;
     found->second->result = reply.result;
-    const auto answer = body.subspan(sizeof reply);
+    const auto answer = payload.empty() ? body.subspan(sizeof reply) : payload;
     found->second->answer.assign(answer.begin(), answer.end());
     found->second->flag.set();
     return true;
@@ -104,7 +113,7 @@ bool Process::message(NodeId from, wire::MessageType type, std::span<const std::
   wire::GuestRequest request;
   if (type != wire::MessageType::kGuestRequest || body.size() < sizeof request) return false;
   std::memcpy(&request, body.data(), sizeof request);
-  return this->request(from, request, body.subspan(sizeof request));
+  return this->request(from, request, payload.empty() ? body.subspan(sizeof request) : payload);
 }
 
 bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<const std::byte> trailing) {
@@ -114,12 +123,6 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     case Kind::kDataCall:
       if (!is_home()) return false;
       if (request.words[1] < forwarded_.size()) forwarded_[request.words[1]].fetch_add(1);
-      if (request.kind == Kind::kDataCall && is_done_at_once(static_cast<long>(request.words[1]))) {
-        std::vector<std::byte> answer;
-        const long result = serve_with_data(nullptr, call_in(request), trailing, answer);
-        reply(from, request.ticket, result, answer);
-        return true;
-      }
       call_for(from, request, trailing);
       return true;
     case Kind::kInterrupt:
@@ -216,7 +219,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       if (found == proxies_.end()) return true;
       const std::lock_guard proxy_lock(found->second->mu);
       found->second->ended = true;
-      found->second->changed.notify_one();
+      found->second->changed.set();
       proxies_.erase(found);
       return true;
     }
@@ -264,7 +267,7 @@ void Process::call_for(NodeId node, const wire::GuestRequest& request, std::span
   proxy->with_data = request.kind == wire::GuestRequestKind::kDataCall;
   proxy->data.assign(data.begin(), data.end());
   proxy->has_call = true;
-  proxy->changed.notify_one();
+  proxy->changed.set();
 }
 
 void Process::interrupt_call(int guest_tid, std::uint64_t ticket) {
@@ -277,13 +280,19 @@ void Process::interrupt_call(int guest_tid, std::uint64_t ticket) {
   if (found->second->thread.tid != 0) raw_system_call(SYS_tkill, found->second->thread.tid, kKickSignal);
 }
 
+// At the home: makes the calls of one thread of another node.
 void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
   proxy->thread.guest_mask = ~std::uint64_t{0};
   prepare_child_thread(proxy->thread);
   std::unique_lock lock(proxy->mu);
   while (!proxy->ended) {
     if (!proxy->has_call) {
-      proxy->changed.wait(lock);
+      proxy->changed.reset();
+      lock.unlock();
+      // The next call often comes soon, and is received here without another thread having to pass it on.
+      if (!runtime_.waiting().wait(proxy->changed, os::monotonic_ns() + kWatchNs))
+        (void)proxy->changed.sleep(os::kNoDeadline);
+      lock.lock();
       continue;
     }
     proxy->has_call = false;
@@ -294,7 +303,7 @@ void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
     lock.unlock();
     std::vector<std::byte> answer;
     const long result =
-        with_data ? serve_with_data(&proxy->thread, call, data, answer) : serve_at_home(&proxy->thread, call);
+        with_data ? serve_with_data(proxy->thread, call, data, answer) : serve_at_home(&proxy->thread, call);
     lock.lock();
     proxy->ticket = 0;
     proxy->thread.signal_pending.store(0);

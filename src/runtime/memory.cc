@@ -18,6 +18,7 @@ using coherence::Effect;
 using coherence::FaultOutcome;
 using coherence::PageSet;
 
+constexpr std::size_t kLineBytes = 64;
 constexpr std::size_t kMostParked = 4096;  // a request per thread of the cluster that is ahead of us in the log
 // A node that is over its budget by this part and finds no room anywhere for so long has no memory left.
 constexpr std::uint64_t kBudgetSlack = 8;
@@ -129,8 +130,9 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   address = window_address(address);
   if (!in_window(address)) return false;
   const PageId page = page_of(address);
-  const Access want = kind == os::FaultKind::kWrite ? Access::kWrite : Access::kRead;
-  const auto line = static_cast<unsigned>(address % kPageBytes / 64);
+  const auto line = static_cast<unsigned>(address % kPageBytes / kLineBytes);
+  const bool writes = kind == os::FaultKind::kWrite || is_beside_lock(page, line);
+  const Access want = writes ? Access::kWrite : Access::kRead;
   if (in_faulting_thread) {
     const std::int64_t start = os::monotonic_ns();
     if (!wait_for_page(page, want, line, /*pin_it=*/false)) return false;
@@ -545,6 +547,40 @@ std::pair<int, std::uint64_t> Memory::file_behind(std::uint64_t address) {
   const Region* const region = find(address);
   if (region == nullptr || region->frames == nullptr) return {-1, 0};
   return {region->frames->file(), region->address};
+}
+
+void Memory::note_lock(std::uint64_t address, std::size_t bytes) {
+  constexpr std::size_t kMostPages = 4096, kMostOfPage = 16;
+  address = window_address(address);
+  const std::uint64_t offset = address % kPageBytes;
+  if (engine_ == nullptr || !in_window(address) || offset + bytes > kPageBytes || !lock_is_held_) return;
+  const os::MutexLock lock(mu_);
+  if (locks_.size() >= kMostPages) locks_.clear();
+  auto& offsets = locks_[page_of(address)];
+  if (offsets.size() < kMostOfPage && std::ranges::find(offsets, offset) == offsets.end())
+    offsets.push_back(static_cast<std::uint16_t>(offset));
+}
+
+// Who reads there is about to take the lock. A copy to read would be a transfer in vain.
+bool Memory::is_beside_lock(PageId page, unsigned line) {
+  const os::MutexLock lock(mu_);
+  const auto found = locks_.find(page);
+  return found != locks_.end() &&
+         std::ranges::any_of(found->second, [&](std::uint16_t offset) { return offset / kLineBytes == line; });
+}
+
+bool Memory::locked(PageId page) {
+  const auto found = locks_.find(page);
+  if (found == locks_.end()) return false;
+  std::byte* const view = runtime_view(page);
+  return std::ranges::any_of(found->second, [&](std::uint16_t offset) { return lock_is_held_(view + offset); });
+}
+
+void Memory::unlocked(std::uint64_t address) {
+  if (engine_ == nullptr) return;
+  const os::MutexLock lock(mu_);
+  core_.unlocked(page_of(window_address(address)), now_us(), effects_);
+  carry_out();
 }
 
 void Memory::zero_here(std::uint64_t address, std::uint64_t bytes) {

@@ -69,6 +69,12 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   void limit_here(std::uint64_t address, std::uint64_t bytes, os::Protection most);
   // Whether an access that failed is forbidden by the program's own limit.
   bool is_beyond_limit(std::uint64_t address, bool write) const;
+  // Locks that lie in memory. is_held: whether a thread of this node holds the lock at that place, where there may be
+  // anything, and will call unlocked(). While it does the lock's page stays here, for a short time
+  // (coherence::Options::lock_hold_us), which spares it the way to a node that could not use it. Called with mu_ held.
+  void set_lock_test(std::function<bool(std::byte* lock)> is_held) { lock_is_held_ = std::move(is_held); }
+  void note_lock(std::uint64_t address, std::size_t bytes);
+  void unlocked(std::uint64_t address);
   // The memory file behind the region at the address, and the region's address; -1: the region is plain memory.
   std::pair<int, std::uint64_t> file_behind(std::uint64_t address);
   // The bytes that this node has of these pages become zero, whatever it may do with them. Where all nodes do it and
@@ -114,6 +120,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
 
   explicit Memory(const MemoryOptions& options);
   std::uint64_t checksum(PageId page) override;
+  bool locked(PageId page) override;
+  bool is_beside_lock(PageId page, unsigned line);
 
   Region* find(std::uint64_t address) REQUIRES(mu_);
   std::byte* runtime_view(PageId page) REQUIRES(mu_);
@@ -163,6 +171,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::vector<BlockId> new_homes_ GUARDED_BY(mu_);
   std::vector<bool> dead_ GUARDED_BY(mu_);
   std::int64_t exhausted_since_us_ GUARDED_BY(mu_) = 0;
+  std::function<bool(std::byte*)> lock_is_held_;                                  // constant once the program runs
+  std::unordered_map<PageId, std::vector<std::uint16_t>> locks_ GUARDED_BY(mu_);  // where in each page
   std::unique_ptr<std::byte[]> scratch_;  // of the poller: payload that nobody wants
   std::atomic<std::uint64_t> fault_wait_ns_{0};
 };

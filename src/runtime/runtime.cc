@@ -214,20 +214,22 @@ void Runtime::beat(std::int64_t now) {
 
 std::size_t Runtime::payload_target(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
                                     std::span<iovec, 64> target) {
-  return memory_->payload_target(from, header, body, target);
+  const bool has_pages = header.type >> 8 == 0x1;
+  return has_pages ? memory_->payload_target(from, header, body, target) : 0;
 }
 
 void Runtime::frame_arrived(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
-                            std::span<const std::byte>) {
+                            std::span<const std::byte> payload) {
   Peer& peer = peers_[from.value];
   if (peer.lost) return;
   peer.heard_us.store(last_beat_us_.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  if (!route(from, static_cast<wire::MessageType>(header.type), body)) {
+  if (!route(from, static_cast<wire::MessageType>(header.type), body, payload)) {
     log_event(LogLevel::kError, "frame_refused", "node", from, "type", header.type, "bytes", body.size());
   }
 }
 
-bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
+bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::byte> body,
+                    std::span<const std::byte> payload) {
   switch (static_cast<std::uint16_t>(type) >> 8) {
     case 0x1:
       return memory_->frame_arrived(from, type, body);
@@ -242,7 +244,7 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
     case 0x5:
       return threads_->frame_arrived(from, type, body);
     case 0x7:
-      return extension_ && extension_(from, type, body);
+      return extension_ && extension_(from, type, body, payload);
     default:
       break;
   }

@@ -45,7 +45,8 @@ class Runtime final : public net::FrameSink {
   Waiting& waiting() { return *waiting_; }
 
   // Gets the messages 0x7xx, on the poller; false: the message makes no sense. Set before any comes.
-  using Extension = std::function<bool(NodeId from, wire::MessageType type, std::span<const std::byte> body)>;
+  using Extension = std::function<bool(NodeId from, wire::MessageType type, std::span<const std::byte> body,
+                                       std::span<const std::byte> payload)>;
   void set_extension(Extension extension) { extension_ = std::move(extension); }
   // Ends this process: peers and launcher are told that it leaves. All nodes do it at about the same time; nobody waits
   // for anybody.
@@ -68,7 +69,7 @@ class Runtime final : public net::FrameSink {
   void frame_arrived(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
                      std::span<const std::byte> payload) override;
   void peer_down(NodeId peer, std::string_view reason) override;
-  bool route(NodeId from, wire::MessageType type, std::span<const std::byte> body);
+  bool route(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::span<const std::byte> payload);
 
   const Settings settings_;
   std::unique_ptr<net::LauncherLink> link_;

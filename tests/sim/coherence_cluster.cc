@@ -31,6 +31,10 @@ std::uint64_t CoherenceCluster::Memory::checksum(PageId page) {
   return sum;
 }
 
+bool CoherenceCluster::Memory::locked(PageId page) {
+  return locks.contains(page) || (random_locks && random_locks->one_in(3));
+}
+
 CoherenceCluster::CoherenceCluster(const Options& options, CoherenceObserver& observer)
     : options_(options),
       observer_(observer),
@@ -49,6 +53,7 @@ CoherenceCluster::CoherenceCluster(const Options& options, CoherenceObserver& ob
   }
   for (const coherence::Options& of_node : options.nodes) {
     auto& node = *nodes_.emplace_back(std::make_unique<Node>(pages));
+    if (options.locks) node.memory.random_locks.emplace(options.seed + of_node.self.value);
     node.core = std::make_unique<coherence::Core>(of_node, node.memory);
     for (const auto& region : options.regions) node.core->add_region(region);
   }
@@ -155,6 +160,12 @@ void CoherenceCluster::pin(NodeId node, PageId page, Access access) {
   Pinned& pinned = nodes_[node.value]->pinned[page];
   ++pinned.count;
   pinned.access = std::max(pinned.access, access);
+}
+
+void CoherenceCluster::unlock(NodeId node, PageId page) {
+  trace([&] { return fmt::format("node {} releases the lock in {}", node, page); });
+  nodes_[node.value]->memory.locks.erase(page);
+  step(node, [&](coherence::Core& core, Effects& effects) { core.unlocked(page, now_, effects); });
 }
 
 void CoherenceCluster::unpin(NodeId node, PageId page) {

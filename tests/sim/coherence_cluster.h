@@ -19,6 +19,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "coherence/core.h"
@@ -80,6 +81,7 @@ class CoherenceCluster {
     Mutant mutant = Mutant::kNone;
     bool trace = false;
     bool check_every_page = true;  // after each step; else a sample of the steps
+    bool locks = false;            // pages seem to have locks that are held, at random
   };
   CoherenceCluster(const Options& options, CoherenceObserver& observer);
 
@@ -97,6 +99,9 @@ class CoherenceCluster {
   void about_to_access(NodeId node, PageId page, std::uint64_t hold_us);
   void pin(NodeId node, PageId page, Access access);
   void unpin(NodeId node, PageId page);
+  // What the core finds when it looks for a lock in the page; unlock() also tells it.
+  void lock(NodeId node, PageId page) { nodes_[node.value]->memory.locks.insert(page); }
+  void unlock(NodeId node, PageId page);
 
   // The bytes of the oldest message from one node to another begin to be received: they are placed, and the core hears
   // of the message itself only with deliver(), as in a transport that reads a frame piece by piece. False: it has no
@@ -136,8 +141,11 @@ class CoherenceCluster {
    public:
     explicit Memory(std::size_t pages) : frames(pages), view(pages, Access::kNone) {}
     std::uint64_t checksum(PageId page) override;
+    bool locked(PageId page) override;
     std::vector<PageWords> frames;
     std::vector<Access> view;  // the protection of the program view
+    std::unordered_set<PageId> locks;
+    std::optional<Prng> random_locks;
   };
   struct Pinned {
     unsigned count = 0;

@@ -81,6 +81,8 @@ void CoherenceSimulation::happen(const Event& event) {
     case Event::Kind::kStep:
       stepping_[event.a] = false;
       step(event.a);
+      if (options_.cluster.locks && cluster_.alive(threads_[event.a].node) && prng_.one_in(4))
+        cluster_.unlock(threads_[event.a].node, threads_[event.a].waits_for);
       schedule_tick(threads_[event.a].node);
       break;
     case Event::Kind::kTick:

@@ -216,6 +216,7 @@ CoherenceSimulation::Options random_options(Prng& prng, unsigned nodes, std::vec
     for (auto& of_node : options.cluster.nodes) of_node.budget_pages = 3 + prng.below(12);
   }
   options.announce_room = tight;
+  options.cluster.locks = options.cluster.seed % 3 == 0;
   options.cluster.regions = std::move(regions);
   return options;
 }
