@@ -2,6 +2,9 @@
 // program's faults, feeds the core and carries out what it asks for. The life of a fault, step by step, is in
 // docs/architecture.md.
 //
+// Files: memory.cc (regions and faults), memory_messages.cc (the core's effects, other nodes' messages),
+// memory_program.cc (what system calls and process mode ask), memory_atomics.cc, memory_report.cc.
+//
 // Threads: any thread. mu_ is taken in signal handlers, so whoever holds it must not touch global memory. Under it
 // effects are carried out (protection changes, sends), which gives them the order that the core demands.
 #pragma once
@@ -18,6 +21,7 @@
 #include "gallocy/node.h"
 #include "gallocy/sync.h"
 #include "net/mesh.h"
+#include "os/clock.h"
 #include "os/fault_engine.h"
 #include "os/mutex.h"
 #include "os/page_frames.h"
@@ -25,6 +29,11 @@
 #include "wire/atomic.h"
 
 namespace gallocy::runtime {
+
+inline constexpr std::size_t kLineBytes = 64;
+
+constexpr os::Protection protection(Access access) { return static_cast<os::Protection>(access); }
+static_assert(protection(Access::kWrite) == os::Protection::kReadWrite);
 
 struct MemoryOptions {
   coherence::Options coherence;
@@ -123,6 +132,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   bool locked(PageId page) override;
   bool is_beside_lock(PageId page, unsigned line);
 
+  static std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }  // the core's clock
   Region* find(std::uint64_t address) REQUIRES(mu_);
   std::byte* runtime_view(PageId page) REQUIRES(mu_);
   bool wait_for_page(PageId page, Access want, unsigned line, bool pin_it);

@@ -1,0 +1,170 @@
+// What system calls and process mode ask of memory beside the faults: pages to be here, limits, addresses outside the
+// window, locks.
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+#include "runtime/memory.h"
+
+namespace gallocy::runtime {
+
+Result<> Memory::prefault(std::uint64_t address, std::uint64_t bytes, Access access) {
+  if (engine_ == nullptr || bytes == 0) return {};
+  address = window_address(address);
+  for (std::uint64_t page = page_of(address).value; page <= page_of(address + bytes - 1).value; ++page) {
+    if (!in_window(address) || !wait_for_page(PageId{page}, access, 0, /*pin_it=*/false)) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{:#x} is not in a region of global memory", page * kPageBytes + kWindowBase));
+    }
+  }
+  return {};
+}
+
+// Pages are pinned in ascending order by everyone, so two nodes cannot wait for each other's.
+Result<> Memory::pinned(std::uint64_t address, std::uint64_t bytes, Access access, const std::function<void()>& f) {
+  if (bytes > Node::kMaxPinnedBytes) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("at most {} MiB can be pinned", Node::kMaxPinnedBytes >> 20));
+  }
+  if (engine_ == nullptr || bytes == 0) {
+    f();
+    return {};
+  }
+  std::uint64_t page = page_of(address).value;
+  const std::uint64_t end = page_of(address + bytes - 1).value + 1;
+  const std::uint64_t first = page;
+  while (page < end && in_window(address) && wait_for_page(PageId{page}, access, 0, /*pin_it=*/true)) {
+    ++page;
+  }
+  const bool all = page == end;
+  if (all) f();
+  const os::MutexLock lock(mu_);
+  for (std::uint64_t p = first; p < page; ++p) {
+    core_.unpin(PageId{p}, now_us(), effects_);
+    carry_out();
+  }
+  if (!all) return fail(ErrorCode::kInvalidArgument, fmt::format("{:#x} is not in a region of global memory", address));
+  return {};
+}
+
+void Memory::release_pages(std::uint64_t address, std::uint64_t bytes) {
+  if (engine_ == nullptr) {
+    ::madvise(reinterpret_cast<void*>(address), bytes, MADV_DONTNEED);
+    return;
+  }
+  const os::MutexLock lock(mu_);
+  core_.release(page_of(address), bytes / kPageBytes, now_us(), effects_);
+  carry_out();
+}
+
+void Memory::limit_here(std::uint64_t address, std::uint64_t bytes, os::Protection most) {
+  if (engine_ == nullptr) {
+    const int read = most == os::Protection::kNone ? PROT_NONE : PROT_READ | PROT_EXEC;
+    const int write = most == os::Protection::kReadWrite ? PROT_WRITE : 0;
+    CHECK(::mprotect(reinterpret_cast<void*>(address), bytes, read | write) == 0, errno, address, bytes);
+    return;
+  }
+  const os::MutexLock lock(mu_);
+  engine_->limit(reinterpret_cast<std::byte*>(address), bytes, most);
+  if (!engine_->applies_limits_later()) return;
+  const std::uint64_t begin = window_address(address);
+  for (const BlockId block : core_.blocks_with_frames()) {
+    for (unsigned i = 0; i < kBlockPages; ++i) {
+      const PageId page{first_page(block).value + i};
+      const Access mapped = core_.mapped(page);
+      if (address_of(page) - begin >= bytes || mapped == Access::kNone) continue;
+      engine_->protect(program_address(page), kPageBytes, protection(mapped), protection(mapped));
+    }
+  }
+}
+
+bool Memory::is_beyond_limit(std::uint64_t address, bool write) const {
+  if (engine_ == nullptr) return true;
+  const os::Protection most = engine_->limit_at(address);
+  return most == os::Protection::kNone || (write && most != os::Protection::kReadWrite);
+}
+
+Result<> Memory::place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes) {
+  CHECK(low % kBlockBytes == 0 && window % kBlockBytes == 0 && bytes % kBlockBytes == 0 && outside_.bytes == 0, low,
+        bytes);
+  const os::MutexLock lock(mu_);
+  Region* const region = find(window);
+  CHECK(region != nullptr && window + bytes <= region->address + region->bytes, window);
+  const bool plain = region->frames == nullptr;
+  void* const got =
+      ::mmap(reinterpret_cast<void*>(low), bytes, plain ? PROT_READ | PROT_WRITE : PROT_NONE,
+             MAP_FIXED_NOREPLACE | MAP_NORESERVE | (plain ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED),
+             plain ? -1 : region->frames->file(), plain ? 0 : static_cast<off_t>(window - region->address));
+  if (got == MAP_FAILED) {
+    return fail(ErrorCode::kAddressInUse, fmt::format("the addresses {:#x}-{:#x} are taken", low, low + bytes));
+  }
+  outside_ = {.low = low, .window = window, .bytes = bytes};
+  if (plain) return {};
+  ::madvise(got, bytes, MADV_DONTFORK);
+  return engine_->add(static_cast<std::byte*>(got), bytes);
+}
+
+std::byte* Memory::program_address(PageId page) const {
+  const std::uint64_t address = address_of(page);
+  return reinterpret_cast<std::byte*>(
+      address - outside_.window < outside_.bytes ? outside_.low + (address - outside_.window) : address);
+}
+
+std::uint64_t Memory::window_address(std::uint64_t address) const {
+  return address - outside_.low < outside_.bytes ? outside_.window + (address - outside_.low) : address;
+}
+
+std::pair<int, std::uint64_t> Memory::file_behind(std::uint64_t address) {
+  const os::MutexLock lock(mu_);
+  const Region* const region = find(address);
+  if (region == nullptr || region->frames == nullptr) return {-1, 0};
+  return {region->frames->file(), region->address};
+}
+
+void Memory::note_lock(std::uint64_t address, std::size_t bytes) {
+  constexpr std::size_t kMostPages = 4096, kMostOfPage = 16;
+  address = window_address(address);
+  const std::uint64_t offset = address % kPageBytes;
+  if (engine_ == nullptr || !in_window(address) || offset + bytes > kPageBytes || !lock_is_held_) return;
+  const os::MutexLock lock(mu_);
+  if (locks_.size() >= kMostPages) locks_.clear();
+  auto& offsets = locks_[page_of(address)];
+  if (offsets.size() < kMostOfPage && std::ranges::find(offsets, offset) == offsets.end())
+    offsets.push_back(static_cast<std::uint16_t>(offset));
+}
+
+// Who reads there is about to take the lock. A copy to read would be a transfer in vain.
+bool Memory::is_beside_lock(PageId page, unsigned line) {
+  const os::MutexLock lock(mu_);
+  const auto found = locks_.find(page);
+  return found != locks_.end() &&
+         std::ranges::any_of(found->second, [&](std::uint16_t offset) { return offset / kLineBytes == line; });
+}
+
+bool Memory::locked(PageId page) {
+  const auto found = locks_.find(page);
+  if (found == locks_.end()) return false;
+  std::byte* const view = runtime_view(page);
+  return std::ranges::any_of(found->second, [&](std::uint16_t offset) { return lock_is_held_(view + offset); });
+}
+
+void Memory::unlocked(std::uint64_t address) {
+  if (engine_ == nullptr) return;
+  const os::MutexLock lock(mu_);
+  core_.unlocked(page_of(window_address(address)), now_us(), effects_);
+  carry_out();
+}
+
+void Memory::zero_here(std::uint64_t address, std::uint64_t bytes) {
+  if (engine_ != nullptr) address = window_address(address);
+  if (engine_ == nullptr) {
+    ::madvise(reinterpret_cast<void*>(address), bytes, MADV_DONTNEED);
+    return;
+  }
+  const os::MutexLock lock(mu_);
+  Region* const region = find(address);
+  if (region != nullptr) region->frames->discard(address - region->address, bytes);
+}
+
+}  // namespace gallocy::runtime
