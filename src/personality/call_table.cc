@@ -46,12 +46,11 @@ constexpr CallSpec sleeps(Pointers pointers = {}) {
 
 struct Entry {
   long number;
-  const char* name;
   CallSpec spec;
 };
 
 #define CALL(name, ...) \
-  { SYS_##name, #name, __VA_ARGS__ }
+  { SYS_##name, __VA_ARGS__ }
 
 constexpr Entry kEntries[] = {
     // bytes
@@ -239,11 +238,6 @@ const Entry* entry_of(long number) {
 const CallSpec* call_spec(long number) {
   const Entry* const entry = entry_of(number);
   return entry != nullptr ? &entry->spec : nullptr;
-}
-
-const char* call_name(long number) {
-  const Entry* const entry = entry_of(number);
-  return entry != nullptr ? entry->name : "?";
 }
 
 }  // namespace gallocy::personality

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 
 namespace gallocy::personality {
 
@@ -32,6 +33,6 @@ struct CallSpec {
 
 // Null: the call has no entry, and is refused with ENOSYS.
 const CallSpec* call_spec(long number);
-const char* call_name(long number);  // for messages; "?" if unknown
+std::string call_name(long number);  // for messages
 
 }  // namespace gallocy::personality

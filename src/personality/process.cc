@@ -77,7 +77,7 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
   GALLOCY_TRY(prepare_guest_thread(thread));
   thread.traps_only = 0;
   thread.guest_tid = home_pid_;
-  enlist(thread);
+  enlist(thread, static_cast<std::uint64_t>(registers.general[REG_RSP]));
   if (::_setjmp(thread.end) == 0) enter_guest(thread, registers);
   forget_guest_thread();
   for (;;) ::pause();  // the first thread has ended; others go on

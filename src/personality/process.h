@@ -30,6 +30,7 @@
 #include "personality/futex_table.h"
 #include "personality/guest_entry.h"
 #include "personality/machine_view.h"
+#include "personality/object_map.h"
 #include "personality/patched_sites.h"
 #include "personality/signal_frame.h"
 #include "runtime/runtime.h"
@@ -52,11 +53,8 @@ struct ProcessOptions {
   bool trace_calls = false;  // each system call on standard error, to find out what a program needs
 };
 
-// Of one node, from the start on.
-struct ProcessCounters {
-  std::uint64_t threads = 0;  // of the program that began here
-  std::uint64_t read_faults = 0, write_faults = 0, fault_wait_ns = 0, pages_received = 0, bytes_sent = 0;
-};
+// What a node has noted, for the home to ask for at the end.
+enum class Records : std::uint64_t { kReport };
 
 using ProcessorMask = std::array<std::uint64_t, 16>;
 
@@ -194,7 +192,7 @@ class Process final : private GuestHandler, private ImageTarget {
   void delist(const GuestThread& thread);
   bool end_other_threads(int guest_tid);
   bool end_threads_here(int but_guest_tid);
-  void enlist(GuestThread& thread);
+  void enlist(GuestThread& thread, std::uint64_t stack);
   void release_robust_locks(GuestThread& thread);
   [[noreturn]] void exit_process(int status);
   [[noreturn]] void leave(int status);
@@ -260,10 +258,16 @@ class Process final : private GuestHandler, private ImageTarget {
   long wake_address(std::uint64_t address, std::uint32_t most);
   bool is_held_here(std::byte* lock);
 
+  // process_records.cc
+  std::vector<std::byte> records_here(Records which);
+  std::vector<std::byte> records_of(NodeId node, Records which);
+  void reply_with_records(NodeId node, std::uint64_t ticket, Records which, std::uint64_t offset);
+  ObjectMap object_map(const std::vector<StackPlace>& stacks);
+
   // process_report.cc
-  ProcessCounters counters();
+  std::vector<std::byte> report_records();
   void report();
-  std::string whose(const std::string& line);
+  std::uint64_t program_address(std::uint64_t window_address) const;
 
   // process_messages.cc
   struct Question;
@@ -368,6 +372,9 @@ class Process final : private GuestHandler, private ImageTarget {
   std::unordered_map<std::uint64_t, Question*> questions_ GUARDED_BY(questions_mu_);
 
   std::atomic<std::uint64_t> threads_started_{0};
+  std::vector<StackPlace> stacks_ GUARDED_BY(threads_mu_);  // of threads that began here, for the report
+  std::mutex records_mu_;
+  std::vector<std::byte> records_;                           // that the home is asking for, piece by piece
   std::array<std::atomic<std::uint32_t>, 512> forwarded_{};  // by number
 
   std::mutex view_mu_;

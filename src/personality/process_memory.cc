@@ -129,9 +129,7 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
                                    .flags = flags,
                                    .file = file,
                                    .offset = offset,
-                                   .name = anonymous      ? name
-                                           : name.empty() ? path_of(fd)
-                                                          : name},
+                                   .name = anonymous ? name : path_of(fd)},
                                   changes);
   carry_out(changes);
   if (file == kNoFile && result >= 0 && nodes_ == 1 && (flags & MAP_TYPE) == MAP_SHARED) {

@@ -165,13 +165,11 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
         reply(from, ticket, end_threads_here(but) ? 0 : -EAGAIN);
       });
       return true;
-    case Kind::kCounters: {
-      start_runtime_thread([this, from, ticket = request.ticket] {
-        const ProcessCounters c = counters();
-        reply(from, ticket, 0, std::as_bytes(std::span(&c, 1)));
+    case Kind::kRecords:
+      start_runtime_thread([this, from, request] {
+        reply_with_records(from, request.ticket, static_cast<Records>(request.words[0]), request.words[1]);
       });
       return true;
-    }
     case Kind::kFacts:
       start_runtime_thread([this, from, ticket = request.ticket] {
         reply(from, ticket, 0, encode(machine_facts(runtime_.settings().memory_bytes)));

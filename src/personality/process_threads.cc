@@ -130,11 +130,13 @@ long Process::start_thread_here(const ThreadStart& start) {
   return report.guest_tid;
 }
 
-void Process::enlist(GuestThread& thread) {
+void Process::enlist(GuestThread& thread, std::uint64_t stack) {
   threads_started_.fetch_add(1);
   if (thread.guest_tid == 0) thread.guest_tid = thread.tid | self_.value << kTidNodeShift;
   const os::MutexLock lock(threads_mu_);
   threads_[thread.guest_tid] = &thread;
+  constexpr std::size_t kMostStacks = 10'000;
+  if (options_.report && stacks_.size() < kMostStacks) stacks_.push_back({stack, thread.guest_tid});
 }
 
 void Process::delist(const GuestThread& thread) {
@@ -161,7 +163,7 @@ void Process::run_thread(const ThreadStart& start, StartReport& report) {
   thread.guest_mask = own.mask;
   thread.clear_tid = own.clear_tid;
   thread.guest_tid = own.guest_tid;
-  enlist(thread);
+  enlist(thread, static_cast<std::uint64_t>(own.registers.general[REG_RSP]));
   if (own.parent_tid != 0) (void)store(own.parent_tid, thread.guest_tid);
   if (own.child_tid != 0) (void)store(own.child_tid, thread.guest_tid);
   report.guest_tid = thread.guest_tid;

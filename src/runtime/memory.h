@@ -96,6 +96,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   NodeId home_of(std::uint64_t address);  // kNoNode: nobody touched it yet
   std::uint64_t room_pages();
   void add_statistics(Statistics& statistics);
+  std::vector<coherence::Core::SharedPage> most_handed_over(std::size_t most_pages);  // of those whose home is here
   std::string sharing_report(std::size_t most_pages);
   os::FaultEngineKind engine() const { return options_.engine; }
 

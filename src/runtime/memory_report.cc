@@ -46,6 +46,11 @@ void Memory::add_statistics(Statistics& s) {
   s.fault_wait_ns += fault_wait_ns_.load(std::memory_order_relaxed);
 }
 
+std::vector<coherence::Core::SharedPage> Memory::most_handed_over(std::size_t most_pages) {
+  const os::MutexLock lock(mu_);
+  return core_.most_handed_over(most_pages);
+}
+
 std::string Memory::sharing_report(std::size_t most_pages) {
   const os::MutexLock lock(mu_);
   std::string report;

@@ -21,7 +21,7 @@ enum class GuestRequestKind : std::uint32_t {
   kOutside,     // home -> all: words: low address, window address, bytes (Memory::place_outside)
   kClock,       // node -> home: answered by its CLOCK_MONOTONIC, ns
   kEndThreads,  // home -> node: word: guest tid of one that stays; all other threads there end; answered when they have
-  kCounters,    // home -> node: answered by its personality::ProcessCounters
+  kRecords,     // home -> node: words: personality::Records, offset; answered by a piece of them, from there on
   kFacts,       // home -> node: what its machine is; the answer carries personality::MachineFacts
   kSlot,        // node -> home: words: address of a system call instruction, number: answered by its slot
   kSite,        // node -> home: word: slot; the answer carries personality::PatchedSite
