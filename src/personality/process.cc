@@ -116,7 +116,7 @@ void Process::serve() {
   for (;;) ::pause();
 }
 
-int run_guest(const std::vector<std::string>& arguments) {
+int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
   const auto failed = [](const Error& error) {
     fmt::print(stderr, "gallocy: {}\n", error.message);
     return static_cast<int>(error.code);
@@ -137,6 +137,7 @@ int run_guest(const std::vector<std::string>& arguments) {
   if (!runtime) return failed(runtime.error());
   ProcessOptions options;
   options.report = std::getenv("GALLOCY_REPORT") != nullptr;
+  if (std::getenv("GALLOCY_BACKTRACE") != nullptr) options.backtrace = backtrace;
   options.trace_calls = std::getenv("GALLOCY_TRACE_CALLS") != nullptr;
   if (const char* place = std::getenv("GALLOCY_PLACE"); place != nullptr && std::strcmp(place, "pack") == 0)
     options.placement = ThreadPlacement::kPack;

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "personality/address_space.h"
+#include "personality/backtrace.h"
 #include "personality/call_table.h"
 #include "personality/elf_image.h"
 #include "personality/futex_table.h"
@@ -48,9 +49,10 @@ enum class ThreadPlacement : std::uint8_t { kSpread, kPack };
 
 struct ProcessOptions {
   ThreadPlacement placement = ThreadPlacement::kSpread;
-  bool report = false;       // say at the end what was done where
-  rlimit descriptors{};      // RLIMIT_NOFILE as this process was started with
-  bool trace_calls = false;  // each system call on standard error, to find out what a program needs
+  bool report = false;            // say at the end what was done where
+  rlimit descriptors{};           // RLIMIT_NOFILE as this process was started with
+  Backtrace backtrace = nullptr;  // to be shown of a thread that ends the program
+  bool trace_calls = false;       // each system call on standard error, to find out what a program needs
 };
 
 // What a node has noted, for the home to ask for at the end.
@@ -84,6 +86,13 @@ struct ThreadStart {
   std::uint64_t mask = 0;
   std::uint64_t parent_tid = 0, child_tid = 0, clear_tid = 0;  // addresses, or 0
   int guest_tid = 0;                                           // 0: a new one
+};
+
+// A signal that ends the program.
+struct Crash {
+  PendingSignal signal;
+  int guest_tid = 0;
+  GuestRegisters registers;
 };
 
 class Process final : private GuestHandler, private ImageTarget {
@@ -196,6 +205,7 @@ class Process final : private GuestHandler, private ImageTarget {
   void release_robust_locks(GuestThread& thread);
   [[noreturn]] void exit_process(int status);
   [[noreturn]] void leave(int status);
+  void finish();
 
   // process_children.cc: at the home
   long fork_process(const ThreadStart& start, bool waits);
@@ -241,9 +251,14 @@ class Process final : private GuestHandler, private ImageTarget {
   static void note_pending(GuestThread& thread);
   void deliver_pending(GuestThread& thread, ucontext_t& context);
   void deliver(GuestThread& thread, const PendingSignal& signal, ucontext_t& context);
-  [[noreturn]] void die_of(int number);
   bool restarts(GuestThread& thread);
   GuestAction action(int number);
+
+  // process_crash.cc
+  [[noreturn]] void die_of(GuestThread& thread, const PendingSignal& signal, const ucontext_t& context);
+  [[noreturn]] void end_by(const Crash& crash);
+  void describe(const Crash& crash);
+  [[noreturn]] static void end_by_signal(int number);
 
   // process_futex.cc
   long futex(GuestThread& thread, const Call& call);
@@ -391,6 +406,6 @@ class Process final : private GuestHandler, private ImageTarget {
 
 // The command behind `gallocy run`, on each node: joins the cluster and runs or serves the program; the exit status if
 // that did not come about.
-int run_guest(const std::vector<std::string>& arguments);
+int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace);
 
 }  // namespace gallocy::personality

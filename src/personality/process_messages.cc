@@ -221,6 +221,13 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       proxies_.erase(found);
       return true;
     }
+    case Kind::kFatal: {
+      Crash crash;
+      if (!is_home() || trailing.size() != sizeof crash) return false;
+      std::memcpy(static_cast<void*>(&crash), trailing.data(), sizeof crash);
+      start_runtime_thread([this, crash] { end_by(crash); });
+      return true;
+    }
     case Kind::kExit:
       if (!ending_.exchange(true)) {
         start_runtime_thread([this, status = static_cast<int>(request.words[0])] { leave(status); });

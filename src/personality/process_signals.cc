@@ -46,7 +46,7 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
     }
     if ((number == SIGSEGV || number == SIGBUS) && end_failed_copy(context)) return;
     if (in_guest && action(number).has_handler()) return deliver(*thread, {number, info}, context);
-    if (in_guest) die_of(number);
+    if (in_guest) die_of(*thread, {number, info}, context);
     // A bug of ours: the default action, at this place.
     struct sigaction by_default {};
     by_default.sa_handler = SIG_DFL;
@@ -122,29 +122,13 @@ void Process::deliver(GuestThread& thread, const PendingSignal& signal, ucontext
   if (act.handler == reinterpret_cast<std::uint64_t>(SIG_IGN)) return;
   if (!act.has_handler()) {
     if (ignored_by_default(signal.number)) return;
-    die_of(signal.number);
+    die_of(thread, signal, context);
   }
   if ((act.flags & SA_RESETHAND) != 0) {
     const os::MutexLock lock(actions_mu_);
     actions_[signal.number].handler = 0;
   }
-  if (!push_signal_frame(thread, act, signal.number, signal.info, context)) die_of(SIGSEGV);
-}
-
-// The process ends as by the signal's default action.
-void Process::die_of(int number) {
-  if (!is_home()) {
-    wire::GuestRequest request{.kind = wire::GuestRequestKind::kExit,
-                               .words = {static_cast<std::uint64_t>(128 + number) | 1u << 16}};
-    post(kHome, request);
-    for (;;) ::pause();
-  }
-  struct sigaction by_default {};
-  by_default.sa_handler = SIG_DFL;
-  ::sigaction(number, &by_default, nullptr);
-  ::raise(number);
-  set_signal_mask(0);
-  for (;;) ::pause();
+  if (!push_signal_frame(thread, act, signal.number, signal.info, context)) die_of(thread, {SIGSEGV, {}}, context);
 }
 
 // Should a call that a signal has interrupted be made again after the handler?
@@ -214,7 +198,7 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
       return store(second, shown) ? 0 : -EFAULT;
     }
     case SYS_rt_sigreturn:
-      if (!pop_signal_frame(thread, context)) die_of(SIGSEGV);
+      if (!pop_signal_frame(thread, context)) die_of(thread, {SIGSEGV, {}}, context);
       apply_mask();
       return context.uc_mcontext.gregs[REG_RAX];
     case SYS_rt_sigpending: {

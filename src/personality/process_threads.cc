@@ -255,11 +255,16 @@ void Process::exit_process(int status) {
   leave(status);
 }
 
+// At the home, when the program has ended in whichever way.
+void Process::finish() {
+  write_back_all();
+  view_.reset();  // its files
+  if (options_.report) report();
+}
+
 // Tells the others, and ends this node's part.
 void Process::leave(int status) {
-  if (is_home()) write_back_all();
-  if (is_home()) view_.reset();  // its files
-  if (is_home() && options_.report) report();
+  if (is_home()) finish();
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     if (NodeId{n} == self_) continue;
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kExit,

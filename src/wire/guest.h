@@ -25,6 +25,7 @@ enum class GuestRequestKind : std::uint32_t {
   kFacts,       // home -> node: what its machine is; the answer carries personality::MachineFacts
   kSlot,        // node -> home: words: address of a system call instruction, number: answered by its slot
   kSite,        // node -> home: word: slot; the answer carries personality::PatchedSite
+  kFatal,       // node -> home: a signal ends the program; trailing: personality::Crash
   kExit,        // any -> all: word: status
 };
 

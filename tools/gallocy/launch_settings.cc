@@ -118,6 +118,7 @@ InstancePlan plan_for(const std::vector<NodeId>& nodes, const LaunchOptions& opt
   set("ON_PEER_LOST", options.on_peer_lost == OnPeerLost::kEnd ? "end" : "continue");
   if (options.memory_bytes) set("MEMORY", *options.memory_bytes);
   if (options.report) set("REPORT", 1);
+  if (options.backtrace) set("BACKTRACE", 1);
   if (!options.place.empty()) set("PLACE", options.place);
   if (!options.fault_engine.empty()) set("FAULT_ENGINE", options.fault_engine);
   return plan;

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "agent.h"
+#include "backtrace.h"
 #include "doctor.h"
 #include "launcher.h"
 #include "options.h"
@@ -49,7 +50,7 @@ int main(int count, char** arguments) {
   open_standard_streams();
   // A node of `gallocy run`: the launcher starts this program with that name.
   if (count > 2 && std::string_view(arguments[1]) == "guest") {
-    return gallocy::personality::run_guest({arguments + 2, arguments + count});
+    return gallocy::personality::run_guest({arguments + 2, arguments + count}, &backtrace);
   }
   auto options = parse_command_line(count, arguments);
   if (!options) return report(options.error());

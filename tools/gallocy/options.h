@@ -34,8 +34,9 @@ struct LaunchOptions {
   std::vector<std::string> program;  // with its arguments
   // gallocy run: the nodes are one process that runs an unmodified program. Node 0 is on this machine.
   bool process = false;
-  bool report = false;  // --stat
-  std::string place;    // where threads go: "spread", "pack"; empty: the default
+  bool report = false;     // --stat
+  bool backtrace = false;  // of a thread that crashes
+  std::string place;       // where threads go: "spread", "pack"; empty: the default
 };
 
 struct DoctorOptions {
