@@ -26,6 +26,7 @@
 #include "base/result.h"
 #include "os/mutex.h"
 #include "personality/guest_clock.h"
+#include "personality/trace_ring.h"
 #include "runtime/waiting.h"
 
 namespace gallocy::personality {
@@ -80,6 +81,8 @@ struct GuestThread {
   std::array<PendingSignal, kMostPending> pending GUARDED_BY(mu);
   std::size_t pending_count GUARDED_BY(mu) = 0;
   runtime::WaitFlag* wait GUARDED_BY(mu) = nullptr;  // set to end a wait early, when a signal has come
+
+  TraceRing* trace = nullptr;  // null: the thread is not traced
 
   jmp_buf end;  // where enter_guest() was called: the thread goes on there when the program's part has ended
 

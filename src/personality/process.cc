@@ -26,6 +26,7 @@ namespace {
 constexpr std::uint64_t kGuestBytes = std::uint64_t{4} << 40;
 constexpr std::uint64_t kBrkBytes = std::uint64_t{256} << 30;
 constexpr std::uint64_t kStackBytes = 8 << 20;
+constexpr int kClockTries = 4;  // the shortest says most
 
 }  // namespace
 
@@ -48,13 +49,18 @@ Result<> Process::prepare() {
   if (!is_home()) {
     // Machines that started at different times count from different starts.
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kClock};
-    const std::int64_t before = os::monotonic_ns();
-    std::vector<std::byte> pid;
-    const long home = ask(kHome, request, {}, &pid);
-    if (pid.size() == sizeof home_pid_) std::memcpy(&home_pid_, pid.data(), sizeof home_pid_);
-    const std::int64_t offset = home - (before + os::monotonic_ns()) / 2;
-    constexpr std::int64_t kSameMachineNs = 100'000'000;
-    if (std::abs(offset) > kSameMachineNs) set_clock_offset(offset);
+    std::int64_t shortest = os::kNoDeadline;
+    for (int tries = 0; tries < kClockTries; ++tries) {
+      std::vector<std::byte> pid;
+      const std::int64_t before = os::monotonic_ns();
+      const long home = ask(kHome, request, {}, &pid);
+      const std::int64_t after = os::monotonic_ns();
+      if (pid.size() == sizeof home_pid_) std::memcpy(&home_pid_, pid.data(), sizeof home_pid_);
+      if (after - before >= shortest) continue;
+      shortest = after - before;
+      // If the home's clock may be this one, it is.
+      set_clock_offset(before <= home && home <= after ? 0 : home - (before + after) / 2);
+    }
   }
   set_processor_numbers(self_.value, 0);
   return runtime_.sync().meet();  // no node gets a thread or a change before it is ready
@@ -64,6 +70,8 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
   home_pid_ = ::getpid();
   descriptors_ = options_.descriptors;
   note_runtime_descriptors();
+  GALLOCY_TRY(open_trace());
+  catch_ends();
   space_ = std::make_unique<AddressSpace>(
       SpaceBounds{.begin = begin_, .end = end_ - kOutsideBytes, .brk_begin = begin_, .brk_end = begin_ + kBrkBytes});
   std::vector<std::string> environment;
@@ -138,6 +146,7 @@ int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
   ProcessOptions options;
   options.report = std::getenv("GALLOCY_REPORT") != nullptr;
   if (std::getenv("GALLOCY_BACKTRACE") != nullptr) options.backtrace = backtrace;
+  if (const char* file = std::getenv("GALLOCY_TRACE"); file != nullptr) options.trace_file = file;
   options.trace_calls = std::getenv("GALLOCY_TRACE_CALLS") != nullptr;
   if (const char* place = std::getenv("GALLOCY_PLACE"); place != nullptr && std::strcmp(place, "pack") == 0)
     options.placement = ThreadPlacement::kPack;

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,6 +25,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "os/clock.h"
 #include "personality/address_space.h"
 #include "personality/backtrace.h"
 #include "personality/call_table.h"
@@ -34,6 +36,7 @@
 #include "personality/object_map.h"
 #include "personality/patched_sites.h"
 #include "personality/signal_frame.h"
+#include "personality/trace_ring.h"
 #include "runtime/runtime.h"
 #include "wire/guest.h"
 
@@ -51,12 +54,13 @@ struct ProcessOptions {
   ThreadPlacement placement = ThreadPlacement::kSpread;
   bool report = false;            // say at the end what was done where
   rlimit descriptors{};           // RLIMIT_NOFILE as this process was started with
+  std::string trace_file;         // empty: no trace
   Backtrace backtrace = nullptr;  // to be shown of a thread that ends the program
   bool trace_calls = false;       // each system call on standard error, to find out what a program needs
 };
 
 // What a node has noted, for the home to ask for at the end.
-enum class Records : std::uint64_t { kReport };
+enum class Records : std::uint64_t { kReport, kTrace };
 
 using ProcessorMask = std::array<std::uint64_t, 16>;
 
@@ -123,7 +127,6 @@ class Process final : private GuestHandler, private ImageTarget {
   // process_calls.cc: which part serves a call
   static bool needs_frame(long number);
   bool is_repeated(GuestThread& thread, long number);
-  void trace_call(const GuestThread& thread, const Call& call, long result) const;
   long serve(GuestThread& thread, const Call& call, ucontext_t& context);
   long serve_with_frame(GuestThread& thread, const Call& call, ucontext_t& context);
   long send_home(GuestThread& thread, const Call& call);
@@ -198,7 +201,7 @@ class Process final : private GuestHandler, private ImageTarget {
   NodeId place_thread(const GuestThread& parent);
   [[noreturn]] void end_thread(GuestThread& thread);
   [[noreturn]] void end_thread_quietly(GuestThread& thread);
-  void delist(const GuestThread& thread);
+  void delist(GuestThread& thread);
   bool end_other_threads(int guest_tid);
   bool end_threads_here(int but_guest_tid);
   void enlist(GuestThread& thread, std::uint64_t stack);
@@ -257,6 +260,8 @@ class Process final : private GuestHandler, private ImageTarget {
   // process_crash.cc
   [[noreturn]] void die_of(GuestThread& thread, const PendingSignal& signal, const ucontext_t& context);
   [[noreturn]] void end_by(const Crash& crash);
+  bool catches_end(int number) const;
+  void catch_ends();
   void describe(const Crash& crash);
   [[noreturn]] static void end_by_signal(int number);
 
@@ -284,6 +289,17 @@ class Process final : private GuestHandler, private ImageTarget {
   void report();
   std::uint64_t program_address(std::uint64_t window_address) const;
 
+  // process_trace.cc
+  Result<> open_trace();
+  void begin_trace(GuestThread& thread);
+  void end_trace(GuestThread& thread);
+  static std::int64_t trace_time(const GuestThread& thread) { return thread.trace == nullptr ? 0 : os::monotonic_ns(); }
+  void trace_call(GuestThread& thread, const Call& call, long result, std::int64_t begin_ns) const;
+  static void serve_fault(const struct sigaction& engine, GuestThread* thread, int number, siginfo_t& info,
+                          ucontext_t& context, bool write);
+  std::vector<std::byte> trace_records();
+  void finish_trace();
+
   // process_messages.cc
   struct Question;
   bool message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
@@ -304,6 +320,8 @@ class Process final : private GuestHandler, private ImageTarget {
   long ask_home(GuestThread& thread, wire::GuestRequest& request, std::span<const std::byte> data = {},
                 std::vector<std::byte>* answer = nullptr);
 
+  // Whether there is something to say when the program ends.
+  bool looks_inside() const { return options_.report || !options_.trace_file.empty() || options_.backtrace != nullptr; }
   bool is_home() const { return self_ == kHome; }
   bool in_guest(std::uint64_t address) const {
     return address - begin_ < end_ - begin_ || address - low_begin_ < low_end_ - low_begin_;
@@ -388,6 +406,15 @@ class Process final : private GuestHandler, private ImageTarget {
 
   std::atomic<std::uint64_t> threads_started_{0};
   std::vector<StackPlace> stacks_ GUARDED_BY(threads_mu_);  // of threads that began here, for the report
+  struct ThreadTrace {
+    explicit ThreadTrace(int tid) : guest_tid(tid), begin_ns(os::monotonic_ns()) {}
+    const int guest_tid;
+    const std::int64_t begin_ns;
+    std::int64_t end_ns = 0;  // 0: it runs
+    TraceRing ring;
+  };
+  std::deque<ThreadTrace> traces_ GUARDED_BY(threads_mu_);  // of threads that began here, for --trace
+  int trace_fd_ = -1;                                       // of the home
   std::mutex records_mu_;
   std::vector<std::byte> records_;                           // that the home is asking for, piece by piece
   std::array<std::atomic<std::uint32_t>, 512> forwarded_{};  // by number

@@ -48,14 +48,6 @@ bool Process::is_repeated(GuestThread& thread, long number) {
   return restartable && thread.signal_pending.load() != 0 && restarts(thread);
 }
 
-void Process::trace_call(const GuestThread& thread, const Call& call, long result) const {
-  if (!options_.trace_calls) return;
-  const std::string line =
-      fmt::format("[{}] {}({}) ({:#x}, {:#x}, {:#x}, {:#x}) = {:#x}\n", thread.guest_tid, call_name(call.number),
-                  call.number, call.arguments[0], call.arguments[1], call.arguments[2], call.arguments[3], result);
-  raw_system_call(SYS_write, 2, reinterpret_cast<long>(line.data()), static_cast<long>(line.size()));
-}
-
 void Process::system_call(GuestThread& thread, int number, ucontext_t& context) {
   if (number == kLeavePatchedCall && finish_leaving(context)) return leave_patched_call(thread, context);
   greg_t* const r = context.uc_mcontext.gregs;
@@ -63,9 +55,10 @@ void Process::system_call(GuestThread& thread, int number, ucontext_t& context) 
                   .arguments = {r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10], r[REG_R8], r[REG_R9]}};
   r[REG_RAX] = -ENOSYS;
   const std::uint64_t call_at = static_cast<std::uint64_t>(r[REG_RIP]) - kCallBytes;
+  const std::int64_t begin_ns = trace_time(thread);
   const long result = serve(thread, call, context);
   r[REG_RAX] = result;
-  trace_call(thread, call, result);
+  trace_call(thread, call, result, begin_ns);
   if (thread.must_end.load()) end_thread_quietly(thread);
   if (result == -EINTR && is_repeated(thread, number)) {
     r[REG_RAX] = number;

@@ -3,7 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "personality/guest_memory.h"
 #include "personality/process.h"
@@ -48,6 +50,21 @@ std::string text_of(const Crash& crash, const ObjectMap& objects) {
 void say(const std::string& text) { (void)!::write(STDERR_FILENO, text.data(), text.size()); }
 
 }  // namespace
+
+// Signals that end the process from outside leave no time for a report unless they are caught.
+bool Process::catches_end(int number) const {
+  constexpr int kCaught[] = {SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU};
+  return is_home() && looks_inside() && std::ranges::find(kCaught, number) != std::end(kCaught);
+}
+
+void Process::catch_ends() {
+  for (int number = 1; number < SIGRTMIN; ++number) {
+    struct sigaction present {};
+    if (catches_end(number) && ::sigaction(number, nullptr, &present) == 0 && present.sa_handler == SIG_DFL) {
+      catch_signal(number, 0);
+    }
+  }
+}
 
 // The process ends as by the signal's default action.
 void Process::die_of(GuestThread& thread, const PendingSignal& signal, const ucontext_t& context) {

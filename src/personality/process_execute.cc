@@ -128,6 +128,10 @@ void Process::forget_handlers() {
   for (int number = 1; number <= 64; ++number) {
     if (!action(number).has_handler()) continue;
     publish_action(number, {});
+    if (catches_end(number)) {
+      catch_signal(number, 0);
+      continue;
+    }
     struct sigaction plain {};
     plain.sa_handler = SIG_DFL;
     if (!is_runtime_signal(number)) ::sigaction(number, &plain, nullptr);

@@ -42,8 +42,9 @@ void Process::patched_call(GuestThread& thread, PatchedFrame& frame) {
       .number = number,
       .arguments = {static_cast<long>(frame.rdi), static_cast<long>(frame.rsi), static_cast<long>(frame.rdx),
                     static_cast<long>(frame.r10), static_cast<long>(frame.r8), static_cast<long>(frame.r9)}};
+  const std::int64_t begin_ns = trace_time(thread);
   const long result = serve_plain(thread, call);
-  trace_call(thread, call, result);
+  trace_call(thread, call, result, begin_ns);
   queue_deferred(thread);
   if (result == -EINTR && is_repeated(thread, number)) return;
   frame.rax = static_cast<std::uint64_t>(result);

@@ -15,6 +15,8 @@ std::vector<std::byte> Process::records_here(Records which) {
   switch (which) {
     case Records::kReport:
       return report_records();
+    case Records::kTrace:
+      return trace_records();
   }
   return {};
 }

@@ -36,13 +36,13 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
   const auto address = reinterpret_cast<std::uint64_t>(info.si_addr);
   if (raised_by_hardware(number) && is_fault(info)) {
     const bool page_fault = number == SIGBUS && info.si_code == BUS_ADRERR && this->in_guest(address);
-    if (page_fault && (bus_action_.sa_flags & SA_SIGINFO) != 0) {
-      return bus_action_.sa_sigaction(number, &info, &context);  // the fault engine's
-    }
     const bool write = (context.uc_mcontext.gregs[REG_ERR] & 2) != 0;
+    if (page_fault && (bus_action_.sa_flags & SA_SIGINFO) != 0) {
+      return serve_fault(bus_action_, thread, number, info, context, write);
+    }
     if (number == SIGSEGV && info.si_code == SEGV_ACCERR && this->in_guest(address) &&
         (segv_action_.sa_flags & SA_SIGINFO) != 0 && !runtime_.memory().is_beyond_limit(address, write)) {
-      return segv_action_.sa_sigaction(number, &info, &context);
+      return serve_fault(segv_action_, thread, number, info, context, write);
     }
     if ((number == SIGSEGV || number == SIGBUS) && end_failed_copy(context)) return;
     if (in_guest && action(number).has_handler()) return deliver(*thread, {number, info}, context);
@@ -120,6 +120,15 @@ void Process::deliver_pending(GuestThread& thread, ucontext_t& context) {
 void Process::deliver(GuestThread& thread, const PendingSignal& signal, ucontext_t& context) {
   const GuestAction act = action(signal.number);
   if (act.handler == reinterpret_cast<std::uint64_t>(SIG_IGN)) return;
+  if (const std::int64_t now_ns = trace_time(thread); now_ns != 0) {
+    thread.trace->add({.kind = TraceKind::kSignal,
+                       .number = signal.number,
+                       .begin_ns = now_ns,
+                       .end_ns = now_ns,
+                       .a = 0,
+                       .b = 0,
+                       .result = 0});
+  }
   if (!act.has_handler()) {
     if (ignored_by_default(signal.number)) return;
     die_of(thread, signal, context);
@@ -294,7 +303,7 @@ long Process::set_action(const Call& call) {
     if (!now) return -EFAULT;
     publish_action(static_cast<int>(number), *now);
     if (!is_runtime_signal(static_cast<int>(number))) {
-      if (now->has_handler()) {
+      if (now->has_handler() || (now->handler == 0 && catches_end(static_cast<int>(number)))) {
         catch_signal(static_cast<int>(number), static_cast<int>(now->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT)));
       } else {
         struct sigaction plain {};

@@ -133,13 +133,15 @@ long Process::start_thread_here(const ThreadStart& start) {
 void Process::enlist(GuestThread& thread, std::uint64_t stack) {
   threads_started_.fetch_add(1);
   if (thread.guest_tid == 0) thread.guest_tid = thread.tid | self_.value << kTidNodeShift;
+  begin_trace(thread);
   const os::MutexLock lock(threads_mu_);
   threads_[thread.guest_tid] = &thread;
   constexpr std::size_t kMostStacks = 10'000;
   if (options_.report && stacks_.size() < kMostStacks) stacks_.push_back({stack, thread.guest_tid});
 }
 
-void Process::delist(const GuestThread& thread) {
+void Process::delist(GuestThread& thread) {
+  end_trace(thread);
   {
     const os::MutexLock lock(threads_mu_);
     threads_.erase(thread.guest_tid);
@@ -260,6 +262,7 @@ void Process::finish() {
   write_back_all();
   view_.reset();  // its files
   if (options_.report) report();
+  finish_trace();
 }
 
 // Tells the others, and ends this node's part.

@@ -36,7 +36,8 @@ struct LaunchOptions {
   bool process = false;
   bool report = false;     // --stat
   bool backtrace = false;  // of a thread that crashes
-  std::string place;       // where threads go: "spread", "pack"; empty: the default
+  std::string trace_file;
+  std::string place;  // where threads go: "spread", "pack"; empty: the default
 };
 
 struct DoctorOptions {

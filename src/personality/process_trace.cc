@@ -1,0 +1,157 @@
+// `gallocy run --trace FILE`: what each thread did when, in one file for all nodes.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "os/clock.h"
+#include "os/os_error.h"
+#include "personality/process.h"
+#include "personality/trace_text.h"
+
+namespace gallocy::personality {
+namespace {
+
+constexpr std::size_t kMostTraced = 4096;  // threads of a node; later ones are not traced
+
+// In a node's records before the events of a thread.
+struct TrackHead {
+  int guest_tid = 0, reserved = 0;
+  std::uint64_t dropped = 0, events = 0;
+};
+
+}  // namespace
+
+// At the beginning, so that a file that cannot be written is no surprise at the end.
+Result<> Process::open_trace() {
+  if (options_.trace_file.empty()) return {};
+  const int fd = ::open(options_.trace_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) {
+    return fail(ErrorCode::kNotPermitted,
+                fmt::format("cannot write {}: {}", options_.trace_file, os::os_error_text(errno)));
+  }
+  trace_fd_ = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirstRuntimeDescriptor);
+  ::close(fd);
+  keep_descriptor(trace_fd_);
+  return {};
+}
+
+void Process::begin_trace(GuestThread& thread) {
+  if (options_.trace_file.empty()) return;
+  const os::MutexLock lock(threads_mu_);
+  if (traces_.size() == kMostTraced) return;
+  thread.trace = &traces_.emplace_back(thread.guest_tid).ring;
+}
+
+void Process::end_trace(GuestThread& thread) {
+  if (thread.trace == nullptr) return;
+  const os::MutexLock lock(threads_mu_);
+  for (ThreadTrace& trace : traces_) {
+    if (&trace.ring == thread.trace) trace.end_ns = os::monotonic_ns();
+  }
+  thread.trace = nullptr;
+}
+
+void Process::trace_call(GuestThread& thread, const Call& call, long result, std::int64_t begin_ns) const {
+  if (thread.trace != nullptr) {
+    thread.trace->add({.kind = TraceKind::kCall,
+                       .number = static_cast<std::int32_t>(call.number),
+                       .begin_ns = begin_ns,
+                       .end_ns = os::monotonic_ns(),
+                       .a = argument(call, 0),
+                       .b = argument(call, 1),
+                       .result = result});
+  }
+  if (!options_.trace_calls) return;
+  const std::string line =
+      fmt::format("[{}] {}({}) ({:#x}, {:#x}, {:#x}, {:#x}) = {:#x}\n", thread.guest_tid, call_name(call.number),
+                  call.number, call.arguments[0], call.arguments[1], call.arguments[2], call.arguments[3], result);
+  raw_system_call(SYS_write, 2, reinterpret_cast<long>(line.data()), static_cast<long>(line.size()));
+}
+
+// The fault engine's handler, and how long it took.
+void Process::serve_fault(const struct sigaction& engine, GuestThread* thread, int number, siginfo_t& info,
+                          ucontext_t& context, bool write) {
+  TraceRing* const trace = thread == nullptr ? nullptr : thread->trace;
+  if (trace == nullptr) return engine.sa_sigaction(number, &info, &context);
+  const std::int64_t begin_ns = os::monotonic_ns();
+  const auto address = reinterpret_cast<std::uint64_t>(info.si_addr);
+  engine.sa_sigaction(number, &info, &context);
+  trace->add({.kind = write ? TraceKind::kWriteFault : TraceKind::kReadFault,
+              .number = 0,
+              .begin_ns = begin_ns,
+              .end_ns = os::monotonic_ns(),
+              .a = address,
+              .b = 0,
+              .result = 0});
+}
+
+// With the home's time.
+std::vector<std::byte> Process::trace_records() {
+  std::vector<std::byte> records;
+  const auto put = [&](const auto& value) {
+    const auto bytes = std::as_bytes(std::span(&value, 1));
+    records.insert(records.end(), bytes.begin(), bytes.end());
+  };
+  const os::MutexLock lock(threads_mu_);
+  const std::int64_t now = os::monotonic_ns(), offset = clock_offset();
+  for (const ThreadTrace& trace : traces_) {
+    TrackHead head{.guest_tid = trace.guest_tid};
+    const std::vector<TraceEvent> events = trace.ring.events(head.dropped);
+    std::int64_t end_ns = trace.end_ns != 0 ? trace.end_ns : now;
+    if (!events.empty()) end_ns = std::max(end_ns, events.back().end_ns);
+    head.events = events.size() + 1;
+    put(head);
+    put(TraceEvent{.kind = TraceKind::kLife,
+                   .number = 0,
+                   .begin_ns = trace.begin_ns + offset,
+                   .end_ns = end_ns + offset,
+                   .a = 0,
+                   .b = 0,
+                   .result = 0});
+    for (TraceEvent event : events) {
+      event.begin_ns += offset;
+      event.end_ns += offset;
+      put(event);
+    }
+  }
+  return records;
+}
+
+// At the home, when the program has ended.
+void Process::finish_trace() {
+  if (trace_fd_ < 0) return;
+  std::vector<TraceTrack> tracks;
+  for (std::uint16_t n = 0; n < nodes_; ++n) {
+    const std::vector<std::byte> records = records_of(NodeId{n}, Records::kTrace);
+    std::span<const std::byte> rest = records;
+    for (TrackHead head; rest.size() >= sizeof head;) {
+      std::memcpy(&head, rest.data(), sizeof head);
+      rest = rest.subspan(sizeof head);
+      TraceTrack track{.node = n, .guest_tid = head.guest_tid, .dropped = head.dropped};
+      track.events.resize(std::min<std::uint64_t>(head.events, rest.size() / sizeof(TraceEvent)));
+      std::memcpy(track.events.data(), rest.data(), track.events.size() * sizeof(TraceEvent));
+      rest = rest.subspan(track.events.size() * sizeof(TraceEvent));
+      tracks.push_back(std::move(track));
+    }
+  }
+  const ObjectMap objects = object_map({});
+  bool failed = false;
+  write_trace(
+      tracks, [&](std::uint64_t address) { return objects.name(address); },
+      [&](std::string_view text) {
+        while (!text.empty() && !failed) {
+          const ssize_t written = ::write(trace_fd_, text.data(), text.size());
+          failed = written < 0 && errno != EINTR;
+          if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
+        }
+      });
+  if (!failed) return;
+  const std::string line = fmt::format("gallocy: the trace is not complete: {}\n", os::os_error_text(errno));
+  (void)!::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace gallocy::personality
