@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "os/clock.h"
 #include "os/os_error.h"
+#include "personality/debugger.h"
 #include "personality/guest_memory.h"
 #include "personality/patched_entry.h"
 
@@ -70,6 +71,14 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
   home_pid_ = ::getpid();
   descriptors_ = options_.descriptors;
   note_runtime_descriptors();
+  if (std::getenv("GALLOCY_DEBUG") != nullptr) {
+    const auto maps = [this] {
+      const std::lock_guard lock(space_mu_);
+      return space_->maps_text();
+    };
+    GALLOCY_ASSIGN(const int socket, serve_debugger(kFirstRuntimeDescriptor, maps));
+    keep_descriptor(socket);
+  }
   GALLOCY_TRY(open_trace());
   catch_ends();
   space_ = std::make_unique<AddressSpace>(

@@ -54,7 +54,10 @@ class Writer {
     first_ns_ = std::numeric_limits<std::int64_t>::max();
     for (const TraceTrack& track : tracks_) {
       tids_.insert(track.guest_tid);
-      for (const TraceEvent& e : track.events) first_ns_ = std::min(first_ns_, e.begin_ns);
+      for (const TraceEvent& e : track.events) {
+        first_ns_ = std::min(first_ns_, e.begin_ns);
+        if (makes_thread(e)) made_.insert(static_cast<int>(e.result));
+      }
     }
   }
 
@@ -112,7 +115,8 @@ class Writer {
     switch (e.kind) {
       case TraceKind::kLife:
         slice(track, e, "thread", fmt::format(R"("id": {})", track.guest_tid));
-        return flow(track, e.begin_ns, R"("f", "bp": "e")", track.guest_tid);
+        if (made_.contains(track.guest_tid)) flow(track, e.begin_ns, R"("f", "bp": "e")", track.guest_tid);
+        return;
       case TraceKind::kReadFault:
         return slice(track, e, "read fault", address(e.a));
       case TraceKind::kWriteFault:
@@ -140,7 +144,7 @@ class Writer {
   const std::vector<TraceTrack>& tracks_;
   const std::function<std::string(std::uint64_t)>& name_of_;
   const std::function<void(const std::string&)>& write_;
-  std::unordered_set<int> tids_;
+  std::unordered_set<int> tids_, made_;  // of all threads, and of those whose maker is seen
   std::int64_t first_ns_ = 0;
   std::string text_;
   bool any_ = false;

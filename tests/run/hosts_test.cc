@@ -79,6 +79,18 @@ TEST_P(RunOnHosts, files_of_remote_threads_are_at_home) {
   }
 }
 
+TEST_P(RunOnHosts, a_trace_has_the_threads_of_all_hosts) {
+  flags_ = {"--trace", folder_ + "/trace.json"};
+  auto launcher = run_on_hosts(GetParam(), {std::string(RUN_PROGRAMS) + "/look_inside"});
+  ASSERT_EQ(launcher->wait(kBound), 0) << launcher->error();
+  std::ifstream file(folder_ + "/trace.json");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  for (unsigned node = 0; node <= GetParam(); ++node) {
+    const std::string track = "\"pid\": " + std::to_string(node) + ", \"tid\": ";
+    EXPECT_NE(text.find("{\"ph\": \"X\", " + track), std::string::npos) << text.substr(0, 4'000);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(hosts, RunOnHosts, ::testing::Values(1u, 2u));
 
 }  // namespace

@@ -34,8 +34,9 @@ class BareHosts : public LaunchFixture {
                   "--remote-command",
                   "/gallocy",
                   "--launch",
-                  how,
-                  "--"};
+                  how};
+    all.insert(all.end(), flags_.begin(), flags_.end());
+    all.emplace_back("--");
     all.insert(all.end(), program.begin(), program.end());
     options.environment.emplace("XDG_RUNTIME_DIR", folder_ + "/run");
     options.environment.emplace(mark_.substr(0, mark_.find('=')), folder_);
@@ -43,6 +44,7 @@ class BareHosts : public LaunchFixture {
   }
 
   FakeHosts hosts_;
+  Arguments flags_;  // more of them
 };
 
 }  // namespace gallocy::testing

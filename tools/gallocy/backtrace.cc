@@ -5,6 +5,14 @@
 
 #include <memory>
 
+// libdw asks servers on the network for debugging information through a library that it loads at the start of the
+// process. A crash is no time for that, and the command loads no libraries: these take the place of that part.
+extern "C" {
+int __libdwfl_debuginfod_find_executable(Dwfl*, const unsigned char*, std::size_t) { return -1; }
+int __libdwfl_debuginfod_find_debuginfo(Dwfl*, const unsigned char*, std::size_t) { return -1; }
+void __libdwfl_debuginfod_end(void*) {}
+}
+
 namespace gallocy::command {
 namespace {
 

@@ -120,6 +120,7 @@ InstancePlan plan_for(const std::vector<NodeId>& nodes, const LaunchOptions& opt
   if (options.report) set("REPORT", 1);
   // The home starts in the program's directory, which may be another one.
   if (!options.trace_file.empty()) set("TRACE", std::filesystem::absolute(options.trace_file, none).string());
+  if (options.debug) set("DEBUG", 1);
   if (options.backtrace) set("BACKTRACE", 1);
   if (!options.place.empty()) set("PLACE", options.place);
   if (!options.fault_engine.empty()) set("FAULT_ENGINE", options.fault_engine);

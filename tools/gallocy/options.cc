@@ -84,6 +84,8 @@ Exit status: the program's (128 + signal if it was killed). 64 wrong flags, 68 a
 void add_run(CLI::App& app, LaunchOptions& options) {
   add_launch(app, options);
   app.add_flag("--stat", options.report, "Say at the end what the program did where");
+  app.add_flag("--debug", options.debug,
+               "For gdb with scripts/gdb/gallocy.py: a silent node is not given up, as a debugger may have stopped it");
   app.add_option("--trace", options.trace_file,
                  "Write what each thread did when to this file at the end, for ui.perfetto.dev or chrome://tracing");
   app.add_flag("--backtrace", options.backtrace, "When the program crashes say how the thread got there, on any node");

@@ -37,7 +37,8 @@ struct LaunchOptions {
   bool report = false;     // --stat
   bool backtrace = false;  // of a thread that crashes
   std::string trace_file;
-  std::string place;  // where threads go: "spread", "pack"; empty: the default
+  bool debug = false;  // a debugger may stop nodes
+  std::string place;   // where threads go: "spread", "pack"; empty: the default
 };
 
 struct DoctorOptions {

@@ -6,7 +6,7 @@
 #include "check.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER, never = PTHREAD_COND_INITIALIZER;
 static int turn;
 static long pages[64][512] __attribute__((aligned(4096)));
 static volatile sig_atomic_t signals;
@@ -34,11 +34,25 @@ static void* body(void* argument) {
   return NULL;
 }
 
+// Whatever the others do.
+static void wait_in_vain(void) {
+  struct timespec until;
+  CHECK(clock_gettime(CLOCK_REALTIME, &until) == 0);
+  until.tv_sec += until.tv_nsec >= 990000000;
+  until.tv_nsec = (until.tv_nsec + 10000000) % 1000000000;
+  CHECK(pthread_mutex_lock(&mutex) == 0);
+  int result = 0;
+  while (result == 0) result = pthread_cond_timedwait(&never, &mutex, &until);
+  CHECK(result == ETIMEDOUT);
+  CHECK(pthread_mutex_unlock(&mutex) == 0);
+}
+
 int main(void) {
   signal(SIGUSR1, count);
   pthread_t threads[kThreads];
   for (long i = 0; i < kThreads; ++i) CHECK(pthread_create(&threads[i], NULL, body, (void*)i) == 0);
   for (int i = 0; i < kThreads; ++i) join(threads[i]);
+  wait_in_vain();
   const pid_t child = fork();
   if (child == 0) _exit(3);
   int status = 0;
