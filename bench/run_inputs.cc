@@ -23,6 +23,8 @@ using std::filesystem::path;
 
 namespace {
 
+constexpr std::size_t kMiB = 1 << 20;
+
 // The lines of all sources, in the order of the files' names, so that they do not depend on the file system.
 Result<std::vector<std::string>> source_lines() {
   std::vector<path> files;
@@ -74,7 +76,6 @@ Result<path> RunInputs::text() {
 Result<> RunInputs::write_text(const path& file) const {
   const auto lines = source_lines();
   if (!lines) return tl::unexpected(lines.error());
-  constexpr std::size_t kMiB = 1 << 20;
   const std::size_t bytes = scale_ == Scale::kSmall ? kMiB : 36 * kMiB;
   constexpr std::size_t kMostLines = 12;  // of a piece: a few repeats within a window, as in any text
   Prng random(4141);
@@ -101,6 +102,36 @@ Result<path> RunInputs::java_classes() {
   if (const auto compiled = run_child({"javac", "-d", *in, source}); !compiled) return tl::unexpected(compiled.error());
   has_classes_ = true;
   return in;
+}
+
+Result<path> RunInputs::part_of_text(const std::string& name, const std::string& heading, std::size_t most) {
+  const auto from = text();
+  if (!from) return from;
+  const path file = from->parent_path() / name;
+  std::ifstream input(*from, std::ios::binary);
+  std::string bytes(std::min<std::size_t>(most, std::filesystem::file_size(*from)), ' ');
+  input.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream output(file, std::ios::binary);
+  output << heading << bytes;
+  output.close();
+  if (!input || !output) return fail(ErrorCode::kNoSpace, fmt::format("cannot write {}", file.string()));
+  return file;
+}
+
+Result<path> RunInputs::named(const std::string& name) {
+  if (name == "text") return text();
+  if (name == "classes") return java_classes();
+  if (name == "lines") return part_of_text("lines", "", (scale_ == Scale::kSmall ? 1 : 36) * kMiB - 1);
+  if (name == "picture") {
+    std::string heading(54, '\0');
+    heading[0] = 'B', heading[1] = 'M', heading[10] = 54, heading[28] = 24;
+    return part_of_text("picture", heading, SIZE_MAX);
+  }
+  if (name != "matrices") return fail(ErrorCode::kNotFound, fmt::format("there is no input {}", name));
+  for (const char* file : {"matrix_file_A.txt", "matrix_file_B.txt"}) {
+    if (const auto made = part_of_text(file, "", 4 << 20); !made) return made;  // of 1024 rows
+  }
+  return folder();
 }
 
 path find_program(const std::string& name) {

@@ -20,10 +20,17 @@ class RunInputs {
   gallocy::Result<std::filesystem::path> text();
   // The folder of the compiled Java program.
   gallocy::Result<std::filesystem::path> java_classes();
+  // One of these: text, classes; lines (text that does not end at a page's end: programs of Phoenix map a file and read
+  // one byte more), picture (a bitmap of 24 bits per pixel), matrices (the folder of two files of 1024 rows of 1024
+  // numbers). The last three are made of the text.
+  gallocy::Result<std::filesystem::path> named(const std::string& name);
 
  private:
   gallocy::Result<std::filesystem::path> folder();
   gallocy::Result<> write_text(const std::filesystem::path& path) const;
+  // The first `most` bytes of the text, after `heading`.
+  gallocy::Result<std::filesystem::path> part_of_text(const std::string& name, const std::string& heading,
+                                                      std::size_t most);
 
   const Programs& programs_;
   const Scale scale_;

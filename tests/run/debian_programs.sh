@@ -7,7 +7,7 @@ set -eu
 
 name=$1 gallocy=${!#}
 flags=("${@:2:$#-2}")
-run() { exec "$(dirname "$0")/run_program.sh" "${flags[@]}" "$gallocy" "$@"; }
+run() { "$(dirname "$0")/run_program.sh" "${flags[@]}" "$gallocy" "$@"; }
 
 input=${TMPDIR:-/tmp}/gallocy-run-text
 [[ -s $input ]] || { seq 1 60000 >"$input.$$" && mv "$input.$$" "$input"; }
@@ -35,6 +35,36 @@ for t in threads: t.join()
 print(sum(out), len(out))
 with f.ThreadPoolExecutor(4) as pool: print(sum(len(h) for h in pool.map(lambda n: hashlib.sha256(bytes(n * 1000)).hexdigest(), range(40))))
 ' ;;
+  java_serial | java_parallel)
+    command -v javac >/dev/null || { echo "skipped: there is no javac" && exit 77; }
+    classes=$(mktemp -d "${TMPDIR:-/tmp}/gallocy-run-java-XXXXXX")
+    trap 'rm -rf "$classes"' EXIT
+    javac -d "$classes" "$(dirname "$0")/programs/JavaLoad.java"
+    collector=${name#java_}
+    flags+=(--seconds 60)
+    run java "-XX:+Use${collector^}GC" -Xmn2m -Xmx12m -cp "$classes" JavaLoad 4 300
+    ;;
+  python_numpy)
+    "$python" -c 'import numpy' 2>/dev/null || { echo "skipped: there is no numpy" && exit 77; }
+    run "$python" -c '
+import concurrent.futures as f, numpy
+def work(n):
+    a = numpy.arange(40000, dtype=numpy.float64).reshape(200, 200) % (n + 3)
+    return int((a @ a.T).sum()), int(numpy.sort(a.ravel()[::-1])[100])
+with f.ThreadPoolExecutor(4) as pool: print(list(pool.map(work, range(12))))
+'
+    ;;
+  python_children)
+    run "$python" -c '
+import concurrent.futures as f, subprocess, os
+def work(n): return subprocess.run(["sh", "-c", f"echo {n}; exit {n}"], capture_output=True)
+with f.ThreadPoolExecutor(4) as pool:
+    for done in pool.map(work, range(12)): print(done.stdout, done.returncode)
+child = os.fork()
+if child == 0: os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), os.popen("echo a | tr a b").read())
+'
+    ;;
   sysbench_threads) run sysbench threads --threads=4 --events=100 --time=0 --verbosity=0 run ;;
   sysbench_mutex) run sysbench mutex --threads=4 --mutex-num=64 --mutex-locks=500 --mutex-loops=10 --verbosity=0 run ;;
   sysbench_memory) run sysbench memory --threads=4 --memory-block-size=64K --memory-total-size=16M --verbosity=0 run ;;
