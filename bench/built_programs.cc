@@ -23,7 +23,9 @@ struct Entry {
   const char *small_input = "", *real_input = "";
 };
 
-// With two threads. Sizes: a second or so natively, where the program allows; most are larger than the suite's own.
+// BARNES, FMM and WATER-SPATIAL are only known to have ended: the last has no stable result at this size, natively
+// either; source_programs.sh compares theirs. With two threads. Sizes: a second or so natively, where the program
+// allows; most are larger than the suite's own.
 const std::vector<Entry> kSplash3 = {
     {"fft", "kernels/fft", "FFT", {"-p2", "-m12", "-t"}, {"-p2", "-m22", "-t"}, "PASSED"},
     {"lu", "kernels/lu/contiguous_blocks", "LU", {"-p2", "-n128", "-t"}, {"-p2", "-n1536", "-t"}, "PASSED"},
@@ -71,7 +73,7 @@ const std::vector<Entry> kSplash3 = {
      "WATER-SPATIAL",
      {},
      {},
-     "XTT",
+     "boxes with",
      "1.5e-16 512 3 6\n-1 3000 3 0\n2 6.212752\n",
      "1.5e-16 8000 3 6\n-1 3000 3 0\n2 6.212752\n"}};
 
