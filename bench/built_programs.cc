@@ -73,7 +73,7 @@ const std::vector<Entry> kSplash3 = {
      "WATER-SPATIAL",
      {},
      {},
-     "boxes with",
+     "BOXL",
      "1.5e-16 512 3 6\n-1 3000 3 0\n2 6.212752\n",
      "1.5e-16 8000 3 6\n-1 3000 3 0\n2 6.212752\n"}};
 
