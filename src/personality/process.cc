@@ -107,7 +107,7 @@ Result<> Process::load_image(const std::string& path, std::vector<std::string> a
   GALLOCY_ASSIGN(LoadedProgram program, load_program(path, std::move(arguments), *this));
   program_path_ = std::filesystem::weakly_canonical(program.path, ignored).string();
   program_arguments_ = program.arguments;
-  ::prctl(PR_SET_NAME, std::filesystem::path(path).filename().c_str());
+  name_program(path);
   rlimit limit{};
   ::getrlimit(RLIMIT_STACK, &limit);
   const std::uint64_t stack_bytes = limit.rlim_cur == RLIM_INFINITY
@@ -164,6 +164,7 @@ int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
   process = std::make_unique<Process>(**runtime, options);
   if (auto ready = process->prepare(); !ready) return failed(ready.error());
   for (const int fd : low) ::close(fd);
+  if (const char* secret = std::getenv("GALLOCY_SECRET_FD")) ::close(std::atoi(secret));  // not the program's to see
   auto* const kept = runtime->release();
   if (kept->self() != kHome) process->serve();
   auto ran = process->run(arguments.front(), {arguments.begin() + 1, arguments.end()});

@@ -36,6 +36,7 @@
 #include "personality/object_map.h"
 #include "personality/patched_sites.h"
 #include "personality/signal_frame.h"
+#include "personality/task_texts.h"
 #include "personality/trace_ring.h"
 #include "runtime/runtime.h"
 #include "wire/guest.h"
@@ -74,6 +75,19 @@ struct Call {
 };
 
 inline std::uint64_t argument(const Call& call, int i) { return static_cast<std::uint64_t>(call.arguments[i]); }
+
+// What a process of one node has used.
+struct NodeUsage {
+  rusage resources{};
+  std::int64_t processor_ns = 0;
+  std::uint64_t resident_bytes = 0;  // of the program's memory
+};
+
+// A path below /proc/self.
+struct OwnFile {
+  int guest_tid = 0;  // of /proc/self/task/TID; 0: the process
+  std::string name;   // what follows
+};
 
 // What execve is given.
 struct ProgramCall {
@@ -132,7 +146,6 @@ class Process final : private GuestHandler, private ImageTarget {
   long send_home(GuestThread& thread, const Call& call);
   long serve_plain(GuestThread& thread, const Call& call);
   long serve_at_home(GuestThread* thread, const Call& call);  // on a guest thread or a proxy
-  long processor_clock(const Call& call);
 
   // process_patches.cc: system calls without a trap
   void patched_call(GuestThread& thread, PatchedFrame& frame) override;
@@ -169,17 +182,37 @@ class Process final : private GuestHandler, private ImageTarget {
   // process_view.cc
   MachineView& machine();
   std::string view_directory() const;
-  std::string_view own_proc_file(std::string_view path) const;
   std::string file_to_use(std::string path);
-  long open_own(const Call& call);
+  long open_own(const GuestThread* thread, const Call& call);
   long read_own_link(const Call& call);
   long system_information(const Call& call);
   ProcessorMask affinity(int guest_tid);
   long set_affinity(const Call& call);
   long get_affinity(const Call& call);
   std::uint64_t allowed_nodes(int guest_tid);
+  unsigned processor_number(unsigned own) const;  // of the node's processor, as the program counts
   long present_processor(const Call& call);
   long memory_policy(const Call& call);
+
+  // process_tasks.cc: at the home, but tasks_here and thread_name
+  std::optional<OwnFile> own_proc_file(std::string_view path) const;
+  std::vector<TaskFacts> tasks_here();
+  std::vector<TaskFacts> tasks();
+  ProcessFacts process_facts(std::size_t threads);
+  std::optional<std::string> own_text(const OwnFile& file);
+  std::string name_file(int guest_tid);
+  std::string write_own_directory(const OwnFile& file);
+  std::optional<std::string> own_file_to_use(const OwnFile& file);
+  void name_program(const std::string& path);
+  long thread_name(GuestThread& thread, const Call& call);
+  static long proxy_name(const Call& call);
+
+  // process_usage.cc
+  NodeUsage usage_here();
+  NodeUsage usage_of_all();
+  long usage_call(GuestThread& thread, const Call& call);
+  std::int64_t processor_time(const GuestThread& thread, long clock);
+  std::int64_t thread_time_here(int guest_tid, long clock);
 
   // process_memory.cc: at the home
   long memory_call(const Call& call);
@@ -265,6 +298,13 @@ class Process final : private GuestHandler, private ImageTarget {
   void describe(const Crash& crash);
   [[noreturn]] static void end_by_signal(int number);
 
+  // process_unclaimed.cc
+  [[noreturn]] void watch_unclaimed();
+  void hand_over(int number);
+  int taker_here(int number);
+  GuestAction take_action(int number);
+  void stop_process();
+
   // process_futex.cc
   long futex(GuestThread& thread, const Call& call);
   long futex_wait(GuestThread& thread, std::uint64_t address, std::uint32_t value, std::uint32_t bits,
@@ -349,6 +389,7 @@ class Process final : private GuestHandler, private ImageTarget {
   std::mutex futex_mu_;
   FutexTable futexes_;
   std::atomic<std::uint32_t> next_place_{0};
+  std::once_flag watching_;
 
   struct Timer {
     int fd = -1;
@@ -422,7 +463,8 @@ class Process final : private GuestHandler, private ImageTarget {
   std::mutex view_mu_;
   std::unique_ptr<MachineView> view_;  // made at first use
   bool view_written_ = false;
-  std::string program_path_;
+  std::string program_path_, program_name_;
+  std::mutex own_view_mu_;
   std::vector<std::string> program_arguments_;
   os::Mutex affinity_mu_;
   std::unordered_map<int, ProcessorMask> affinities_ GUARDED_BY(affinity_mu_);  // by guest tid; others: all

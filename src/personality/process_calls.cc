@@ -151,23 +151,16 @@ long Process::serve_plain(GuestThread& thread, const Call& call) {
       const bool plain = policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
       return plain ? (*priority == 0 ? 0 : -EINVAL) : -EPERM;
     }
+    case SYS_getrusage:
+    case SYS_clock_getres:
     case SYS_clock_gettime:
-      if (static_cast<int>(call.arguments[0]) < 0) return processor_clock(call);
+      if (const long result = usage_call(thread, call); result != -ENOSYS) return result;
       break;
     case SYS_prctl:
       switch (call.arguments[0]) {
-        case PR_SET_NAME: {
-          char name[16] = {};
-          const auto given = copy_string(argument(call, 1), 4096);
-          if (!given) return -EFAULT;
-          given->copy(name, sizeof name - 1);
-          return raw_system_call(SYS_prctl, PR_SET_NAME, reinterpret_cast<long>(name));
-        }
-        case PR_GET_NAME: {
-          char name[16] = {};
-          raw_system_call(SYS_prctl, PR_GET_NAME, reinterpret_cast<long>(name));
-          return copy_out(argument(call, 1), name, sizeof name) ? 0 : -EFAULT;
-        }
+        case PR_SET_NAME:
+        case PR_GET_NAME:
+          return thread_name(thread, call);
         case PR_SET_TIMERSLACK:
         case PR_GET_TIMERSLACK:
           return raw_system_call(SYS_prctl, call.arguments[0], call.arguments[1]);
@@ -220,7 +213,7 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
       return system_information(call);
     case SYS_open:
     case SYS_openat:
-      if (const long fd = open_own(call); fd != -ENOSYS) return fd;
+      if (const long fd = open_own(thread, call); fd != -ENOSYS) return fd;
       break;
     case SYS_readlink:
     case SYS_readlinkat:
@@ -270,6 +263,9 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
       return select_with_mask(thread, call);
     case SYS_prctl:
       switch (call.arguments[0]) {
+        case PR_SET_NAME:
+        case PR_GET_NAME:
+          return proxy_name(call);
         case PR_SET_DUMPABLE:
         case PR_GET_DUMPABLE:
         case PR_SET_NO_NEW_PRIVS:
@@ -289,22 +285,6 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
   }
   const CallSpec* const spec = call_spec(call.number);
   return spec != nullptr ? pass_on(thread, call, *spec) : -ENOSYS;
-}
-
-// The processor time of a thread of this node (clock ids of pthread_getcpuclockid are made of its id).
-long Process::processor_clock(const Call& call) {
-  const long clock = static_cast<int>(call.arguments[0]);
-  constexpr long kPerThread = 4;
-  long own = clock;
-  if ((clock & kPerThread) != 0) {
-    const long tid = ~(clock >> 3);
-    if (tid != 0 && tid >> kTidNodeShift != self_.value) return -EINVAL;
-    own = (~(tid & ((1 << kTidNodeShift) - 1)) << 3) | (clock & 7);
-  }
-  timespec time{};
-  const long result = raw_system_call(SYS_clock_gettime, own, reinterpret_cast<long>(&time));
-  if (result < 0) return result;
-  return store(argument(call, 1), time) ? 0 : -EFAULT;
 }
 
 }  // namespace gallocy::personality

@@ -1,4 +1,5 @@
 // The questions that the nodes of a process ask each other.
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -233,6 +234,34 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
         start_runtime_thread([this, status = static_cast<int>(request.words[0])] { leave(status); });
       }
       return true;
+    case Kind::kUsage: {
+      const NodeUsage usage = usage_here();
+      reply(from, request.ticket, 0, std::as_bytes(std::span(&usage, 1)));
+      return true;
+    }
+    case Kind::kThreadTime:
+      reply(from, request.ticket,
+            thread_time_here(static_cast<int>(request.words[0]), static_cast<long>(request.words[1])));
+      return true;
+    case Kind::kTasks:
+      start_runtime_thread([this, from, ticket = request.ticket] {
+        const std::vector<TaskFacts> tasks = tasks_here();
+        reply(from, ticket, 0, std::as_bytes(std::span(tasks)));
+      });
+      return true;
+    case Kind::kTaker:
+      reply(from, request.ticket, taker_here(static_cast<int>(request.words[0])));
+      return true;
+    case Kind::kTakeAction: {
+      if (!is_home() || request.words[0] > 64) return false;
+      const GuestAction action = take_action(static_cast<int>(request.words[0]));
+      reply(from, request.ticket, 0, std::as_bytes(std::span(&action, 1)));
+      return true;
+    }
+    case Kind::kStop:
+      if (!is_home()) return false;
+      stop_process();
+      return true;
   }
   return false;
 }
@@ -289,6 +318,7 @@ void Process::interrupt_call(int guest_tid, std::uint64_t ticket) {
 void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
   proxy->thread.guest_mask = ~std::uint64_t{0};
   prepare_child_thread(proxy->thread);
+  ::prctl(PR_SET_NAME, program_name_.c_str());
   std::unique_lock lock(proxy->mu);
   while (!proxy->ended) {
     if (!proxy->has_call) {

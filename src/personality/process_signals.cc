@@ -22,6 +22,9 @@ bool raised_by_hardware(int number) {
 bool ignored_by_default(int number) {
   return number == SIGCHLD || number == SIGURG || number == SIGWINCH || number == SIGCONT;
 }
+bool stops_by_default(int number) {
+  return number == SIGSTOP || number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
+}
 bool is_fault(const siginfo_t& info) { return info.si_code > 0 && info.si_code != SI_KERNEL + 0x1000; }
 
 }  // namespace
@@ -118,7 +121,8 @@ void Process::deliver_pending(GuestThread& thread, ucontext_t& context) {
 }
 
 void Process::deliver(GuestThread& thread, const PendingSignal& signal, ucontext_t& context) {
-  const GuestAction act = action(signal.number);
+  GuestAction act = action(signal.number);
+  if (act.has_handler() && (act.flags & SA_RESETHAND) != 0) act = take_action(signal.number);
   if (act.handler == reinterpret_cast<std::uint64_t>(SIG_IGN)) return;
   if (const std::int64_t now_ns = trace_time(thread); now_ns != 0) {
     thread.trace->add({.kind = TraceKind::kSignal,
@@ -131,11 +135,8 @@ void Process::deliver(GuestThread& thread, const PendingSignal& signal, ucontext
   }
   if (!act.has_handler()) {
     if (ignored_by_default(signal.number)) return;
+    if (stops_by_default(signal.number)) return stop_process();
     die_of(thread, signal, context);
-  }
-  if ((act.flags & SA_RESETHAND) != 0) {
-    const os::MutexLock lock(actions_mu_);
-    actions_[signal.number].handler = 0;
   }
   if (!push_signal_frame(thread, act, signal.number, signal.info, context)) die_of(thread, {SIGSEGV, {}}, context);
 }

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "base/check.h"
 #include "personality/guest_memory.h"
@@ -96,6 +97,7 @@ long Process::fork_anywhere(const ThreadStart& start, bool waits) {
 
 long Process::start_thread(NodeId node, const ThreadStart& start) {
   if (node == self_) return start_thread_here(start);
+  if (is_home()) std::call_once(watching_, [this] { start_runtime_thread([this] { watch_unclaimed(); }); });
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kStart};
   return ask(node, request, std::as_bytes(std::span(&start, 1)));
 }
@@ -165,6 +167,7 @@ void Process::run_thread(const ThreadStart& start, StartReport& report) {
   thread.guest_mask = own.mask;
   thread.clear_tid = own.clear_tid;
   thread.guest_tid = own.guest_tid;
+  if (own.guest_tid != 0) ::prctl(PR_SET_NAME, program_name_.c_str());
   enlist(thread, static_cast<std::uint64_t>(own.registers.general[REG_RSP]));
   if (own.parent_tid != 0) (void)store(own.parent_tid, thread.guest_tid);
   if (own.child_tid != 0) (void)store(own.child_tid, thread.guest_tid);
@@ -261,6 +264,8 @@ void Process::exit_process(int status) {
 void Process::finish() {
   write_back_all();
   view_.reset();  // its files
+  std::error_code ignored;
+  std::filesystem::remove_all(view_directory(), ignored);
   if (options_.report) report();
   finish_trace();
 }

@@ -53,29 +53,18 @@ MachineView& Process::machine() {
 // In memory, and where the launcher finds it when this process is killed.
 std::string Process::view_directory() const { return fmt::format("/dev/shm/gallocy-machine-{}", home_pid_); }
 
-// "/proc/self/NAME", "/proc/PID/NAME" or "/proc/self/task/TID/NAME": NAME; else nothing.
-std::string_view Process::own_proc_file(std::string_view path) const {
-  const auto after = [](std::string_view text, std::string_view prefix) {
-    return text.starts_with(prefix) ? text.substr(prefix.size()) : std::string_view{};
-  };
-  std::string_view name = after(path, "/proc/self/");
-  if (name.empty()) name = after(path, "/proc/thread-self/");
-  if (name.empty()) name = after(path, fmt::format("/proc/{}/", home_pid_));
-  if (const auto task = after(name, "task/"); !task.empty()) {
-    const std::size_t slash = task.find('/');
-    name = slash == std::string_view::npos ? std::string_view{} : task.substr(slash + 1);
-  }
-  return name;
-}
-
 // For a call that names a file: the name to use instead. Empty: the file is not there.
 std::string Process::file_to_use(std::string path) {
   if (path.empty() || path[0] != '/') return path;
-  const std::string_view own = own_proc_file(path);
-  if (own == "exe") return program_path_;
+  const auto own = own_proc_file(path);
+  if (own) {
+    if (auto other = own_file_to_use(*own)) return *other;
+  }
   if (nodes_ == 1) return path;
   // Containers' limits are those of one node.
-  if (own == "cpuset" || own == "cgroup" || path == "/proc/cgroups" || path.starts_with("/sys/fs/cgroup")) return "";
+  if ((own && (own->name == "cpuset" || own->name == "cgroup")) || path == "/proc/cgroups" ||
+      path.starts_with("/sys/fs/cgroup"))
+    return "";
   if (!path.starts_with("/proc/") && !path.starts_with("/sys/")) return path;
   MachineView& view = machine();
   const auto other = view.redirect(path);
@@ -89,12 +78,14 @@ std::string Process::file_to_use(std::string path) {
 }
 
 // open and openat of files that are made on the spot; -ENOSYS: an ordinary one.
-long Process::open_own(const Call& call) {
-  const std::uint64_t at = static_cast<std::uint64_t>(call.arguments[call.number == SYS_openat ? 1 : 0]);
-  const auto path = copy_string(at, 4096);
-  if (!path || !path->starts_with("/proc/")) return -ENOSYS;
-  const std::string_view name = own_proc_file(*path);
-  if (name == "maps") {
+long Process::open_own(const GuestThread* thread, const Call& call) {
+  const auto path = copy_string(argument(call, call.number == SYS_openat ? 1 : 0), 4096);
+  if (!path || (!path->starts_with("/proc/") && !path->starts_with("/dev/fd"))) return -ENOSYS;
+  auto file = own_proc_file(*path);
+  if (!file) return -ENOSYS;
+  if (file->guest_tid == 0 && thread != nullptr && path->starts_with("/proc/thread-self"))
+    file->guest_tid = thread->guest_tid;
+  if (file->name == "maps") {
     std::string text;
     {
       const std::lock_guard lock(space_mu_);
@@ -102,11 +93,12 @@ long Process::open_own(const Call& call) {
     }
     return file_with(text);
   }
-  if (name == "cmdline") {
+  if (file->name == "cmdline") {
     std::string text;
     for (const std::string& argument : program_arguments_) text += argument + '\0';
     return file_with(text);
   }
+  if (const auto text = own_text(*file)) return file_with(*text);
   return -ENOSYS;
 }
 
@@ -114,7 +106,8 @@ long Process::open_own(const Call& call) {
 long Process::read_own_link(const Call& call) {
   const bool relative = call.number == SYS_readlinkat;
   const auto path = copy_string(static_cast<std::uint64_t>(call.arguments[relative ? 1 : 0]), 4096);
-  if (!path || own_proc_file(*path) != "exe") return -ENOSYS;
+  if (!path) return -ENOSYS;
+  if (const auto file = own_proc_file(*path); !file || file->name != "exe") return -ENOSYS;
   const auto to = static_cast<std::uint64_t>(call.arguments[relative ? 2 : 1]);
   const auto bytes =
       std::min<std::uint64_t>(static_cast<std::uint64_t>(call.arguments[relative ? 3 : 2]), program_path_.size());
@@ -188,11 +181,15 @@ std::uint64_t Process::allowed_nodes(int guest_tid) {
   return nodes;
 }
 
+unsigned Process::processor_number(unsigned own) const {
+  return nodes_ > 1 ? first_processor_.load() + own % std::max(1u, own_processors_.load()) : own;
+}
+
 // On the thread's node.
 long Process::present_processor(const Call& call) {
   unsigned cpu = 0, ignored = 0;
   raw_system_call(SYS_getcpu, reinterpret_cast<long>(&cpu), reinterpret_cast<long>(&ignored));
-  if (nodes_ > 1) cpu = first_processor_.load() + cpu % std::max(1u, own_processors_.load());
+  cpu = processor_number(cpu);
   const auto to = [&](int i) { return static_cast<std::uint64_t>(call.arguments[i]); };
   if (to(0) != 0 && !store(to(0), cpu)) return -EFAULT;
   return to(1) != 0 && !store(to(1), unsigned{self_.value}) ? -EFAULT : 0;

@@ -83,7 +83,7 @@ names = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_na
 assert names == {n: f"node {n}" for n in range(NODES)}, names
 
 # A crash leaves a trace too, and so does a program that is ended from outside.
-events, _ = run(crashes, status=128 + signal.SIGSEGV)
+events, _ = run(crashes, status=-signal.SIGSEGV)
 assert {e["pid"] for e in events} == {0, 1}, events
 script = os.path.join(folder.name, "ends_itself")
 with open(script, "w") as file:

@@ -40,6 +40,8 @@ class Launcher : private InstanceEvents, private net::RendezvousEvents, private 
 
   // The exit status; a failure when the launch did not come about.
   Outcome<int> run();
+  // The signal that ended the program of `gallocy run`; 0: none did.
+  int killed_by() const { return supervisor_ != nullptr ? supervisor_->killed_by() : 0; }
 
  private:
   Outcome<> open_rendezvous();

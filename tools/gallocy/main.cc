@@ -1,6 +1,8 @@
 // The `gallocy` command: hands the parsed command line to the part that does it.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -24,8 +26,29 @@ int report(const Failure& failure) {
 
 int status_of(const Outcome<int>& outcome) { return outcome ? *outcome : report(outcome.error()); }
 
+// The command ends as the program did, so that a shell says and does the same.
+void end_by(int signal) {
+  const rlimit no_core{.rlim_cur = 0, .rlim_max = 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  ::signal(signal, SIG_DFL);
+  sigset_t only;
+  ::sigemptyset(&only);
+  ::sigaddset(&only, signal);
+  ::sigprocmask(SIG_UNBLOCK, &only, nullptr);
+  ::raise(signal);
+}
+
 struct Dispatch {
-  int operator()(LaunchOptions& options) const { return status_of(Launcher(std::move(options)).run()); }
+  int operator()(LaunchOptions& options) const {
+    int status = 0, signal = 0;
+    {
+      Launcher launcher(std::move(options));
+      status = status_of(launcher.run());
+      signal = launcher.killed_by();
+    }
+    if (signal != 0) end_by(signal);
+    return status;
+  }
   int operator()(DoctorOptions& options) const { return doctor(options); }
   int operator()(StatOptions& options) const { return status_of(stat(options)); }
   int operator()(AgentOptions&) const { return run_agent(); }

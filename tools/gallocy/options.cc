@@ -77,8 +77,8 @@ constexpr const char* kRunNotes = R"(
 The program need not know of gallocy: its threads run on all nodes, in one address space. Files, sockets, standard input
   and output and child processes are this machine's. With --hosts the first node is this machine, and the others are on
   the hosts, which need neither the program nor its files.
-Exit status: the program's (128 + signal if it was killed). 64 wrong flags, 68 a host cannot be reached, 70 a node was
-  lost, 75 nodes did not join in time, 126 the program cannot be executed, 127 there is no such program.
+Exit status: the program's; if a signal ended it, the command ends by that signal. 64 wrong flags, 68 a host cannot be
+  reached, 70 a node was lost, 75 nodes did not join in time, 126 the program cannot be executed, 127 there is no such program.
 )";
 
 void add_run(CLI::App& app, LaunchOptions& options) {

@@ -43,6 +43,7 @@ Verdict Supervisor::exited(NodeId node, int wait_status) {
   const bool killed = WIFSIGNALED(wait_status);
   if (kind_ == Kind::kOneProcess && node == NodeId{0} && !ending_) {
     ending_ = true;
+    if (killed) killed_by_ = WTERMSIG(wait_status);
     status_ = status;  // also if it is 0: what ending the others gives is of no interest
     return {.end_all = true};
   }

@@ -53,7 +53,8 @@ class Supervisor {
   bool leaving(NodeId node) const { return nodes_[node.value].finished || !nodes_[node.value].running; }
   std::size_t running_count() const { return running_; }
   int exit_status() const { return status_.value_or(0); }
-  std::string describe(NodeId node) const;  // "node 2 (host, pid 123)"
+  int killed_by() const { return killed_by_; }  // kOneProcess: the signal that ended the program; 0: none did
+  std::string describe(NodeId node) const;      // "node 2 (host, pid 123)"
 
  private:
   struct Instance {
@@ -72,7 +73,8 @@ class Supervisor {
   std::vector<Instance> nodes_;
   std::size_t running_;
   bool any_joined_ = false, formed_ = false, ending_ = false;
-  int interrupted_ = 0;        // the signal, 0: none
+  int interrupted_ = 0;  // the signal, 0: none
+  int killed_by_ = 0;
   std::optional<int> status_;  // of the first failure
 };
 

@@ -1,0 +1,130 @@
+// What the program has used: processor time, faults and memory, summed over the nodes. The runtime's own is included.
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/times.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "personality/guest_memory.h"
+#include "personality/process.h"
+
+namespace gallocy::personality {
+namespace {
+
+constexpr std::int64_t kSecondNs = 1'000'000'000;
+
+// Clock ids that name a thread or process are made of its id (CPUCLOCK_PID in Linux's posix-timers.h).
+constexpr long kPerThread = 4;
+long id_of(long clock) { return ~(clock >> 3); }
+long clock_of(long id, long clock) { return (~id << 3) | (clock & 7); }
+
+timeval sum(timeval a, timeval b) {
+  timeval s{a.tv_sec + b.tv_sec, a.tv_usec + b.tv_usec};
+  if (s.tv_usec >= 1'000'000) s = {s.tv_sec + 1, s.tv_usec - 1'000'000};
+  return s;
+}
+
+void add(rusage& to, const rusage& more) {
+  to.ru_utime = sum(to.ru_utime, more.ru_utime);
+  to.ru_stime = sum(to.ru_stime, more.ru_stime);
+  to.ru_maxrss += more.ru_maxrss;
+  to.ru_minflt += more.ru_minflt;
+  to.ru_majflt += more.ru_majflt;
+  to.ru_inblock += more.ru_inblock;
+  to.ru_oublock += more.ru_oublock;
+  to.ru_nvcsw += more.ru_nvcsw;
+  to.ru_nivcsw += more.ru_nivcsw;
+}
+
+}  // namespace
+
+NodeUsage Process::usage_here() {
+  NodeUsage usage;
+  ::getrusage(RUSAGE_SELF, &usage.resources);
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  usage.processor_ns = time.tv_sec * kSecondNs + time.tv_nsec;
+  struct stat status {};
+  const auto [file, ignored] = runtime_.memory().file_behind(begin_);
+  if (file >= 0 && ::fstat(file, &status) == 0) {
+    usage.resident_bytes = static_cast<std::uint64_t>(status.st_blocks) * 512;
+  } else {
+    usage.resident_bytes = static_cast<std::uint64_t>(usage.resources.ru_maxrss) << 10;
+  }
+  return usage;
+}
+
+NodeUsage Process::usage_of_all() {
+  NodeUsage all = usage_here();
+  for (std::uint16_t n = 0; n < nodes_; ++n) {
+    if (NodeId{n} == self_) continue;
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kUsage};
+    std::vector<std::byte> answer;
+    NodeUsage one;
+    (void)ask(NodeId{n}, request, {}, &answer);
+    if (answer.size() != sizeof one) continue;
+    std::memcpy(&one, answer.data(), sizeof one);
+    add(all.resources, one.resources);
+    all.processor_ns += one.processor_ns;
+    all.resident_bytes += one.resident_bytes;
+  }
+  return all;
+}
+
+// On a guest thread. -ENOSYS: not a call that is answered here.
+long Process::usage_call(GuestThread& thread, const Call& call) {
+  switch (call.number) {
+    case SYS_getrusage: {
+      rusage usage{};
+      if (call.arguments[0] == RUSAGE_CHILDREN) return -ENOSYS;
+      if (call.arguments[0] == RUSAGE_SELF) {
+        usage = usage_of_all().resources;
+      } else if (::getrusage(static_cast<__rusage_who>(call.arguments[0]), &usage) != 0) {
+        return -errno;
+      }
+      return store(argument(call, 1), usage) ? 0 : -EFAULT;
+    }
+    case SYS_clock_getres:
+      if (static_cast<int>(call.arguments[0]) >= 0) return -ENOSYS;
+      return argument(call, 1) == 0 || store(argument(call, 1), timespec{0, 1}) ? 0 : -EFAULT;
+    case SYS_clock_gettime: {
+      const auto clock = static_cast<int>(call.arguments[0]);
+      if (clock >= 0 && clock != CLOCK_PROCESS_CPUTIME_ID) return -ENOSYS;
+      const std::int64_t ns = processor_time(thread, clock);
+      if (ns < 0) return ns;
+      return store(argument(call, 1), timespec{ns / kSecondNs, ns % kSecondNs}) ? 0 : -EFAULT;
+    }
+    default:
+      return -ENOSYS;
+  }
+}
+
+std::int64_t Process::processor_time(const GuestThread& thread, long clock) {
+  const bool of_process = clock == CLOCK_PROCESS_CPUTIME_ID || (clock & kPerThread) == 0;
+  const long id = clock == CLOCK_PROCESS_CPUTIME_ID ? 0 : id_of(clock);
+  if (of_process) return id == 0 || id == home_pid_ ? usage_of_all().processor_ns : -EINVAL;
+  const long tid = id == 0 ? thread.guest_tid : id;
+  const NodeId node{static_cast<std::uint16_t>(tid >> kTidNodeShift)};
+  if (node == self_) return thread_time_here(static_cast<int>(tid), clock);
+  if (node.value >= nodes_) return -EINVAL;
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kThreadTime,
+                             .words = {static_cast<std::uint64_t>(tid), static_cast<std::uint64_t>(clock)}};
+  return ask(node, request);
+}
+
+// On any thread, the poller too.
+std::int64_t Process::thread_time_here(int guest_tid, long clock) {
+  const os::MutexLock lock(threads_mu_);
+  const auto found = threads_.find(guest_tid);
+  if (found == threads_.end()) return -EINVAL;
+  timespec time{};
+  const long result = raw_system_call(SYS_clock_gettime, static_cast<int>(clock_of(found->second->tid, clock)),
+                                      reinterpret_cast<long>(&time));
+  return result < 0 ? result : time.tv_sec * kSecondNs + time.tv_nsec;
+}
+
+}  // namespace gallocy::personality
