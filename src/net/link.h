@@ -77,6 +77,9 @@ class Link {
   // Whether all that was written has left this machine.
   virtual bool delivered() const { return true; }
 
+  // Whether the peer's machine has stopped answering; what its process does is another question. Any thread.
+  virtual bool unreachable() const { return false; }
+
   Mesh::Counters counters() const;
 
  protected:

@@ -26,6 +26,7 @@ class MeshImpl final : public Mesh {
   void release() override { poller_.release(); }
   void wake() override { poller_.wake(); }
   void close(std::chrono::milliseconds timeout) override;
+  bool unreachable(NodeId peer) const override { return links_[peer.value] && links_[peer.value]->unreachable(); }
   Counters counters(NodeId peer) const override;
 
  private:

@@ -63,7 +63,7 @@ struct MeshOptions {
   std::uint16_t listen_port = 0;  // 0: chosen by the kernel
   bool encrypt = false;           // TLS 1.3; decided by the caller: on unless all hosts are loopback
   std::chrono::milliseconds connect_timeout{10'000};
-  std::chrono::milliseconds peer_timeout{2'000};  // unacknowledged data or a silent peer: down
+  std::chrono::milliseconds peer_timeout{2'000};  // a peer that takes no data, or does not acknowledge it: down
   std::chrono::microseconds spin{50};             // how long a thread that waits for its answer spins before it sleeps
   // The same for the loop thread. 0 where program threads need its core: while it spins they cannot run, and a loop
   // thread that sleeps preempts them when a frame comes.
@@ -113,6 +113,10 @@ class Mesh {
 
   // Ends all links after what is queued has left (at most `timeout`). peer_down is not called for them.
   virtual void close(std::chrono::milliseconds timeout) = 0;
+
+  // Whether the peer's machine does not answer any more, though something was sent to it lately. Its process may do so
+  // later than its machine: see Runtime::beat.
+  virtual bool unreachable(NodeId peer) const = 0;
 
   // Frames and bytes sent and received since open, per peer.
   struct Counters {

@@ -1,6 +1,8 @@
 #include "net/tcp_link.h"
 
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -19,6 +21,9 @@ void epoll_change(int epoll, int operation, int socket, std::uint32_t events, Li
   const int done = ::epoll_ctl(epoll, operation, socket, &event);
   CHECK(done == 0 || errno == ENOENT, operation, errno);  // ENOENT: the link has left the set before
 }
+
+// Two retransmissions (after 200 and 600 ms) have gone unanswered then.
+constexpr std::uint32_t kUnreachableMs = 1'000;
 
 bool would_block(int error) { return error == EAGAIN || error == EINTR; }
 
@@ -82,6 +87,15 @@ void TcpLink::leave_epoll() { epoll_change(setup_.epoll, EPOLL_CTL_DEL, socket_.
 bool TcpLink::delivered() const {
   int unacknowledged = 0;
   return ::ioctl(socket_.get(), SIOCOUTQ, &unacknowledged) != 0 || unacknowledged == 0;
+}
+
+// Acknowledgements come from the peer's kernel, also while its process is starved, stopped or takes no data. Their lack
+// counts only once a retransmission was due: a connection that is idle gets none.
+bool TcpLink::unreachable() const {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
+  return info.tcpi_unacked > 0 && info.tcpi_retransmits > 0 && info.tcpi_last_ack_recv > kUnreachableMs;
 }
 
 }  // namespace gallocy::net

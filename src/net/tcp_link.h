@@ -16,6 +16,7 @@ class TcpLink final : public Link {
 
   bool before_sleep() override { return !tls_ || !tls_->has_pending(); }
   bool delivered() const override;
+  bool unreachable() const override;
 
  private:
   Transfer write_some(std::span<const iovec> pieces) override;

@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -293,6 +294,9 @@ Result<> prepare_guest_thread(GuestThread& thread) {
 void start_runtime_thread(std::function<void()> body) {
   std::thread([body = std::move(body)] {
     _writegsbase_u64(0);
+    // Whoever made it, often a thread that others wait for: it may become the program's, or make the program's
+    // processes.
+    ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, static_cast<id_t>(::getpid())));
     body();
   }).detach();
 }

@@ -2,6 +2,7 @@
 #include <asm/prctl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -168,6 +169,10 @@ long Process::serve_plain(GuestThread& thread, const Call& call) {
           break;
       }
       break;
+    case SYS_getpriority:
+    case SYS_setpriority:  // of the calling thread; its proxy has another
+      if (call.arguments[0] != PRIO_PROCESS || call.arguments[1] != 0) break;
+      return raw_system_call(call.number, PRIO_PROCESS, 0, call.arguments[2]);
     default:
       break;
   }

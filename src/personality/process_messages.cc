@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "os/clock.h"
+#include "os/prompt_scheduling.h"
 #include "personality/patched_entry.h"
 #include "personality/process.h"
 
@@ -319,6 +320,7 @@ void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
   proxy->thread.guest_mask = ~std::uint64_t{0};
   prepare_child_thread(proxy->thread);
   ::prctl(PR_SET_NAME, program_name_.c_str());
+  os::ask_for_prompt_scheduling();
   std::unique_lock lock(proxy->mu);
   while (!proxy->ended) {
     if (!proxy->has_call) {

@@ -2,8 +2,6 @@
 
 #include <poll.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +12,7 @@
 #include "base/log.h"
 #include "os/build_id.h"
 #include "os/clock.h"
+#include "os/prompt_scheduling.h"
 #include "os/signal_hook.h"
 #include "wire/heartbeat.h"
 
@@ -21,10 +20,11 @@ namespace gallocy::runtime {
 namespace {
 
 constexpr std::int64_t kBeatUs = 100'000;
-// A peer that is stopped or cut off is taken for lost after this silence. Several times what a loaded machine may keep
-// a process from running.
-constexpr std::int64_t kSilenceUs = 5'000'000;
-constexpr int kLauncherEndsUsMs = 1'500;
+// A peer whose machine answers but whose process does not (it is stopped, or takes no data) is taken for lost after
+// this silence. Several times what an overloaded machine may keep a process from running; a machine that does not
+// answer is found earlier (Mesh::unreachable).
+constexpr std::int64_t kSilenceUs = 10'000'000;
+constexpr int kLauncherEndsUsMs = 1'000;
 constexpr std::chrono::milliseconds kCloseTimeout{1'000};
 
 // How long a page waits for its thread to come back for it (coherence::Options). With uffd-thread it cannot be known
@@ -70,6 +70,7 @@ Result<> Runtime::connect() {
                                            .listen_host = link_->listen_host(),
                                            .encrypt = launch.encrypt,
                                            .connect_timeout = launch.join_timeout,
+                                           .peer_timeout = std::chrono::milliseconds(kSilenceUs / 1000),
                                            .spin = settings_.spin,
                                            .loop_spin = settings_.loop_spin}));
   }
@@ -152,33 +153,8 @@ void Runtime::leave_at_once(int status) {
 
 // ---------------------------------------------------------------------------------------------- time
 
-namespace {
-
-// Other nodes wait for what the loop thread answers, so it should run at once when a frame wakes it, also on a core
-// where a program thread computes: a thread with a shorter slice preempts the running one (EEVDF, Linux 6.12;
-// sched(7)), and a better nice value, where the user may have one, keeps it eligible. Where the kernel refuses nothing
-// else changes.
-void ask_for_prompt_scheduling() {
-  constexpr std::uint64_t kSliceNs = 100'000;  // the kernel's shortest
-  constexpr int kNicer = 15;
-  struct {
-    std::uint32_t size = 48, policy = 0;
-    std::uint64_t flags = 0;
-    std::int32_t nice = 0;
-    std::uint32_t priority = 0;
-    std::uint64_t runtime = kSliceNs, deadline = 0, period = 0;
-  } attributes;
-  const int nice = ::getpriority(PRIO_PROCESS, 0);
-  attributes.nice = std::max(nice - kNicer, -20);
-  if (::syscall(SYS_sched_setattr, 0, &attributes, 0u) == 0) return;
-  attributes.nice = nice;
-  ::syscall(SYS_sched_setattr, 0, &attributes, 0u);
-}
-
-}  // namespace
-
 void Runtime::run_loop() {
-  ask_for_prompt_scheduling();
+  os::ask_for_prompt_scheduling();
   ::prctl(PR_SET_TIMERSLACK, 1'000ul);  // ns; its timers are microseconds long
   while (!stop_) {
     waiting_->serve();
@@ -205,7 +181,11 @@ void Runtime::beat(std::int64_t now) {
     if (NodeId{n} == self() || peer.left || peer.lost) continue;
     if (paused) peer.heard_us = now;
     if (now - peer.heard_us > kSilenceUs && !peers_may_stop()) {
-      lost(NodeId{n}, "it has been silent for 5 seconds");
+      lost(NodeId{n}, fmt::format("it has been silent for {} seconds", kSilenceUs / 1'000'000));
+      continue;
+    }
+    if (mesh_->unreachable(NodeId{n})) {
+      lost(NodeId{n}, "its machine does not answer");
       continue;
     }
     mesh_->send(NodeId{n},
