@@ -6,8 +6,6 @@
 #include <linux/membarrier.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/auxv.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -110,7 +108,7 @@ MachineFact unprivileged_userfaultfd() {
   const bool device = ::access("/dev/userfaultfd", R_OK | W_OK) == 0;
   return ok_or(value == "1" || device || ::geteuid() == 0, "vm.unprivileged_userfaultfd",
                value.empty() ? "none" : value + (device ? ", /dev/userfaultfd usable" : ""), Verdict::kDegraded,
-               "System calls on pages that are not here fail (EFAULT): as root run `sysctl -w "
+               "System calls on pages that are not here fail (EFAULT; not under `gallocy run`): as root run `sysctl -w "
                "vm.unprivileged_userfaultfd=1`, or give this user /dev/userfaultfd.");
 }
 
@@ -128,21 +126,6 @@ MachineFact restartable_sequences() {
   return ok_or(
       has, "rseq", has ? "yes" : "no", Verdict::kDegraded,
       "Nothing needs it; code that could use it takes a dearer way. Linux 4.18 has it; a seccomp profile may hide it.");
-}
-
-MachineFact fsgsbase() {
-  constexpr unsigned long kHwcap2Fsgsbase = 1 << 1;
-  const bool has = (::getauxval(AT_HWCAP2) & kHwcap2Fsgsbase) != 0;
-  return ok_or(
-      has, "fsgsbase", has ? "yes" : "no", Verdict::kDegraded,
-      "`gallocy run` switches thread pointers by system call: Linux 5.9 on a processor since 2012 does without.");
-}
-
-MachineFact syscall_user_dispatch() {
-  constexpr int kSetDispatch = 59, kOff = 0;  // PR_SET_SYSCALL_USER_DISPATCH; off is the state we are in
-  const bool has = ::prctl(kSetDispatch, kOff, 0, 0, 0) == 0;
-  return ok_or(has, "syscall user dispatch", has ? "yes" : "no", Verdict::kMissing,
-               "`gallocy run` cannot run programs here (the library can): Linux 5.11 has Syscall User Dispatch.");
 }
 
 MachineFact fuse() {
@@ -192,8 +175,6 @@ std::vector<MachineFact> examine_machine() {
       unprivileged_userfaultfd(),
       membarrier(),
       restartable_sequences(),
-      fsgsbase(),
-      syscall_user_dispatch(),
       fuse(),
       tls_offload(),
   };

@@ -34,4 +34,7 @@ struct MachineFact {
 // version number.
 std::vector<MachineFact> examine_machine();
 
+// The same for what only `gallocy run` needs beside that.
+std::vector<MachineFact> examine_for_process_mode();
+
 }  // namespace gallocy::os

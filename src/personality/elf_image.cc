@@ -169,6 +169,7 @@ Result<LoadedProgram> load_program(const std::string& path, std::vector<std::str
   for (int depth = 0;; ++depth) {
     const File file(program.path);
     if (file.fd < 0) {
+      if (depth > 0) return tl::unexpected(cannot(path, fmt::format("{}: {}", program.path, os::os_error_text(errno))));
       return fail(ErrorCode::kNotFound, fmt::format("cannot open {}: {}", program.path, os::os_error_text(errno)));
     }
     const auto script = script_interpreter(file);

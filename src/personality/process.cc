@@ -13,6 +13,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <semaphore>
+#include <thread>
 
 #include "base/check.h"
 #include "os/clock.h"
@@ -133,6 +135,25 @@ void Process::serve() {
   for (;;) ::pause();
 }
 
+namespace {
+
+// While it exists a signal that ends a process ends this one, though the thread that made it blocks all: a start may
+// take long, or hang.
+class Interruptible {
+ public:
+  Interruptible() : thread_([this] { over_.acquire(); }) {}
+  ~Interruptible() {
+    over_.release();
+    thread_.join();
+  }
+
+ private:
+  std::binary_semaphore over_{0};
+  std::thread thread_;
+};
+
+}  // namespace
+
 int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
   const auto failed = [](const Error& error) {
     fmt::print(stderr, "gallocy: {}\n", error.message);
@@ -149,6 +170,7 @@ int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
     low.push_back(fd);
     if (fd >= kFirstRuntimeDescriptor - 1) break;
   }
+  auto starting = std::make_unique<Interruptible>();
   block_signals();  // threads of the runtime leave the program's signals to the program
   auto runtime = runtime::Runtime::join({});
   if (!runtime) return failed(runtime.error());
@@ -165,6 +187,7 @@ int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
   if (auto ready = process->prepare(); !ready) return failed(ready.error());
   for (const int fd : low) ::close(fd);
   if (const char* secret = std::getenv("GALLOCY_SECRET_FD")) ::close(std::atoi(secret));  // not the program's to see
+  starting.reset();
   auto* const kept = runtime->release();
   if (kept->self() != kHome) process->serve();
   auto ran = process->run(arguments.front(), {arguments.begin() + 1, arguments.end()});

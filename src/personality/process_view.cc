@@ -1,6 +1,7 @@
 // What the program sees of the machine: all nodes as one NUMA machine, and of itself in /proc.
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "personality/guest_memory.h"
 #include "personality/process.h"
@@ -31,6 +33,25 @@ long file_with(std::string_view text) {
 
 }  // namespace
 
+namespace {
+
+constexpr std::string_view kViewFolder = "/dev/shm", kViewName = "gallocy-machine-";
+
+// Of homes that were killed together with their launchers, which would have done it.
+void forget_old_views() {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(kViewFolder, ignored)) {
+    const auto name = entry.path().filename().string();
+    if (!name.starts_with(kViewName)) continue;
+    const int pid = std::atoi(name.c_str() + kViewName.size());
+    if (pid > 0 && (pid == ::getpid() || (::kill(pid, 0) != 0 && errno == ESRCH))) {
+      std::filesystem::remove_all(entry.path(), ignored);
+    }
+  }
+}
+
+}  // namespace
+
 // The nodes' machines are asked for when a program wants to know them for the first time.
 MachineView& Process::machine() {
   const std::lock_guard lock(view_mu_);
@@ -46,12 +67,13 @@ MachineView& Process::machine() {
     (void)ask(NodeId{n}, request, {}, &answer);
     facts[n] = decode(answer).value_or(MachineFacts{});
   }
+  forget_old_views();
   view_ = std::make_unique<MachineView>(std::move(facts), view_directory());
   return *view_;
 }
 
 // In memory, and where the launcher finds it when this process is killed.
-std::string Process::view_directory() const { return fmt::format("/dev/shm/gallocy-machine-{}", home_pid_); }
+std::string Process::view_directory() const { return fmt::format("{}/{}{}", kViewFolder, kViewName, home_pid_); }
 
 // For a call that names a file: the name to use instead. Empty: the file is not there.
 std::string Process::file_to_use(std::string path) {

@@ -99,7 +99,8 @@ TEST_F(Doctor, says_what_there_is) {
   auto doctor = gallocy({"doctor"});
   const int status = doctor->wait();
   EXPECT_TRUE(status == 0 || status == 69) << status;
-  for (const char* word : {"uffd-sigbus", "uffd-thread", "sigsegv", "shm", "tcp", "memory", "cores"}) {
+  for (const char* word : {"uffd-sigbus", "uffd-thread", "sigsegv", "shm", "tcp", "memory", "cores", "gallocy run",
+                           "syscall user dispatch", "fsgsbase"}) {
     EXPECT_THAT(doctor->output(), HasSubstr(word));
   }
   EXPECT_THAT(doctor->error(), ::testing::IsEmpty());
@@ -110,6 +111,7 @@ TEST_F(Doctor, json_agrees_with_the_status) {
   const int status = doctor->wait();
   const auto found = nlohmann::json::parse(doctor->output());
   EXPECT_EQ(status == 0, found["usable"].get<bool>());
+  EXPECT_THAT(found["process_mode"], ::testing::Not(::testing::IsEmpty()));
   ASSERT_THAT(found["fault_engines"], SizeIs(3));
   for (const auto& engine : found["fault_engines"]) {
     EXPECT_EQ(engine["available"].get<bool>(), engine["fault_us"].get<double>() > 0) << engine;

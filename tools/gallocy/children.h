@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace gallocy::command {
 
@@ -14,7 +15,10 @@ class Children {
   using Ended = std::function<void(int wait_status)>;
   // kWithGroup: the process leads a group, and whatever else is in it is killed when the process ends.
   enum class Ending : bool { kAlone, kWithGroup };
-  void add(pid_t pid, Ending ending, Ended ended) { children_[pid] = {ending, std::move(ended)}; }
+  // `stopped` is called when a signal has stopped it.
+  void add(pid_t pid, Ending ending, Ended ended, std::function<void()> stopped = {}) {
+    children_[pid] = {ending, std::move(ended), std::move(stopped)};
+  }
   void reap();
   std::size_t alive() const { return children_.size(); }
 
@@ -22,9 +26,15 @@ class Children {
   struct Child {
     Ending ending;
     Ended ended;
+    std::function<void()> stopped;
   };
+  void note_stop(pid_t pid);
+
   std::unordered_map<pid_t, Child> children_;
 };
+
+// Its children, their children and so on, as they are now.
+std::vector<pid_t> descendants_of(pid_t pid);
 
 // "exited with status 3", "was killed by signal 9 (SIGKILL)".
 std::string describe_end(int wait_status);

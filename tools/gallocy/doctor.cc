@@ -29,14 +29,17 @@ struct Findings {
   std::vector<os::FaultEngineProbe> engines;
   std::vector<os::MachineFact> transports;
   std::vector<os::MachineFact> facts;
+  std::vector<os::MachineFact> process_mode;
 
   const os::FaultEngineProbe* default_engine() const {
     const auto found = std::find_if(engines.begin(), engines.end(), [](const auto& one) { return one.available; });
     return found == engines.end() ? nullptr : &*found;
   }
   // What only other parts of gallocy need does not keep a node from running.
-  static bool needed_by_a_node(const os::MachineFact& fact) {
-    return fact.name != "syscall user dispatch" && fact.name != "FUSE";
+  static bool needed_by_a_node(const os::MachineFact& fact) { return fact.name != "FUSE"; }
+  bool runs_programs() const {  // gallocy run
+    return usable() && std::none_of(process_mode.begin(), process_mode.end(),
+                                    [](const auto& fact) { return fact.verdict == Verdict::kMissing; });
   }
   // Without tcp nodes cannot find each other, whatever they use afterwards.
   bool usable() const {
@@ -79,7 +82,7 @@ std::string_view word_of(Verdict verdict) {
 }
 
 json as_json(const Findings& findings) {
-  auto engines = json::array(), facts = json::array(), transports = json::array();
+  auto engines = json::array(), facts = json::array(), transports = json::array(), process_mode = json::array();
   for (const auto& engine : findings.engines) {
     engines.push_back({{"name", os::name_of(engine.kind)},
                        {"available", engine.available},
@@ -96,13 +99,16 @@ json as_json(const Findings& findings) {
   };
   for (const auto& fact : findings.facts) add(facts, fact);
   for (const auto& fact : findings.transports) add(transports, fact);
+  for (const auto& fact : findings.process_mode) add(process_mode, fact);
   const auto* engine = findings.default_engine();
   return {{"host", host_name()},
           {"usable", findings.usable()},
+          {"runs_programs", findings.runs_programs()},
           {"default_fault_engine", engine == nullptr ? json(nullptr) : json(os::name_of(engine->kind))},
           {"transports", std::move(transports)},
           {"fault_engines", std::move(engines)},
-          {"machine", std::move(facts)}};
+          {"machine", std::move(facts)},
+          {"process_mode", std::move(process_mode)}};
 }
 
 // Breaks the text at spaces; lines after the first are indented.
@@ -155,10 +161,14 @@ void print_engines(Printer& printer, const Findings& findings) {
 
 void print_conclusion(const Findings& findings) {
   std::size_t limited = 0;
-  for (const auto& fact : findings.facts) limited += fact.verdict != Verdict::kOk ? 1 : 0;
+  for (const auto* list : {&findings.facts, &findings.process_mode}) {
+    for (const auto& fact : *list) limited += fact.verdict != Verdict::kOk ? 1 : 0;
+  }
   fmt::print("\n");
   if (!findings.usable()) {
     fmt::print("No node can run on this machine: see the lines marked - above.\n");
+  } else if (!findings.runs_programs()) {
+    fmt::print("A node can run here, but not `gallocy run`: see the lines marked - above.\n");
   } else if (limited == 0) {
     fmt::print("All is well: a node can run here, and nothing is missing.\n");
   } else {
@@ -177,14 +187,18 @@ void print_report(const Findings& findings) {
   for (const auto& fact : findings.transports) printer.line(fact.verdict, fact.name, fact.value, fact.advice);
   printer.heading("Machine");
   for (const auto& fact : findings.facts) printer.line(fact.verdict, fact.name, fact.value, fact.advice);
+  printer.heading("Unmodified programs (gallocy run), which need no privilege");
+  for (const auto& fact : findings.process_mode) printer.line(fact.verdict, fact.name, fact.value, fact.advice);
   print_conclusion(findings);
 }
 
 }  // namespace
 
 int doctor(const DoctorOptions& options) {
-  const Findings findings{
-      .engines = os::probe_fault_engines(true), .transports = try_transports(), .facts = os::examine_machine()};
+  const Findings findings{.engines = os::probe_fault_engines(true),
+                          .transports = try_transports(),
+                          .facts = os::examine_machine(),
+                          .process_mode = os::examine_for_process_mode()};
   if (options.json) {
     fmt::print("{}\n", as_json(findings).dump(1));
   } else {

@@ -115,7 +115,9 @@ Outcome<> Instances::start_home(NodeId node, const InstancePlan& plan, const std
                                       .group = instance.group}));
   instance.running = true;
   ++running_;
-  children_.add(instance.pid, Children::Ending::kAlone, [this, node](int wait_status) { exited(node, wait_status); });
+  children_.add(
+      instance.pid, Children::Ending::kAlone, [this, node](int wait_status) { exited(node, wait_status); },
+      [this] { events_.home_stopped(); });
   instances_[node] = std::move(instance);
   return {};
 }

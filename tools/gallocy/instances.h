@@ -38,6 +38,8 @@ class InstanceEvents {
   virtual void instance_output(NodeId node, Stream stream, std::string_view bytes) = 0;
   virtual void instance_output_ended(NodeId node, Stream stream) = 0;
   virtual void instance_exited(NodeId node, int wait_status) = 0;
+  // Of gallocy run: a signal has stopped the program.
+  virtual void home_stopped() {}
 };
 
 class Instances {

@@ -52,9 +52,14 @@ Outcome<std::string> secret_from(const std::string& path) {
 
 Outcome<LaunchSettings> settle(const LaunchOptions& options) {
   LaunchSettings settings;
-  GALLOCY_ASSIGN(settings.hosts, plan_hosts(options));
+  LaunchOptions elsewhere = options;
+  if (options.process && options.nodes && !options.hosts.empty()) {  // node 0 is here
+    if (*options.nodes == 1) return fail_with(ErrorCode::kInvalidArgument, "-n 1 leaves no node for --hosts");
+    --*elsewhere.nodes;
+  }
+  GALLOCY_ASSIGN(settings.hosts, plan_hosts(elsewhere));
   const bool one_machine = options.process ? settings.hosts.empty() : settings.hosts.size() <= 1;
-  settings.nodes = static_cast<std::uint16_t>(node_count(options, settings.hosts));
+  settings.nodes = static_cast<std::uint16_t>(node_count(elsewhere, settings.hosts));
   if (options.process) {
     GALLOCY_ASSIGN(settings.program_path, find_program(options.program.front(), options.directory));
     if (!settings.hosts.empty()) {  // node 0 is here

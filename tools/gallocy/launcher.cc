@@ -24,6 +24,12 @@ void raise_descriptor_limit(std::size_t nodes) {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// The files that show the nodes as one machine: a home that was killed has left them (personality/process_view.cc).
+void forget_view(pid_t home) {
+  std::error_code ignored;
+  std::filesystem::remove_all(fmt::format("/dev/shm/gallocy-machine-{}", home), ignored);
+}
+
 }  // namespace
 
 Launcher::Launcher(LaunchOptions options) : options_(std::move(options)) {}
@@ -126,6 +132,7 @@ int Launcher::finish() {
   int status = supervisor_->exit_status();
   record_->ended(status);
   stat_server_.reset();
+  if (options_.process) forget_view(instances_->pid(NodeId{0}));
   const auto text = record_->text();
   if (!directory_.empty()) {
     const auto written = write_file(fmt::format("{}/{}.json", directory_, record_->run()), text);
@@ -164,13 +171,26 @@ void Launcher::pass_on(const signalfd_siginfo& info) {
   // What the terminal sends, it sends to all of its foreground group: instances that are in it have it already.
   const bool from_terminal = info.ssi_code == SI_KERNEL;
   if (options_.process) {  // the program decides what it does with it
-    if (!from_terminal) instances_->signal(NodeId{0}, signal);
-    if (signal == SIGTSTP) ::kill(::getpid(), SIGSTOP);
+    if (signal == SIGCONT)
+      signal_all(SIGCONT, Instances::Reach::kProcess);
+    else if (!from_terminal)
+      instances_->signal(NodeId{0}, signal);
     return;
   }
   instances_->signal_all(signal, from_terminal ? Instances::Reach::kOutsideTerminal : Instances::Reach::kProcess);
   for (const auto& agent : agents_) agent->signal_all(signal, Instances::Reach::kProcess);
   if (signal == SIGTSTP) ::kill(::getpid(), SIGSTOP);
+}
+
+// The program was stopped, by a terminal or another process: so are its other parts, whose threads would go on and
+// whose peers would miss it, and this command, for the shell to see.
+void Launcher::home_stopped() {
+  if (supervisor_->ending()) return;
+  for (std::uint16_t node = 1; node < settings_.nodes; ++node) {
+    instances_->signal(NodeId{node}, SIGSTOP);
+    for (const auto& agent : agents_) agent->signal(NodeId{node}, SIGSTOP);
+  }
+  ::kill(::getpid(), SIGSTOP);
 }
 
 void Launcher::apply(const Verdict& verdict) {
@@ -188,6 +208,7 @@ void Launcher::signal_all(int signal, Instances::Reach reach) {
 }
 
 void Launcher::end_all() {
+  if (options_.process && supervisor_->running(NodeId{0})) return end_process();
   signal_all(SIGTERM, Instances::Reach::kProcess);
   signal_all(SIGCONT, Instances::Reach::kProcess);  // a stopped process would not notice
   loop_.after(kEndGrace, [this] {
@@ -200,6 +221,21 @@ void Launcher::end_all() {
   for (const auto& agent : agents_) {
     if (agent->starting()) agent->give_up();
   }
+}
+
+// One process that has lost a part cannot go on to its own end: its signal handlers, say, would wait for that part.
+void Launcher::end_process() {
+  const pid_t home = instances_->pid(NodeId{0});
+  ::kill(home, SIGSTOP);  // it makes no more children
+  const auto session = ::getsid(home);
+  for (const pid_t child : descendants_of(home)) {
+    if (::getsid(child) == session) ::kill(child, SIGKILL);
+  }
+  signal_all(SIGKILL, Instances::Reach::kGroup);
+  // Hosts that cannot be reached do not answer; where an agent sees the end of its connection it ends what it started.
+  loop_.after(kAgentGrace, [this] {
+    for (const auto& agent : agents_) agent->give_up();
+  });
 }
 
 void Launcher::lost_unless_explained(NodeId node, std::string reason) {

@@ -33,7 +33,9 @@ class Launcher : private InstanceEvents, private net::RendezvousEvents, private 
   // answered are given up.
   static constexpr std::chrono::milliseconds kEndGrace{800};
   // A node's connection ends a little before its exit status is known, which says more.
-  static constexpr std::chrono::milliseconds kCauseGrace{400};
+  static constexpr std::chrono::milliseconds kCauseGrace{300};
+  // How long agents have to say that what they killed has ended.
+  static constexpr std::chrono::milliseconds kAgentGrace{300};
 
   explicit Launcher(LaunchOptions options);
   ~Launcher() override;
@@ -54,8 +56,10 @@ class Launcher : private InstanceEvents, private net::RendezvousEvents, private 
   int finish();
 
   void pass_on(const signalfd_siginfo& signal);
+  void home_stopped() override;
   void apply(const Verdict& verdict);
   void end_all();
+  void end_process();
   void signal_all(int signal, Instances::Reach reach);
   void note_started(NodeId node, const std::string& host, std::int64_t pid);
   void lost_unless_explained(NodeId node, std::string reason);

@@ -9,6 +9,8 @@
 namespace gallocy::command {
 
 void Launcher::instance_output(NodeId node, Stream stream, std::string_view bytes) {
+  // What a part of one process says of its end is known then.
+  if (options_.process && supervisor_->ending()) return;
   console_->write(node, stream, bytes);
 }
 

@@ -35,8 +35,8 @@ Hosts: `gallocy agent` is started on each through ssh, or as --launch says, for 
   with the same path of gallocy and of the program there. Inside a Slurm job the hosts are those of the job.
 )";
 
-void add_launch(CLI::App& app, LaunchOptions& options) {
-  app.footer(kLaunchNotes);
+// Of launch and run.
+void add_nodes(CLI::App& app, LaunchOptions& options) {
   app.add_option("-n,--nodes", options.nodes, "Nodes to start (1 to 1000); default: one per host")
       ->check(CLI::Range(1u, static_cast<unsigned>(kMaxNodes)));
   app.add_option("--transport", options.transport, "tcp or shm; default: shm on one machine, tcp between machines")
@@ -60,12 +60,8 @@ void add_launch(CLI::App& app, LaunchOptions& options) {
       "Memory that each node may hold, such as 512M or 4G; default: 3/4 of the machine's, shared by its nodes");
   app.add_option("--fault-engine", options.fault_engine, "How page faults are caught; default: the fastest available")
       ->check(CLI::IsMember({"uffd-sigbus", "uffd-thread", "sigsegv"}));
-  app.add_option("--on-peer-lost", options.on_peer_lost, "When a node dies: end the others, or continue")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, OnPeerLost>{{"end", OnPeerLost::kEnd}, {"continue", OnPeerLost::kContinue}}));
   app.add_option("--join-timeout", options.join_timeout_s, "Seconds for all nodes to join")->check(CLI::Range(1, 3600));
   app.add_option("--connect-timeout", options.connect_timeout_s, "Seconds to reach a host")->check(CLI::Range(1, 3600));
-  app.add_flag("--prefix", options.prefix, "Put [node] before each line of output");
   app.add_flag("--insecure-network", options.insecure_network, "Do not encrypt between machines");
   app.add_option("--secret-file", options.secret_file, "Cluster secret, in a file of mode 0600; default: a new one");
   app.add_option("--stats", options.stats_file, "Write the counters of all nodes to this file as JSON at the end");
@@ -73,16 +69,29 @@ void add_launch(CLI::App& app, LaunchOptions& options) {
   app.positionals_at_end();
 }
 
+void add_launch(CLI::App& app, LaunchOptions& options) {
+  add_nodes(app, options);
+  app.footer(kLaunchNotes);
+  app.add_option("--on-peer-lost", options.on_peer_lost, "When a node dies: end the others, or continue")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, OnPeerLost>{{"end", OnPeerLost::kEnd}, {"continue", OnPeerLost::kContinue}}));
+  app.add_flag("--prefix", options.prefix, "Put [node] before each line of output");
+}
+
 constexpr const char* kRunNotes = R"(
 The program need not know of gallocy: its threads run on all nodes, in one address space. Files, sockets, standard input
   and output and child processes are this machine's. With --hosts the first node is this machine, and the others are on
-  the hosts, which need neither the program nor its files.
-Exit status: the program's; if a signal ended it, the command ends by that signal. 64 wrong flags, 68 a host cannot be
-  reached, 70 a node was lost, 75 nodes did not join in time, 126 the program cannot be executed, 127 there is no such program.
+  the hosts, which need neither the program nor its files; -n counts all of them.
+Signals to this command are the program's; ^Z stops all nodes.
+Exit status: the program's; if a signal ended it, the command ends by that signal. 64 wrong flags, 66 a directory or
+  file is not there, 68 a host cannot be reached, 70 a node was lost, 72 the port is taken, 73 the statistics cannot be written, 75 nodes did not
+  join in time, 77 the secret file can be read by others, 126 the program cannot be executed, 127 there is no such program.
+When a node's machine does not answer for a second, its process for 10 seconds (it is stopped, say), or it ends, the program
+  and its children in the same session are killed.
 )";
 
 void add_run(CLI::App& app, LaunchOptions& options) {
-  add_launch(app, options);
+  add_nodes(app, options);
   app.add_flag("--stat", options.report, "Say at the end what the program did where");
   app.add_flag("--debug", options.debug,
                "For gdb with scripts/gdb/gallocy.py: a silent node is not given up, as a debugger may have stopped it");
