@@ -195,6 +195,7 @@ PageSet Core::stuck(BlockId block, PageSet pages) const {
     found |= set_of(held.page);
     const_cast<Core*>(this)->look_again_at(held.until);
   }
+  found |= pages & frozen(block);
   if (faulting_ && block_of(*faulting_) == block) found |= pages & set_of(*faulting_);
   if (!pins_.empty()) {
     for_each(pages, [&](unsigned i) {
@@ -222,6 +223,27 @@ PageSet Core::locked(BlockId block, PageSet pages) {
     found |= set_of(i);
   });
   return found;
+}
+
+PageSet Core::frozen(BlockId block) const {
+  PageSet found = 0;
+  for (const auto& [first, end] : frozen_) {
+    const std::uint64_t from = std::max(first.value, first_page(block).value);
+    const std::uint64_t to = std::min(end.value, first_page(block).value + kBlockPages);
+    for (std::uint64_t page = from; page < to; ++page) found |= set_of(PageId{page});
+  }
+  return found;
+}
+
+void Core::thaw(PageId first, std::uint64_t pages, std::uint64_t now, Effects& effects) {
+  const auto found = std::ranges::find(frozen_, std::pair{first, PageId{first.value + pages}});
+  CHECK(found != frozen_.end(), first, pages);
+  frozen_.erase(found);
+  now_ = now;
+  effects_ = &effects;
+  grant_thawed();
+  effects_ = nullptr;
+  tick(now, effects);
 }
 
 void Core::unlocked(PageId page, std::uint64_t now, Effects& effects) {

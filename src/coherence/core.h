@@ -98,6 +98,11 @@ class Core {
   // wait for that, and tick() is due then.
   bool about_to_access(PageId page, std::uint64_t now, std::uint64_t hold_us);
 
+  // From now on until thaw() the bytes of these pages do not leave this node. When every node has frozen them and what
+  // was sent before has arrived, they can be changed behind the protocol's back, on all nodes alike.
+  void freeze(PageId first, std::uint64_t pages) { frozen_.emplace_back(first, PageId{first.value + pages}); }
+  void thaw(PageId first, std::uint64_t pages, std::uint64_t now, Effects& effects);
+
   // The lock in the page, if there is one, is released: what waits for it gets on.
   void unlocked(PageId page, std::uint64_t now, Effects& effects);
 
@@ -224,6 +229,7 @@ class Core {
   PageSet stuck(BlockId block, PageSet pages) const;  // of the mapped ones: those pinned or in their minimum hold
   void hold(PageId page, std::uint64_t least_us);     // or longer, if a thread asked for it
   PageSet locked(BlockId block, PageSet pages);       // those that wait for the release of a lock
+  PageSet frozen(BlockId block) const;
   // Those of the message's pages that may leave now. The others are looked at again later.
   PageSet defer_stuck(NodeId from, wire::MessageType type, const wire::PageMessage& m);
   void retry_deferred();
@@ -260,6 +266,7 @@ class Core {
   void close(BlockId block, Transaction* t);
   Transaction* split_off(BlockId block, Transaction* t, PageSet pages);
   bool grant_acknowledged(BlockId block, Transaction* t);
+  void grant_thawed();
   void serve_queue(BlockId block);
   bool on_request(NodeId from, const wire::PageMessage& m);
   bool on_write_back(NodeId from, const wire::PageMessage& m);
@@ -309,6 +316,7 @@ class Core {
   std::unordered_map<BlockId, PageSet> pending_;         // pages this node asked for
   std::unordered_map<PageId, std::uint64_t> checksums_;  // of pages owned by prediction, at arrival
   std::unordered_map<PageId, unsigned> pins_;
+  std::vector<std::pair<PageId, PageId>> frozen_;  // first and end
   // How long a page is kept for its lock at most, 0: not any more; until it leaves.
   std::unordered_map<PageId, std::uint64_t> locked_until_;
   std::unordered_map<PageId, SharedPage> hand_overs_;

@@ -121,6 +121,7 @@ PageSet Core::served_with(const wire::PageMessage& m, Access access) {
     if (r.local(page).mapped() > stays) taken_from_here |= set_of(i);
   });
   if (NodeId{m.requester} == options_.self) return group;
+  group &= ~frozen(block);
   const PageSet kept = stuck(block, taken_from_here);
   return group & ~(kept | locked(block, taken_from_here & ~kept));
 }
@@ -459,6 +460,9 @@ bool Core::on_invalidate_ack(NodeId from, const wire::PageMessage& m) {
 bool Core::grant_acknowledged(BlockId block, Transaction* t) {
   PageSet awaited = 0;
   for (const Ack& ack : t->acks) awaited |= ack.pages;
+  const PageSet kept = frozen(block);
+  if (kept != 0 && (t->flags & wire::kPageFence) != 0) return false;
+  awaited |= kept;
   if ((t->pages & ~awaited) == 0) return false;
   t = split_off(block, t, t->pages & ~awaited);
   const Transaction done = *t;
@@ -469,6 +473,28 @@ bool Core::grant_acknowledged(BlockId block, Transaction* t) {
     hand_over(block, done.requester);
   }
   return true;
+}
+
+// Acknowledgements that came while pages were frozen.
+void Core::grant_thawed() {
+  std::vector<BlockId> open;
+  for (const auto& [block, activity] : activity_) {
+    if (!activity.open.empty()) open.push_back(block);
+  }
+  std::ranges::sort(open);  // the order of a hash table must not show
+  for (const BlockId block : open) {
+    std::vector<PageSet> acknowledged;
+    for (const Transaction& t : activity_.at(block).open) {
+      PageSet awaited = 0;
+      for (const Ack& ack : t.acks) awaited |= ack.pages;
+      const bool revokes = t.owner == kNoNode && !t.await_done && !t.await_write_back && !t.lent && !t.queried;
+      if (revokes && (t.pages & ~awaited) != 0) acknowledged.push_back(t.pages);
+    }
+    for (const PageSet pages : acknowledged) {
+      Transaction* const t = transaction_of(block, pages);
+      if (t != nullptr && grant_acknowledged(block, t)) serve_queue(block);
+    }
+  }
 }
 
 // Some pages of a transaction get on faster than the others. Returns the one that has exactly `pages`.

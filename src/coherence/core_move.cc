@@ -53,7 +53,7 @@ void Core::fence_then_hand_over(BlockId block, NodeId to) {
 
 // Only a block at rest moves, so that no acknowledgement or transfer has to look for its home.
 bool Core::may_move(BlockId block) const {
-  if (activity_.contains(block) || !exact_copysets()) return false;
+  if (activity_.contains(block) || !exact_copysets() || frozen(block) != 0) return false;
   RegionPages& r = region(block);
   for (unsigned i = 0; i < kBlockPages; ++i) {
     const LocalPage& p = r.local(page_at(block, i));

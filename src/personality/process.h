@@ -222,8 +222,10 @@ class Process final : private GuestHandler, private ImageTarget {
   void write_back_all();
   bool fill(const Area& area, std::uint64_t begin, std::uint64_t end);
   bool place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes);
-  void change_here(wire::GuestRequest& request);
-  void change_everywhere(Change::Kind kind, std::uint64_t begin, std::uint64_t end, int protection);
+  bool change_here(const wire::GuestRequest& request);
+  void protect_everywhere(std::uint64_t begin, std::uint64_t end, int protection);
+  void discard_everywhere(std::uint64_t begin, std::uint64_t end);
+  void freeze_elsewhere(std::uint64_t begin, std::uint64_t end);
 
   // process_threads.cc
   long clone(GuestThread& thread, const Call& call, const ucontext_t& context);
@@ -348,6 +350,7 @@ class Process final : private GuestHandler, private ImageTarget {
   bool request(NodeId from, const wire::GuestRequest& request, std::span<const std::byte> trailing);
   long ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {},
            std::vector<std::byte>* answer = nullptr);
+  void wait_for_all(const std::vector<std::unique_ptr<Question>>& questions);
   void ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing = {});  // the others
   void post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
   void reply(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});

@@ -209,8 +209,10 @@ void Process::carry_out(const Changes& changes) {
   for (const Change& c : changes) {
     switch (c.kind) {
       case Change::Kind::kDiscard:
+        discard_everywhere(c.begin, c.end);
+        break;
       case Change::Kind::kProtect:
-        change_everywhere(c.kind, c.begin, c.end, c.protection);
+        protect_everywhere(c.begin, c.end, c.protection);
         break;
       case Change::Kind::kMove: {
         // Readable and writable while it is copied, whatever the program may do with it.
@@ -247,31 +249,55 @@ void Process::carry_out(const Changes& changes) {
   }
 }
 
-void Process::change_everywhere(Change::Kind kind, std::uint64_t begin, std::uint64_t end, int protection) {
-  wire::GuestRequest request{
-      .kind = wire::GuestRequestKind::kChange,
-      .words = {static_cast<std::uint64_t>(kind), begin, end, static_cast<std::uint64_t>(protection)}};
-  if (kind != Change::Kind::kDiscard) {
-    change_here(request);
-    if (nodes_ > 1) ask_all(request);
-    return;
-  }
-  // Bytes that were sent before a node zeroed its own may arrive after the receiver has. On the links to and from the
-  // home messages keep their order, so the home is last; those between two others have arrived when both have answered
-  // and the request is made a second time.
-  for (int times = nodes_ > 2 ? 2 : 1; nodes_ > 1 && times > 0; --times) ask_all(request);
-  change_here(request);
+void Process::protect_everywhere(std::uint64_t begin, std::uint64_t end, int protection) {
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kProtect,
+                             .words = {begin, end, static_cast<std::uint64_t>(protection)}};
+  (void)change_here(request);
+  if (nodes_ > 1) ask_all(request);
 }
 
-// On every node; at others than the home on the poller.
-void Process::change_here(wire::GuestRequest& request) {
-  const std::uint64_t begin = request.words[1], end = request.words[2];
-  if (!in_guest(begin) || begin >= end || !in_guest(end - 1)) return;
-  if (static_cast<Change::Kind>(request.words[0]) == Change::Kind::kDiscard) {
-    runtime_.memory().zero_here(begin, end - begin);
-    return;
+// The pages read as zero from now on. Bytes of them may be on their way between any two nodes, as nodes send pages
+// ahead: so first all freeze them and say so to each other, on the links on which those bytes travel.
+void Process::discard_everywhere(std::uint64_t begin, std::uint64_t end) {
+  if (nodes_ == 1) return runtime_.memory().zero_here(begin, end - begin);
+  runtime_.memory().freeze_here(begin, end - begin);
+  freeze_elsewhere(begin, end);
+  runtime_.memory().zero_here(begin, end - begin);
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kDiscard, .words = {begin, end}};
+  ask_all(request);
+  runtime_.memory().thaw_here(begin, end - begin);
+}
+
+// Asks all others to freeze the pages; each tells each other (kArrived), which tells the home.
+void Process::freeze_elsewhere(std::uint64_t begin, std::uint64_t end) {
+  std::vector<std::unique_ptr<Question>> questions;
+  const auto open = [&] {
+    questions.push_back(std::make_unique<Question>());
+    return open_question(*questions.back());
+  };
+  for (std::uint16_t n = 1; n < nodes_; ++n) {
+    wire::GuestRequest request{.ticket = open(), .kind = wire::GuestRequestKind::kFreeze, .words = {begin, end}};
+    std::vector<std::uint64_t> arrivals;
+    for (std::uint16_t to = 1; to < nodes_; ++to) arrivals.push_back(to == n ? 0 : open());
+    post(NodeId{n}, request, std::as_bytes(std::span(arrivals)));
   }
-  runtime_.memory().limit_here(begin, end - begin, limit_of(static_cast<int>(request.words[3])));
+  wait_for_all(questions);
+}
+
+// On every node; at others than the home on the poller. False: the request makes no sense.
+bool Process::change_here(const wire::GuestRequest& request) {
+  using Kind = wire::GuestRequestKind;
+  const std::uint64_t begin = request.words[0], end = request.words[1];
+  if (!in_guest(begin) || begin >= end || !in_guest(end - 1)) return false;
+  if (request.kind == Kind::kFreeze) {
+    runtime_.memory().freeze_here(begin, end - begin);
+  } else if (request.kind == Kind::kDiscard) {
+    runtime_.memory().zero_here(begin, end - begin);
+    runtime_.memory().thaw_here(begin, end - begin);
+  } else {
+    runtime_.memory().limit_here(begin, end - begin, limit_of(static_cast<int>(request.words[2])));
+  }
+  return true;
 }
 
 // The last part of the guest window stands for it.

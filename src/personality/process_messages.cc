@@ -64,6 +64,10 @@ void Process::ask_all(wire::GuestRequest& request, std::span<const std::byte> tr
     request.ticket = open_question(*questions.back());
     post(NodeId{n}, request, trailing);
   }
+  wait_for_all(questions);
+}
+
+void Process::wait_for_all(const std::vector<std::unique_ptr<Question>>& questions) {
   for (const auto& question : questions) (void)runtime_.waiting().wait(question->flag);
   const os::MutexLock lock(questions_mu_);
   std::erase_if(questions_, [&](const auto& entry) {
@@ -130,12 +134,24 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     case Kind::kInterrupt:
       interrupt_call(static_cast<int>(request.words[0]), request.words[1]);
       return true;
-    case Kind::kChange: {
-      wire::GuestRequest change = request;
-      change_here(change);
+    case Kind::kProtect:
+    case Kind::kDiscard:
+      if (!change_here(request)) return false;
+      reply(from, request.ticket, 0);
+      return true;
+    case Kind::kFreeze: {
+      if (!change_here(request) || trailing.size() != (nodes_ - 1u) * sizeof(std::uint64_t)) return false;
+      for (std::uint16_t n = 1; n < nodes_; ++n) {
+        wire::GuestRequest arrived{.kind = Kind::kArrived};
+        std::memcpy(&arrived.words[0], trailing.data() + (n - 1u) * sizeof(std::uint64_t), sizeof(std::uint64_t));
+        if (NodeId{n} != self_) post(NodeId{n}, arrived);
+      }
       reply(from, request.ticket, 0);
       return true;
     }
+    case Kind::kArrived:
+      reply(kHome, request.words[0], 0);
+      return true;
     case Kind::kStart: {
       ThreadStart start;
       if (trailing.size() != sizeof start) return false;

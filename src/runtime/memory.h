@@ -86,9 +86,13 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   void unlocked(std::uint64_t address);
   // The memory file behind the region at the address, and the region's address; -1: the region is plain memory.
   std::pair<int, std::uint64_t> file_behind(std::uint64_t address);
-  // The bytes that this node has of these pages become zero, whatever it may do with them. Where all nodes do it and
-  // none uses the pages meanwhile, they read as zero everywhere.
+  // The bytes that this node has of these pages become zero, whatever it may do with them. If all nodes do it, none
+  // uses the pages meanwhile and no bytes of them are on their way, they read as zero everywhere. For the latter all
+  // nodes first freeze the pages, whose bytes then do not leave them until they thaw them, and wait until what they had
+  // sent has arrived.
   void zero_here(std::uint64_t address, std::uint64_t bytes);
+  void freeze_here(std::uint64_t address, std::uint64_t bytes);
+  void thaw_here(std::uint64_t address, std::uint64_t bytes);
 
   // Blocks that have become this node's since the last call, for the VMM log.
   std::vector<BlockId> take_new_homes();

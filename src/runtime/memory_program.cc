@@ -156,6 +156,19 @@ void Memory::unlocked(std::uint64_t address) {
   carry_out();
 }
 
+void Memory::freeze_here(std::uint64_t address, std::uint64_t bytes) {
+  if (engine_ == nullptr) return;
+  const os::MutexLock lock(mu_);
+  core_.freeze(page_of(window_address(address)), bytes / kPageBytes);
+}
+
+void Memory::thaw_here(std::uint64_t address, std::uint64_t bytes) {
+  if (engine_ == nullptr) return;
+  const os::MutexLock lock(mu_);
+  core_.thaw(page_of(window_address(address)), bytes / kPageBytes, now_us(), effects_);
+  carry_out();
+}
+
 void Memory::zero_here(std::uint64_t address, std::uint64_t bytes) {
   if (engine_ != nullptr) address = window_address(address);
   if (engine_ == nullptr) {

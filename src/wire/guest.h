@@ -10,7 +10,11 @@ enum class GuestRequestKind : std::uint32_t {
   kCall,        // remote thread -> home: a system call; words: guest tid, number, 6 arguments
   kDataCall,    // the same, with the memory that the pointers point to trailing; the answer carries what comes back
   kInterrupt,   // node -> home: words: guest tid, ticket of its call: a signal has come
-  kChange,      // home -> all: words: what, begin, end, protection
+  kProtect,     // home -> all: words: begin, end, protection
+  kFreeze,      // home -> all: words: begin, end: pages whose bytes are not to be sent; trailing: by node but the home,
+                // the ticket of the home's question whether what was sent to that node has arrived
+  kArrived,     // any -> any, behind what it had sent: word: that ticket, to answer the home with
+  kDiscard,     // home -> all: words: begin, end: frozen pages become zero, and thaw
   kStart,       // any -> node: start a thread; trailing: the start's registers
   kFutex,       // any -> home: words: operation, address, count, bits, second address, second count, ticket of the wait
   kWake,        // home -> node: word: ticket of the wait

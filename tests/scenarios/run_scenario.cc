@@ -10,6 +10,7 @@
 //   write NODE PAGE VALUE | read NODE PAGE    a thread's access to word 0; it waits and goes on when it is woken
 //   pin NODE PAGE | unpin NODE PAGE           for writing; the page must be here
 //   lock NODE PAGE | unlock NODE PAGE         a thread of the node holds a lock in the page
+//   freeze NODE PAGE | thaw NODE PAGE         the page's bytes do not leave the node meanwhile
 //   deliver FROM->TO [TIMES] | deliver all    oldest first; all: round and round over the pairs until nothing is left
 //   advance MICROSECONDS                      time passes; nodes whose deadline has come tick
 //   room NODE                                 announces the free part of its budget to the others
@@ -64,6 +65,8 @@ class Interpreter : public CoherenceObserver {
     if (command == "unpin") return cluster_->unpin(node(a.at(0)), page(a.at(1)));
     if (command == "lock") return cluster_->lock(node(a.at(0)), page(a.at(1)));
     if (command == "unlock") return cluster_->unlock(node(a.at(0)), page(a.at(1)));
+    if (command == "freeze") return cluster_->freeze(node(a.at(0)), page(a.at(1)));
+    if (command == "thaw") return cluster_->thaw(node(a.at(0)), page(a.at(1)));
     if (command == "deliver")
       return a.at(0) == "all" ? deliver_all() : deliver(a.at(0), a.size() > 1 ? number(a[1]) : 1);
     if (command == "advance") return advance(number(a.at(0)));

@@ -77,6 +77,7 @@ void CoherenceCluster::copy_from(const CoherenceCluster& other) {
     target.memory.frames = source.memory.frames;
     target.memory.view = source.memory.view;
     target.pinned = source.pinned;
+    target.frozen = source.frozen;
     CoreInspector::copy(*source.core, *target.core);
   }
 }
@@ -166,6 +167,19 @@ void CoherenceCluster::unlock(NodeId node, PageId page) {
   trace([&] { return fmt::format("node {} releases the lock in {}", node, page); });
   nodes_[node.value]->memory.locks.erase(page);
   step(node, [&](coherence::Core& core, Effects& effects) { core.unlocked(page, now_, effects); });
+}
+
+void CoherenceCluster::freeze(NodeId node, PageId page) {
+  trace([&] { return fmt::format("node {} freezes {}", node, page); });
+  nodes_[node.value]->frozen.insert(page);
+  nodes_[node.value]->core->freeze(page, 1);
+}
+
+void CoherenceCluster::thaw(NodeId node, PageId page) {
+  trace([&] { return fmt::format("node {} thaws {}", node, page); });
+  auto& frozen = nodes_[node.value]->frozen;
+  frozen.erase(frozen.find(page));
+  step(node, [&](coherence::Core& core, Effects& effects) { core.thaw(page, 1, now_, effects); });
 }
 
 void CoherenceCluster::unpin(NodeId node, PageId page) {
@@ -334,8 +348,10 @@ void CoherenceCluster::send(NodeId node, const Effect& effect, const Effects& ef
     CHECK(effect.tail + kBlockPages <= effects.tails.size(), node);
     message.tail.assign(effects.tails.begin() + effect.tail, effects.tails.begin() + effect.tail + kBlockPages);
   }
-  for_each_page(BlockId{message.body.block}, message.body.carried,
-                [&](PageId page) { message.payload.push_back(frame(node, page)); });
+  for_each_page(BlockId{message.body.block}, message.body.carried, [&](PageId page) {
+    CHECK(!nodes_[node.value]->frozen.contains(page), "sends a frozen page", node, page);
+    message.payload.push_back(frame(node, page));
+  });
   if (!alive(effect.node)) return note_sent_to_the_dead(message.type, message.body);
   if (options_.mutant == Mutant::kGrantMore && message.type == MessageType::kPageData && chance(4))
     message.body.access = 2;

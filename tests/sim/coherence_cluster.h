@@ -81,7 +81,7 @@ class CoherenceCluster {
     Mutant mutant = Mutant::kNone;
     bool trace = false;
     bool check_every_page = true;  // after each step; else a sample of the steps
-    bool locks = false;            // pages seem to have locks that are held, at random
+    bool locks = false;            // pages seem to have locks that are held, and are frozen for a while, at random
   };
   CoherenceCluster(const Options& options, CoherenceObserver& observer);
 
@@ -102,6 +102,8 @@ class CoherenceCluster {
   // What the core finds when it looks for a lock in the page; unlock() also tells it.
   void lock(NodeId node, PageId page) { nodes_[node.value]->memory.locks.insert(page); }
   void unlock(NodeId node, PageId page);
+  void freeze(NodeId node, PageId page);
+  void thaw(NodeId node, PageId page);
 
   // The bytes of the oldest message from one node to another begin to be received: they are placed, and the core hears
   // of the message itself only with deliver(), as in a transport that reads a frame piece by piece. False: it has no
@@ -156,6 +158,7 @@ class CoherenceCluster {
     Memory memory;
     std::unique_ptr<coherence::Core> core;
     std::unordered_map<PageId, Pinned> pinned;
+    std::unordered_multiset<PageId> frozen;
     std::vector<coherence::Effect> late;  // kSendBeforeProtect: protections not carried out yet
   };
 

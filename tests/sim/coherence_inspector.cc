@@ -84,6 +84,7 @@ void CoreInspector::copy(const Core& from, Core& to) {
   to.pending_ = from.pending_;
   to.checksums_ = from.checksums_;
   to.pins_ = from.pins_;
+  to.frozen_ = from.frozen_;
   to.locked_until_ = from.locked_until_;
   to.hand_overs_ = from.hand_overs_;
   to.deferred_ = from.deferred_;

@@ -83,6 +83,7 @@ void CoherenceSimulation::happen(const Event& event) {
       step(event.a);
       if (options_.cluster.locks && cluster_.alive(threads_[event.a].node) && prng_.one_in(4))
         cluster_.unlock(threads_[event.a].node, threads_[event.a].waits_for);
+      if (options_.cluster.locks && prng_.one_in(16)) freeze_for_a_while(event.a);
       schedule_tick(threads_[event.a].node);
       break;
     case Event::Kind::kTick:
@@ -104,6 +105,12 @@ void CoherenceSimulation::happen(const Event& event) {
       if (cluster_.alive(a)) cluster_.announce_room(a);
       at(event.time + 50 + prng_.below(500), Event::Kind::kRoom, event.a);
       break;
+    case Event::Kind::kThaw: {
+      const auto [node, page] = frozen_[event.a];
+      if (cluster_.alive(node)) cluster_.thaw(node, page);
+      schedule_tick(node);
+      break;
+    }
     case Event::Kind::kLog: {
       const auto [block, home] = log_[log_applied_[event.a]++];
       if (cluster_.alive(a)) cluster_.home_hint(a, block, home);
@@ -129,6 +136,16 @@ void CoherenceSimulation::schedule_tick(NodeId node) {
     return;
   tick_at_[node.value] = std::max(deadline, cluster_.now()) + prng_.below(20);
   at(tick_at_[node.value], Event::Kind::kTick, node.value);
+}
+
+// A page that a thread has waited for, on any node.
+void CoherenceSimulation::freeze_for_a_while(unsigned thread) {
+  const NodeId node{static_cast<std::uint16_t>(prng_.below(cluster_.count()))};
+  const PageId page = threads_[thread].waits_for;
+  if (!cluster_.alive(node) || !cluster_.core(node).knows(block_of(page))) return;
+  cluster_.freeze(node, page);
+  frozen_.emplace_back(node, page);
+  at(cluster_.now() + prng_.below(300), Event::Kind::kThaw, static_cast<unsigned>(frozen_.size() - 1));
 }
 
 // ---------------------------------------------------------------------------------------------- threads

@@ -63,7 +63,7 @@ class CoherenceSimulation final : private CoherenceObserver {
     bool lost = false;
   };
   struct Event {
-    enum class Kind : std::uint8_t { kDeliver, kStep, kTick, kCrash, kRoom, kLog };
+    enum class Kind : std::uint8_t { kDeliver, kStep, kTick, kCrash, kRoom, kThaw, kLog };
     std::uint64_t time = 0, order = 0;
     Kind kind{};
     unsigned a = 0, b = 0;
@@ -74,6 +74,7 @@ class CoherenceSimulation final : private CoherenceObserver {
   void happen(const Event& event);
   void check_nobody_waits_too_long() const;
   void deliver(NodeId from, NodeId to);
+  void freeze_for_a_while(unsigned thread);
   void schedule_tick(NodeId node);
   void step(unsigned index);
   void access(Thread& thread, unsigned index);
@@ -98,6 +99,7 @@ class CoherenceSimulation final : private CoherenceObserver {
   std::vector<std::uint64_t> tick_at_;       // by node, ~0: none scheduled
   std::vector<std::pair<BlockId, NodeId>> log_;
   std::vector<std::size_t> log_applied_;  // by node
+  std::vector<std::pair<NodeId, PageId>> frozen_;
   std::uint64_t order_ = 0, events_ = 0, accesses_ = 0, digest_ = 0;
   std::uint64_t longest_wait_us_ = 0;
   unsigned most_attempts_ = 0, threads_lost_ = 0;

@@ -13,7 +13,7 @@ static volatile sig_atomic_t signals;
 
 static void count(int number) {
   (void)number;
-  ++signals;
+  __atomic_add_fetch(&signals, 1, __ATOMIC_RELAXED);
 }
 
 static void* body(void* argument) {
