@@ -54,6 +54,8 @@ bool Core::take_entries(const Append& m) {
       if (index <= commit_) return false;
       truncate_from(index);
     }
+    // The first entry after a compacted prefix has no entry before it in the message to be measured by.
+    if (entry.term < log_.last_term()) return false;
     append(entry);
   }
   if (is(Mutant::kTruncateAlways)) truncate_from(std::max(LogIndex{index.value + 1}, LogIndex{commit_.value + 1}));

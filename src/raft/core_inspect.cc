@@ -28,7 +28,8 @@ std::uint64_t Core::digest() const {
   for (const std::uint64_t value :
        {term_.value, vote_.value, leader_.value, commit_.value, snapshot_.index.value,
         static_cast<std::uint64_t>(role_), term_start_.value, log_.base().value, durable_index_.value,
-        transfer_to_.value, std::uint64_t{lease_void_}, std::uint64_t{timeout_sent_}, std::uint64_t{held_.size()}})
+        transfer_to_.value, std::uint64_t{lease_void_}, std::uint64_t{timeout_sent_}, std::uint64_t{held_.size()},
+        round_, appends_, followed_.value})
     writer.put(value);
   for (const Entry& entry : log_.entries()) {
     writer.put(entry.term.value);
@@ -37,9 +38,9 @@ std::uint64_t Core::digest() const {
   }
   for (const ServerId vote : votes_) writer.put(vote.value);
   for (const auto& [server, p] : followers_) {
-    for (const std::uint64_t value :
-         {server.value, p.match.value, p.next.value, static_cast<std::uint64_t>(p.state), std::uint64_t{p.probe_sent},
-          p.commit_sent.value, std::uint64_t{p.window.size()}, p.sent_bytes, p.acked_bytes})
+    for (const std::uint64_t value : {server.value, p.match.value, p.next.value, static_cast<std::uint64_t>(p.state),
+                                      std::uint64_t{p.probe_sent}, p.commit_sent.value, p.acked_round, p.probing_after,
+                                      std::uint64_t{p.window.size()}, p.sent_bytes, p.acked_bytes})
       writer.put(value);
   }
   return XXH3_64bits(bytes.data(), bytes.size());

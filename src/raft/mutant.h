@@ -1,4 +1,4 @@
-// Bugs that the tests build into the core, to see that the simulator finds them. Only tests/sim compiles the layer with
+// Bugs that the tests build into the core, to see that they are found. Only tests/sim compiles the layer with
 // GALLOCY_RAFT_MUTANTS; everywhere else the conditions vanish.
 #pragma once
 

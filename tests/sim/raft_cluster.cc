@@ -257,9 +257,10 @@ bool RaftCluster::deliver(std::uint16_t from, std::uint16_t to) {
   return true;
 }
 
-void RaftCluster::drop(std::uint16_t from, std::uint16_t to) {
-  std::erase_if(in_flight_,
-                [&](const raft::Message& m) { return node_of(m.from).value == from && node_of(m.to).value == to; });
+bool RaftCluster::end_write_of(std::uint16_t node) {
+  if (!up(node) || servers_[node].writes.empty()) return false;
+  end_write(node);
+  return true;
 }
 
 void RaftCluster::deliver_all() {
@@ -271,10 +272,7 @@ void RaftCluster::deliver_all() {
       if (!cut_[node_of(m.from).value * servers_.size() + node_of(m.to).value]) hand_over(m);
     }
     for (std::uint16_t node = 0; node < nodes(); ++node) {
-      while (up(node) && !servers_[node].writes.empty()) {
-        end_write(node);
-        busy = true;
-      }
+      while (end_write_of(node)) busy = true;
     }
   }
 }

@@ -73,7 +73,8 @@ class RaftCluster {
   std::vector<raft::Message>& in_flight() { return in_flight_; }
   // Hands the oldest message between the two over. False: there is none.
   bool deliver(std::uint16_t from, std::uint16_t to);
-  void drop(std::uint16_t from, std::uint16_t to);
+  // The oldest write under way at the node is done. False: there is none.
+  bool end_write_of(std::uint16_t node);
   void deliver_all();               // until nothing is under way; cut links lose
   void expire(std::uint16_t node);  // time passes at the node until its next deadline
   void pass(std::uint16_t node, std::uint64_t us) { servers_[node].skipped += us; }
