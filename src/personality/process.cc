@@ -43,6 +43,7 @@ Result<> Process::prepare() {
   begin_ = reinterpret_cast<std::uint64_t>(region.data());
   end_ = begin_ + kGuestBytes;
   runtime_.memory().limit_here(begin_, kGuestBytes, os::Protection::kReadWrite);
+  leave_huge_pages_to_program();
   CHECK(::sigaction(SIGBUS, nullptr, &bus_action_) == 0 && ::sigaction(SIGSEGV, nullptr, &segv_action_) == 0);
   GALLOCY_TRY(install_guest_entry(*this));
   for (const int number : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, kKickSignal}) catch_signal(number, 0);

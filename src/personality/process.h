@@ -223,6 +223,7 @@ class Process final : private GuestHandler, private ImageTarget {
   bool fill(const Area& area, std::uint64_t begin, std::uint64_t end);
   bool place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes);
   bool change_here(const wire::GuestRequest& request);
+  void leave_huge_pages_to_program();
   void protect_everywhere(std::uint64_t begin, std::uint64_t end, int protection);
   void discard_everywhere(std::uint64_t begin, std::uint64_t end);
   void freeze_elsewhere(std::uint64_t begin, std::uint64_t end);

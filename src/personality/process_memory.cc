@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "base/check.h"
 #include "personality/guest_memory.h"
@@ -36,6 +37,16 @@ os::Protection Process::limit_of(int protection) {
   return (protection & (PROT_READ | PROT_EXEC)) != 0 ? os::Protection::kRead : os::Protection::kNone;
 }
 
+// On one node the window asks for huge pages, and the kernel may stop the program for seconds while it compacts memory
+// for them. An unmodified program has them where it asks, or where the machine gives them to all.
+void Process::leave_huge_pages_to_program() {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string text;
+  std::getline(file, text);
+  if (nodes_ == 1 && text.find("[always]") == std::string::npos)
+    ::madvise(reinterpret_cast<void*>(begin_), end_ - begin_, MADV_NOHUGEPAGE);
+}
+
 long Process::memory_call(const Call& call) {
   const auto a = [&](int i) { return static_cast<std::uint64_t>(call.arguments[i]); };
   if (call.number == SYS_mmap) return map_file(call);
@@ -58,7 +69,10 @@ long Process::memory_call(const Call& call) {
     case SYS_madvise:
       if (call.arguments[2] == MADV_DONTNEED || call.arguments[2] == MADV_FREE)
         result = space_->discard(a(0), a(1), changes);
-      break;  // the others are advice
+      // The others are advice. On several nodes pages are all small.
+      if (nodes_ == 1 && (call.arguments[2] == MADV_HUGEPAGE || call.arguments[2] == MADV_NOHUGEPAGE) && in_guest(a(0)))
+        ::madvise(reinterpret_cast<void*>(a(0)), a(1), static_cast<int>(call.arguments[2]));
+      break;
     case SYS_msync:
       space_->visit(a(0), a(0) + up(a(1)), [&](const Area& area) {
         if (area.shared && area.file != kNoFile && (area.protection & PROT_WRITE) != 0)
