@@ -152,6 +152,12 @@ class AddressSpace {
   // Calls for every area that overlaps [begin, end), by address, cut to that range. `visitor` must not change the
   // space.
   void visit(std::uint64_t begin, std::uint64_t end, const std::function<void(const Area&)>& visitor) const;
+  // The same for the permissions in force.
+  void visit_permissions(
+      std::uint64_t begin, std::uint64_t end,
+      const std::function<void(std::uint64_t begin, std::uint64_t end, int permission)>& visitor) const {
+    permission_.visit(begin, end, visitor);
+  }
 
   // All of /proc/self/maps. Device is 00:00; the inode is 0 for anonymous areas, file + 1 for others.
   std::string maps_text() const;

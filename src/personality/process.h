@@ -224,6 +224,8 @@ class Process final : private GuestHandler, private ImageTarget {
   bool place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes);
   bool change_here(const wire::GuestRequest& request);
   void leave_huge_pages_to_program();
+  bool map_lazily(const Area& area, std::uint64_t begin, std::uint64_t end, int fd);
+  void end_lazy_mappings(std::uint64_t begin, std::uint64_t end);
   void protect_everywhere(std::uint64_t begin, std::uint64_t end, int protection);
   void discard_everywhere(std::uint64_t begin, std::uint64_t end);
   void freeze_elsewhere(std::uint64_t begin, std::uint64_t end);
@@ -384,8 +386,9 @@ class Process final : private GuestHandler, private ImageTarget {
   // The home's.
   std::mutex space_mu_;
   std::unique_ptr<AddressSpace> space_;
-  std::map<int, int> files_;  // of mappings: our descriptor by id
-  rlimit descriptors_{};      // the limit that the program was started with, and its children get
+  std::map<int, int> files_;                              // of mappings: our descriptor by id
+  std::map<std::uint64_t, std::uint64_t> lazy_mappings_;  // begin and end: what the kernel reads from files
+  rlimit descriptors_{};  // the limit that the program was started with, and its children get
   os::Mutex descriptors_mu_;
   std::set<int> runtime_descriptors_ GUARDED_BY(descriptors_mu_);  // of the home: not the program's to use
   std::map<int, std::string> file_paths_;                          // of private mappings, which keep no descriptor

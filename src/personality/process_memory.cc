@@ -27,6 +27,9 @@ std::string path_of(int fd) {
   return length > 0 ? std::string(path, static_cast<std::size_t>(length)) : std::string();
 }
 
+// Executing is not restricted.
+int with_executing(int protection) { return (protection & PROT_READ) != 0 ? protection | PROT_EXEC : protection; }
+
 std::uint64_t up(std::uint64_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
 
 }  // namespace
@@ -161,7 +164,8 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
   const auto begin = static_cast<std::uint64_t>(result);
   const Area* const area = space_->find(begin);
   CHECK(area != nullptr);
-  if (!fill({.begin = begin, .end = begin + up(bytes), .protection = protection, .file = file, .offset = offset}, begin,
+  if (!map_lazily(*area, begin, begin + up(bytes), fd) &&
+      !fill({.begin = begin, .end = begin + up(bytes), .protection = protection, .file = file, .offset = offset}, begin,
             begin + up(bytes))) {
     return -EIO;
   }
@@ -171,6 +175,44 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
     files_.erase(file);
   }
   return result;
+}
+
+// On one node the kernel can read a private mapping's file as it is touched. A shared one that cannot be written is as
+// good as private. False: it is to be filled.
+bool Process::map_lazily(const Area& area, std::uint64_t begin, std::uint64_t end, int fd) {
+  struct stat status {};
+  if (nodes_ > 1 || ::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  if (area.shared && (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR) return false;
+  const auto map = [&](int protection) {
+    return ::mmap(reinterpret_cast<void*>(begin), end - begin, protection, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+                  static_cast<off_t>(area.offset + (begin - area.begin))) != MAP_FAILED;
+  };
+  // From some file systems nothing may be executed.
+  if (!map(with_executing(area.protection)) && !map(area.protection)) return false;
+  lazy_mappings_.emplace(begin, end);
+  return true;
+}
+
+// What of them lies in the range becomes memory without a file.
+void Process::end_lazy_mappings(std::uint64_t begin, std::uint64_t end) {
+  auto it = lazy_mappings_.upper_bound(begin);
+  if (it != lazy_mappings_.begin()) --it;
+  while (it != lazy_mappings_.end() && it->first < end) {
+    const auto [first, last] = *it;
+    const std::uint64_t from = std::max(first, begin), to = std::min(last, end);
+    if (from >= to) {
+      ++it;
+      continue;
+    }
+    space_->visit_permissions(from, to, [](std::uint64_t part, std::uint64_t part_end, int permission) {
+      CHECK(::mmap(reinterpret_cast<void*>(part), part_end - part, with_executing(permission),
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED,
+            errno);
+    });
+    it = lazy_mappings_.erase(it);
+    if (first < from) lazy_mappings_.emplace(first, from);
+    if (to < last) it = lazy_mappings_.emplace(to, last).first;
+  }
 }
 
 // The bytes of the area's file, written while the pages may be written, at this node.
@@ -273,7 +315,10 @@ void Process::protect_everywhere(std::uint64_t begin, std::uint64_t end, int pro
 // The pages read as zero from now on. Bytes of them may be on their way between any two nodes, as nodes send pages
 // ahead: so first all freeze them and say so to each other, on the links on which those bytes travel.
 void Process::discard_everywhere(std::uint64_t begin, std::uint64_t end) {
-  if (nodes_ == 1) return runtime_.memory().zero_here(begin, end - begin);
+  if (nodes_ == 1) {
+    end_lazy_mappings(begin, end);
+    return runtime_.memory().zero_here(begin, end - begin);
+  }
   runtime_.memory().freeze_here(begin, end - begin);
   freeze_elsewhere(begin, end);
   runtime_.memory().zero_here(begin, end - begin);

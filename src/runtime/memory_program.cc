@@ -62,7 +62,10 @@ void Memory::limit_here(std::uint64_t address, std::uint64_t bytes, os::Protecti
   if (engine_ == nullptr) {
     const int read = most == os::Protection::kNone ? PROT_NONE : PROT_READ | PROT_EXEC;
     const int write = most == os::Protection::kReadWrite ? PROT_WRITE : 0;
-    CHECK(::mprotect(reinterpret_cast<void*>(address), bytes, read | write) == 0, errno, address, bytes);
+    auto* const begin = reinterpret_cast<void*>(address);
+    if (::mprotect(begin, bytes, read | write) == 0) return;
+    // A file of a file system from which nothing may be executed.
+    CHECK(errno == EACCES && ::mprotect(begin, bytes, (read | write) & ~PROT_EXEC) == 0, errno, address, bytes);
     return;
   }
   const os::MutexLock lock(mu_);
