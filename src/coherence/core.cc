@@ -253,10 +253,13 @@ void Core::unlocked(PageId page, std::uint64_t now, Effects& effects) {
   tick(now, effects);
 }
 
+PageSet Core::stuck_or_locked(BlockId block, PageSet pages) {
+  const PageSet found = stuck(block, pages);
+  return found | locked(block, pages & ~found);
+}
+
 PageSet Core::defer_stuck(NodeId from, wire::MessageType type, const wire::PageMessage& m) {
-  const BlockId block{m.block};
-  PageSet kept = stuck(block, m.pages);
-  kept |= locked(block, m.pages & ~kept);
+  const PageSet kept = stuck_or_locked(BlockId{m.block}, m.pages);
   if (kept == 0) return m.pages;
   ++counters_.deferred;
   deferred_.push_back({from, type, m});

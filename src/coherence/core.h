@@ -229,6 +229,7 @@ class Core {
   PageSet stuck(BlockId block, PageSet pages) const;  // of the mapped ones: those pinned or in their minimum hold
   void hold(PageId page, std::uint64_t least_us);     // or longer, if a thread asked for it
   PageSet locked(BlockId block, PageSet pages);       // those that wait for the release of a lock
+  PageSet stuck_or_locked(BlockId block, PageSet pages);
   PageSet frozen(BlockId block) const;
   // Those of the message's pages that may leave now. The others are looked at again later.
   PageSet defer_stuck(NodeId from, wire::MessageType type, const wire::PageMessage& m);

@@ -121,9 +121,7 @@ PageSet Core::served_with(const wire::PageMessage& m, Access access) {
     if (r.local(page).mapped() > stays) taken_from_here |= set_of(i);
   });
   if (NodeId{m.requester} == options_.self) return group;
-  group &= ~frozen(block);
-  const PageSet kept = stuck(block, taken_from_here);
-  return group & ~(kept | locked(block, taken_from_here & ~kept));
+  return group & ~(frozen(block) | stuck_or_locked(block, taken_from_here));
 }
 
 void Core::decline(BlockId block, NodeId requester, PageSet pages, std::uint8_t flags) {
@@ -483,14 +481,12 @@ void Core::grant_thawed() {
   }
   std::ranges::sort(open);  // the order of a hash table must not show
   for (const BlockId block : open) {
-    std::vector<PageSet> acknowledged;
+    std::vector<PageSet> revoked;
     for (const Transaction& t : activity_.at(block).open) {
-      PageSet awaited = 0;
-      for (const Ack& ack : t.acks) awaited |= ack.pages;
       const bool revokes = t.owner == kNoNode && !t.await_done && !t.await_write_back && !t.lent && !t.queried;
-      if (revokes && (t.pages & ~awaited) != 0) acknowledged.push_back(t.pages);
+      if (revokes) revoked.push_back(t.pages);
     }
-    for (const PageSet pages : acknowledged) {
+    for (const PageSet pages : revoked) {
       Transaction* const t = transaction_of(block, pages);
       if (t != nullptr && grant_acknowledged(block, t)) serve_queue(block);
     }
