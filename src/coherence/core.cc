@@ -177,6 +177,8 @@ bool Core::about_to_access(PageId page, std::uint64_t now, std::uint64_t hold_us
   for (Held& held : held_) {
     if (held.until <= now_ || held.page != page) continue;
     held.until = now_ + hold_us;
+    const auto lock = locked_until_.find(page);
+    if (lock != locked_until_.end() && lock->second > held.until) return false;  // its release is waited for
     // What was put off until the end of the longer hold can be looked at earlier.
     if (deadline_ == ~std::uint64_t{0}) return false;
     look_again_at(held.until);
@@ -250,12 +252,15 @@ void Core::unlocked(PageId page, std::uint64_t now, Effects& effects) {
   const auto until = locked_until_.find(page);
   if (until == locked_until_.end() || until->second == 0) return;
   until->second = 0;
+  for (Held& held : held_) {
+    if (held.page == page) held.until = now;  // it has been used
+  }
   tick(now, effects);
 }
 
 PageSet Core::stuck_or_locked(BlockId block, PageSet pages) {
-  const PageSet found = stuck(block, pages);
-  return found | locked(block, pages & ~found);
+  const PageSet found = locked(block, pages);
+  return found | stuck(block, pages & ~found);
 }
 
 PageSet Core::defer_stuck(NodeId from, wire::MessageType type, const wire::PageMessage& m) {

@@ -25,6 +25,7 @@ class MeshImpl final : public Mesh {
   bool poll(FrameSink& sink, std::chrono::microseconds timeout) override { return poller_.poll(sink, timeout); }
   void release() override { poller_.release(); }
   void wake() override { poller_.wake(); }
+  void wake_at(std::int64_t ns) override { poller_.wake_at(ns); }
   void close(std::chrono::milliseconds timeout) override;
   bool unreachable(NodeId peer) const override { return links_[peer.value] && links_[peer.value]->unreachable(); }
   Counters counters(NodeId peer) const override;

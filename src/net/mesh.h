@@ -110,6 +110,8 @@ class Mesh {
 
   // Makes serve() return soon. Any thread.
   virtual void wake() = 0;
+  // Ends the present or next serve() at that time (os::monotonic_ns), if it does not end before.
+  virtual void wake_at(std::int64_t ns) = 0;
 
   // Ends all links after what is queued has left (at most `timeout`). peer_down is not called for them.
   virtual void close(std::chrono::milliseconds timeout) = 0;

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 #include <algorithm>
 #include <array>
@@ -35,7 +36,7 @@ constexpr std::int64_t ns(microseconds t) { return std::chrono::nanoseconds(t).c
 // there without an allocation at first use.
 [[gnu::tls_model("initial-exec")]] thread_local char this_thread;
 
-// In inner_, `tag` is the Link, or null for the doorbell; in outer_ it is not null for inner_.
+// In inner_, `tag` is the Link, or null for the doorbell; in outer_ it is the descriptor.
 void add_to_epoll(int epoll, int fd, void* tag) {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = tag}};
   CHECK(::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0, errno);
@@ -57,10 +58,12 @@ Poller::Poller(LinkKind links, microseconds spin, microseconds loop_spin)
       is_shm_(links == LinkKind::kShm),
       inner_(::epoll_create1(EPOLL_CLOEXEC)),
       outer_(::epoll_create1(EPOLL_CLOEXEC)),
-      wake_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  CHECK(inner_ && outer_ && wake_event_, errno);
+      wake_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      wake_timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
+  CHECK(inner_ && outer_ && wake_event_ && wake_timer_, errno);
   add_to_epoll(outer_.get(), inner_.get(), &inner_);
-  add_to_epoll(outer_.get(), wake_event_.get(), nullptr);
+  add_to_epoll(outer_.get(), wake_event_.get(), &wake_event_);
+  add_to_epoll(outer_.get(), wake_timer_.get(), &wake_timer_);
   if (!is_shm_) return;
   doorbell_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   CHECK(doorbell_, errno);
@@ -206,18 +209,27 @@ bool Poller::serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool woken)
 
 // Returns whether the links are the reason of the end.
 bool Poller::sleep_on_outer(std::int64_t timeout_ns) {
-  std::array<epoll_event, 2> events;
+  std::array<epoll_event, 3> events;
   const int count = wait_for_events(outer_.get(), events, timeout_ns);
   bool links = false;
   for (const epoll_event& event : std::span(events).first(static_cast<std::size_t>(count))) {
-    eventfd_t wakes;
-    if (event.data.ptr) {
+    std::uint64_t times;
+    if (event.data.ptr == &inner_) {
       links = true;
-    } else {
-      ::eventfd_read(wake_event_.get(), &wakes);
+    } else if (event.data.ptr == &wake_event_) {
+      ::eventfd_read(wake_event_.get(), &times);
+    } else if (::read(wake_timer_.get(), &times, sizeof times) == sizeof times) {
+      wake_.store(true);
     }
   }
   return links;
+}
+
+// A timer, because the thread that says this often goes on on the loop thread's core.
+void Poller::wake_at(std::int64_t ns) {
+  const std::int64_t at = std::max<std::int64_t>(ns, 1);  // 0 would switch the timer off
+  const itimerspec timer{.it_interval = {}, .it_value = {at / 1'000'000'000, at % 1'000'000'000}};
+  CHECK(::timerfd_settime(wake_timer_.get(), TFD_TIMER_ABSTIME, &timer, nullptr) == 0, errno);
 }
 
 void Poller::wake() {

@@ -42,6 +42,7 @@ class Poller {
   bool poll(FrameSink& sink, std::chrono::microseconds timeout);
   void release();
   void wake();
+  void wake_at(std::int64_t ns);
   void close(std::chrono::milliseconds timeout);
 
   // For the calling thread, when it sends: whether it may wait for room, and whether the answer may be gathered with
@@ -73,7 +74,7 @@ class Poller {
   // Constant after construction.
   const std::int64_t spin_ns_, loop_spin_ns_;
   const bool is_shm_;
-  Fd inner_, outer_, wake_event_, doorbell_;
+  Fd inner_, outer_, wake_event_, wake_timer_, doorbell_;
 
   os::Mutex role_mu_;
   std::atomic<bool> claimed_{false};

@@ -190,6 +190,7 @@ Result<LoadedProgram> load_program(const std::string& path, std::vector<std::str
   if (image.interpreter.empty()) return program;
   const File interpreter(image.interpreter);
   GALLOCY_ASSIGN(const Image loader, load(interpreter, target));
+  program.interpreter = image.interpreter;
   program.interpreter_base = loader.bias;
   program.start = loader.bias + loader.header.e_entry;
   return program;

@@ -61,6 +61,12 @@ struct GuestThread {
 
   std::uint64_t signal_stack_top = 0;  // what patched calls use, and where they keep the vector registers
   void* vector_state = nullptr;
+
+  // What the preloaded library (held_locks.h) notes: the pages of the locks that the thread has or is taking.
+  std::atomic<std::uint32_t>* lock_counts = nullptr;  // null: not noted
+  std::uint64_t held_count = 0;
+  std::array<std::uint64_t, 7> held_pages{};
+
   PendingSignal deferred{};  // came during a patched call; number 0: none
 
   os::Mutex mu;                                  // taken with signals blocked

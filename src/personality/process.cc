@@ -29,7 +29,8 @@ namespace {
 constexpr std::uint64_t kGuestBytes = std::uint64_t{4} << 40;
 constexpr std::uint64_t kBrkBytes = std::uint64_t{256} << 30;
 constexpr std::uint64_t kStackBytes = 8 << 20;
-constexpr int kClockTries = 4;  // the shortest says most
+constexpr std::string_view kPreloadingLinker = "/ld-linux-x86-64.so.2";  // glibc's
+constexpr int kClockTries = 4;                                           // the shortest says most
 
 }  // namespace
 
@@ -48,7 +49,7 @@ Result<> Process::prepare() {
   GALLOCY_TRY(install_guest_entry(*this));
   for (const int number : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, kKickSignal}) catch_signal(number, 0);
   patching_ = map_patched_slots();
-  runtime_.memory().set_lock_test([this](std::byte* lock) { return is_held_here(lock); });
+  runtime_.memory().set_lock_test([this](std::uint64_t page) { return held_locks_.keeps(page); });
   GALLOCY_TRY(runtime_.sync().meet());  // before that the others may not take requests
   if (!is_home()) {
     // Machines that started at different times count from different starts.
@@ -124,7 +125,9 @@ Result<> Process::load_image(const std::string& path, std::vector<std::string> a
     return fail(ErrorCode::kOutOfMemory, "no addresses for the vDSO");
   }
   program.vdso = static_cast<std::uint64_t>(vdso);
-  const std::uint64_t sp = build_stack(program, environment, static_cast<std::uint64_t>(stack) + stack_bytes, *this);
+  const bool preloads = nodes_ > 1 && program.interpreter.ends_with(kPreloadingLinker);
+  const std::uint64_t sp = build_stack(program, preloads ? with_preload(environment) : environment,
+                                       static_cast<std::uint64_t>(stack) + stack_bytes, *this);
   if (sp == 0) return fail(ErrorCode::kOutOfMemory, "the arguments and the environment are too long for the stack");
   registers.general[REG_RSP] = static_cast<greg_t>(sp);
   registers.general[REG_RIP] = static_cast<greg_t>(program.start);

@@ -32,6 +32,7 @@
 #include "personality/elf_image.h"
 #include "personality/futex_table.h"
 #include "personality/guest_entry.h"
+#include "personality/held_locks.h"
 #include "personality/machine_view.h"
 #include "personality/object_map.h"
 #include "personality/patched_sites.h"
@@ -321,7 +322,9 @@ class Process final : private GuestHandler, private ImageTarget {
   void wake(const FutexWaiter& waiter);
   void wake_here(std::uint64_t ticket);
   long wake_address(std::uint64_t address, std::uint32_t most);
-  bool is_held_here(std::byte* lock);
+  void let_held_pages_go(GuestThread& thread);
+  void hold_pages_again(GuestThread& thread);
+  long let_page_go(std::uint64_t page);  // kReleaseCall
 
   // process_records.cc
   std::vector<std::byte> records_here(Records which);
@@ -393,6 +396,7 @@ class Process final : private GuestHandler, private ImageTarget {
   std::set<int> runtime_descriptors_ GUARDED_BY(descriptors_mu_);  // of the home: not the program's to use
   std::map<int, std::string> file_paths_;                          // of private mappings, which keep no descriptor
   int next_file_ = 0;
+  HeldLocks held_locks_;
   std::mutex futex_mu_;
   FutexTable futexes_;
   std::atomic<std::uint32_t> next_place_{0};

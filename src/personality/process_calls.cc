@@ -120,6 +120,8 @@ long Process::serve_plain(GuestThread& thread, const Call& call) {
       return -ENOSYS;
     case SYS_futex:
       return futex(thread, call);
+    case kReleaseCall:
+      return let_page_go(argument(call, 0));
     case SYS_tkill:
     case SYS_tgkill: {
       const bool with_group = call.number == SYS_tgkill;

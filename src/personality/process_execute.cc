@@ -70,6 +70,8 @@ long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context
   const GuestRegisters registers = replace_program(std::move(*program));
   thread.guest_fs = 0;
   thread.robust_list = thread.clear_tid = 0;
+  let_held_pages_go(thread);
+  thread.held_count = 0;
   thread.guest_stack = {.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
   const greg_t segments = context.uc_mcontext.gregs[REG_CSGSFS];
   std::memcpy(context.uc_mcontext.gregs, registers.general, sizeof registers.general);

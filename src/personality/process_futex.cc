@@ -14,11 +14,6 @@
 namespace gallocy::personality {
 namespace {
 
-// How the C library's locks look (glibc's sysdeps/nptl/bits/struct_mutex.h; the rule of the futex word is that of
-// Drepper, "Futexes are tricky", 2011: 0 free, 1 taken, 2 taken and awaited, so that its release calls FUTEX_WAKE).
-constexpr std::uint32_t kTaken = 1, kAwaited = 2;
-constexpr std::size_t kOwnerAt = 8, kMutexBytes = 12;
-
 enum Operation : std::uint64_t { kEnlist, kTakeOut, kWakeUp, kRequeue, kWakeAndRequeue };
 
 // A sleeper first looks for its wake-up itself for this long: about what a wake-up by the scheduler costs.
@@ -97,12 +92,10 @@ long Process::futex(GuestThread& thread, const Call& call) {
       const bool with_bits = (operation & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
       const auto until = deadline(timeout, with_bits, realtime);
       if (!until || (with_bits && last == 0)) return -EINVAL;
-      if (value == kAwaited && nodes_ > 1) runtime_.memory().note_lock(address, kMutexBytes);
       return futex_wait(thread, address, value, with_bits ? last : FUTEX_BITSET_MATCH_ANY, *until);
     }
     case FUTEX_WAKE:
     case FUTEX_WAKE_BITSET: {
-      if (nodes_ > 1) runtime_.memory().unlocked(address);
       const bool with_bits = (operation & FUTEX_CMD_MASK) == FUTEX_WAKE_BITSET;
       wire::GuestRequest request{.words = {kWakeUp, address, value, with_bits ? last : FUTEX_BITSET_MATCH_ANY}};
       return futex_request(request);
@@ -244,7 +237,9 @@ long Process::futex_wait(GuestThread& thread, std::uint64_t address, std::uint32
   // Looking at the word before, too, would fetch its page twice.
   if (const auto word = load<std::uint32_t>(address); !word || *word != value) {
     result = word ? -EAGAIN : -EFAULT;
-  } else if (!runtime_.waiting().wait(sleep.flag, std::min(deadline_ns, os::monotonic_ns() + kSpinNs))) {
+  }
+  let_held_pages_go(thread);  // not before: looking at the word would fetch the page back
+  if (result == 0 && !runtime_.waiting().wait(sleep.flag, std::min(deadline_ns, os::monotonic_ns() + kSpinNs))) {
     while (result == 0 && sleep.woken.load() == 0) {
       const timespec until{deadline_ns / 1'000'000'000, deadline_ns % 1'000'000'000};
       const long slept = interruptible_system_call(
@@ -257,31 +252,26 @@ long Process::futex_wait(GuestThread& thread, std::uint64_t address, std::uint32
     wire::GuestRequest take_out{.words = {kTakeOut, 0, 0, 0, 0, 0, ticket}};
     if (futex_request(take_out) == 0) result = 0;  // a wake-up was meant for it
   }
+  hold_pages_again(thread);
   const os::MutexLock lock(sleeps_mu_);
   sleeps_.erase(ticket);
   return result;
 }
 
-// Another node wants the page of a lock (runtime/memory.h). If a thread of this node has the lock, it is marked as
-// awaited, which any contender might have done: then its release calls FUTEX_WAKE, the page leaves at that moment, and
-// the other node finds the lock free. Without this the page would go at once, be fetched back for the release, and go
-// a second time. The owner's id tells a lock from any other word, which must not be changed; it is set a little after
-// the lock and cleared a little before its release. A thread that locks again and again is caught by looking often.
-bool Process::is_held_here(std::byte* lock) {
-  auto& word = *reinterpret_cast<std::atomic<std::uint32_t>*>(lock);
-  const auto& owner = *reinterpret_cast<std::atomic<std::uint32_t>*>(lock + kOwnerAt);
-  constexpr int kLooks = 100;  // some hundred nanoseconds
-  for (int i = 0; i < kLooks; ++i) {
-    std::uint32_t seen = word.load();
-    const std::uint32_t tid = owner.load();
-    if ((seen != kTaken && seen != kAwaited) || tid == 0 || tid >> kTidNodeShift != self_.value) continue;
-    {
-      const os::MutexLock threads(threads_mu_);
-      if (!threads_.contains(static_cast<int>(tid))) return false;
-    }
-    if (seen == kAwaited || word.compare_exchange_strong(seen, kAwaited)) return true;
+// A thread that is about to sleep has released what it had locked, or waits for another's release.
+void Process::let_held_pages_go(GuestThread& thread) {
+  for (std::uint64_t i = 0; i < thread.held_count; ++i) {
+    if (held_locks_.take_out(thread.held_pages[i])) let_page_go(thread.held_pages[i]);
   }
-  return false;
+}
+
+void Process::hold_pages_again(GuestThread& thread) {
+  for (std::uint64_t i = 0; i < thread.held_count; ++i) held_locks_.add(thread.held_pages[i]);
+}
+
+long Process::let_page_go(std::uint64_t page) {
+  if (held_locks_.released(page)) runtime_.memory().unlocked(page * kPageBytes);
+  return 0;
 }
 
 long Process::wake_address(std::uint64_t address, std::uint32_t most) {

@@ -135,6 +135,7 @@ long Process::start_thread_here(const ThreadStart& start) {
 void Process::enlist(GuestThread& thread, std::uint64_t stack) {
   threads_started_.fetch_add(1);
   if (thread.guest_tid == 0) thread.guest_tid = thread.tid | self_.value << kTidNodeShift;
+  if (nodes_ > 1) thread.lock_counts = held_locks_.counts();
   begin_trace(thread);
   const os::MutexLock lock(threads_mu_);
   threads_[thread.guest_tid] = &thread;
@@ -144,6 +145,7 @@ void Process::enlist(GuestThread& thread, std::uint64_t stack) {
 
 void Process::delist(GuestThread& thread) {
   end_trace(thread);
+  let_held_pages_go(thread);
   {
     const os::MutexLock lock(threads_mu_);
     threads_.erase(thread.guest_tid);

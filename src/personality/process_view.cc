@@ -20,10 +20,10 @@ namespace gallocy::personality {
 namespace {
 
 // A file that has just these bytes, open for reading.
-long file_with(std::string_view text) {
+long file_with(std::span<const std::byte> bytes) {
   const int fd = ::memfd_create("gallocy-proc", MFD_CLOEXEC);
   if (fd < 0) return -errno;
-  if (::write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+  if (::write(fd, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
     ::close(fd);
     return -EIO;
   }
@@ -31,9 +31,7 @@ long file_with(std::string_view text) {
   return fd;
 }
 
-}  // namespace
-
-namespace {
+std::span<const std::byte> as_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 constexpr std::string_view kViewFolder = "/dev/shm", kViewName = "gallocy-machine-";
 
@@ -107,20 +105,21 @@ long Process::open_own(const GuestThread* thread, const Call& call) {
   if (!file) return -ENOSYS;
   if (file->guest_tid == 0 && thread != nullptr && path->starts_with("/proc/thread-self"))
     file->guest_tid = thread->guest_tid;
+  if (*path == preload_path()) return file_with(preload_image());
   if (file->name == "maps") {
     std::string text;
     {
       const std::lock_guard lock(space_mu_);
       text = space_->maps_text();
     }
-    return file_with(text);
+    return file_with(as_bytes(text));
   }
   if (file->name == "cmdline") {
     std::string text;
     for (const std::string& argument : program_arguments_) text += argument + '\0';
-    return file_with(text);
+    return file_with(as_bytes(text));
   }
-  if (const auto text = own_text(*file)) return file_with(*text);
+  if (const auto text = own_text(*file)) return file_with(as_bytes(*text));
   return -ENOSYS;
 }
 

@@ -34,8 +34,9 @@ coherence::PlacementKind placement_kind(Placement::Kind kind) {
   return coherence::PlacementKind::kFirstTouch;
 }
 
-// How long a page stays for a thread that leaves the fault handler: returning and making the access takes 1 or 2 µs.
-constexpr std::uint64_t kHoldUs = 5;
+// How long a page stays for a thread that leaves the fault handler. Returning and making the access takes 1 or 2 µs,
+// but a timer that fires meanwhile takes the core from the thread for ten.
+constexpr std::uint64_t kHoldUs = 15;
 
 }  // namespace
 
@@ -121,8 +122,7 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   if (!in_window(address)) return false;
   const PageId page = page_of(address);
   const auto line = static_cast<unsigned>(address % kPageBytes / kLineBytes);
-  const bool writes = kind == os::FaultKind::kWrite || is_beside_lock(page, line);
-  const Access want = writes ? Access::kWrite : Access::kRead;
+  const Access want = kind == os::FaultKind::kWrite ? Access::kWrite : Access::kRead;
   if (in_faulting_thread) {
     const std::int64_t start = os::monotonic_ns();
     if (!wait_for_page(page, want, line, /*pin_it=*/false)) return false;
@@ -194,7 +194,7 @@ void Memory::take_page(PageId page, bool pin_it) {
   if (pin_it) core_.pin(page);
   const auto same = [&](const Waiter* other) { return other->page == page; };
   if (std::ranges::any_of(waiters_, same)) return;
-  if (core_.about_to_access(page, now_us(), kHoldUs)) waiting_->nudge();
+  if (core_.about_to_access(page, now_us(), kHoldUs)) waiting_->nudge(kHoldUs);
 }
 
 void Memory::die_of_loss(PageId page) {

@@ -78,11 +78,10 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   void limit_here(std::uint64_t address, std::uint64_t bytes, os::Protection most);
   // Whether an access that failed is forbidden by the program's own limit.
   bool is_beyond_limit(std::uint64_t address, bool write) const;
-  // Locks that lie in memory. is_held: whether a thread of this node holds the lock at that place, where there may be
-  // anything, and will call unlocked(). While it does the lock's page stays here, for a short time
+  // Locks that lie in memory. keeps: whether a thread of this node has a lock on the page with that number (of the
+  // program's address), and will call unlocked(). Until then the page stays here, for a short time
   // (coherence::Options::lock_hold_us), which spares it the way to a node that could not use it. Called with mu_ held.
-  void set_lock_test(std::function<bool(std::byte* lock)> is_held) { lock_is_held_ = std::move(is_held); }
-  void note_lock(std::uint64_t address, std::size_t bytes);
+  void set_lock_test(std::function<bool(std::uint64_t page)> keeps) { keeps_page_ = std::move(keeps); }
   void unlocked(std::uint64_t address);
   // The memory file behind the region at the address, and the region's address; -1: the region is plain memory.
   std::pair<int, std::uint64_t> file_behind(std::uint64_t address);
@@ -135,7 +134,6 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   explicit Memory(const MemoryOptions& options);
   std::uint64_t checksum(PageId page) override;
   bool locked(PageId page) override;
-  bool is_beside_lock(PageId page, unsigned line);
 
   static std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }  // the core's clock
   Region* find(std::uint64_t address) REQUIRES(mu_);
@@ -186,9 +184,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::vector<BlockId> new_homes_ GUARDED_BY(mu_);
   std::vector<bool> dead_ GUARDED_BY(mu_);
   std::int64_t exhausted_since_us_ GUARDED_BY(mu_) = 0;
-  std::function<bool(std::byte*)> lock_is_held_;                                  // constant once the program runs
-  std::unordered_map<PageId, std::vector<std::uint16_t>> locks_ GUARDED_BY(mu_);  // where in each page
-  std::unique_ptr<std::byte[]> scratch_;  // of the poller: payload that nobody wants
+  std::function<bool(std::uint64_t)> keeps_page_;  // constant once the program runs
+  std::unique_ptr<std::byte[]> scratch_;           // of the poller: payload that nobody wants
   std::atomic<std::uint64_t> fault_wait_ns_{0};
 };
 

@@ -125,31 +125,8 @@ std::pair<int, std::uint64_t> Memory::file_behind(std::uint64_t address) {
   return {region->frames->file(), region->address};
 }
 
-void Memory::note_lock(std::uint64_t address, std::size_t bytes) {
-  constexpr std::size_t kMostPages = 4096, kMostOfPage = 16;
-  address = window_address(address);
-  const std::uint64_t offset = address % kPageBytes;
-  if (engine_ == nullptr || !in_window(address) || offset + bytes > kPageBytes || !lock_is_held_) return;
-  const os::MutexLock lock(mu_);
-  if (locks_.size() >= kMostPages) locks_.clear();
-  auto& offsets = locks_[page_of(address)];
-  if (offsets.size() < kMostOfPage && std::ranges::find(offsets, offset) == offsets.end())
-    offsets.push_back(static_cast<std::uint16_t>(offset));
-}
-
-// Who reads there is about to take the lock. A copy to read would be a transfer in vain.
-bool Memory::is_beside_lock(PageId page, unsigned line) {
-  const os::MutexLock lock(mu_);
-  const auto found = locks_.find(page);
-  return found != locks_.end() &&
-         std::ranges::any_of(found->second, [&](std::uint16_t offset) { return offset / kLineBytes == line; });
-}
-
 bool Memory::locked(PageId page) {
-  const auto found = locks_.find(page);
-  if (found == locks_.end()) return false;
-  std::byte* const view = runtime_view(page);
-  return std::ranges::any_of(found->second, [&](std::uint16_t offset) { return lock_is_held_(view + offset); });
+  return keeps_page_ && keeps_page_(reinterpret_cast<std::uint64_t>(program_address(page)) / kPageBytes);
 }
 
 void Memory::unlocked(std::uint64_t address) {

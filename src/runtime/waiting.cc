@@ -1,6 +1,7 @@
 #include "runtime/waiting.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "os/clock.h"
 
@@ -10,6 +11,7 @@ namespace {
 // A thread that polls for itself looks after the node's timers at least this often, and so does the loop thread.
 constexpr std::int64_t kLongestPollUs = 1'000;
 constexpr std::int64_t kLongestServeUs = 20'000;
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
 }  // namespace
 
@@ -37,13 +39,30 @@ bool Waiting::wait(WaitFlag& flag, std::int64_t deadline_ns) {
     if (!flag.is_set()) next_us = housekeeping_();
   }
   mesh_->release();
-  if (housekeeping_() < kLongestServeUs) mesh_->wake();
+  nudge(housekeeping_());
   return flag.is_set();
 }
 
 void Waiting::serve() {
-  const std::int64_t next_us = housekeeping_();
-  mesh_->serve(sink_, std::chrono::microseconds(std::min(kLongestServeUs, next_us)));
+  serves_at_ns_.store(kNever);
+  const std::int64_t sleep_us = std::min(kLongestServeUs, housekeeping_());
+  (void)serves_by(os::monotonic_ns() + sleep_us * 1000);
+  mesh_->serve(sink_, std::chrono::microseconds(sleep_us));
+}
+
+void Waiting::nudge(std::int64_t due_us) {
+  if (mesh_ == nullptr || due_us >= kLongestServeUs) return;
+  const std::int64_t due_ns = os::monotonic_ns() + due_us * 1000;
+  if (serves_by(due_ns)) mesh_->wake_at(due_ns);
+}
+
+// False: it does anyway.
+bool Waiting::serves_by(std::int64_t ns) {
+  std::int64_t planned = serves_at_ns_.load();
+  while (ns < planned) {
+    if (serves_at_ns_.compare_exchange_weak(planned, ns)) return true;
+  }
+  return false;
 }
 
 }  // namespace gallocy::runtime

@@ -45,15 +45,16 @@ class Waiting {
   bool wait(WaitFlag& flag, std::int64_t deadline_ns = os::kNoDeadline);
   // One turn of the loop thread.
   void serve();
-  // Work for the poller has come up that is due soon: it should not sleep long.
-  void nudge() {
-    if (mesh_ != nullptr) mesh_->wake();
-  }
+  // Work for the poller has come up that is due in so many microseconds: it should not sleep longer.
+  void nudge(std::int64_t due_us = 0);
 
  private:
+  bool serves_by(std::int64_t ns);
+
   net::Mesh* const mesh_;
   net::FrameSink& sink_;
   const std::function<std::int64_t()> housekeeping_;
+  std::atomic<std::int64_t> serves_at_ns_{0};  // when the loop thread's next turn begins at the latest
 };
 
 }  // namespace gallocy::runtime

@@ -31,6 +31,8 @@ static void* read_all(void* argument) {
 int main(int argc, char** argv) {
   printf("argc %d, name %s, short name %s\n", argc, basename(argv[0]), program_invocation_short_name);
   CHECK(argv[argc] == NULL && environ != NULL);
+  const char* const preload = getenv("LD_PRELOAD");
+  printf("preloaded: %s\n", preload != NULL ? preload : "nothing");
   for (int i = 1; i < argc; ++i) printf("[%s]\n", argv[i]);
   CHECK(getauxval(AT_PAGESZ) == 4096 && getauxval(AT_PHDR) != 0 && getauxval(AT_RANDOM) != 0 &&
         getauxval(AT_ENTRY) != 0);

@@ -1,0 +1,97 @@
+// What the program's dynamic linker loads before all other libraries (ld.so(8), LD_PRELOAD) on several nodes: the
+// mutex functions of the C library with a note for the node's runtime around them (held_locks.h). The C library's own
+// functions do the work; a note that is missing or too much costs time, never correctness.
+//
+// There is no other library here, and no thread-local data: what belongs to the thread lies in its GuestThread, which
+// gs points to (guest_entry.h).
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+// guest_entry.cc and held_locks.h check these.
+enum { kCountsAt = 88, kHeldAt = 96, kPagesAt = 104, kMostHeld = 7, kCounts = 4096, kPageShift = 12 };
+static const uint32_t kWanted = 1u << 31;
+
+#define OF_THREAD(type, place) ((type __seg_gs*)(uintptr_t)(place))
+
+// The C library's other names for the same functions. Weak: where there are none, no thread can be, either (glibc
+// before 2.34 without libpthread).
+extern int __pthread_mutex_lock(pthread_mutex_t*) __attribute__((weak));
+extern int __pthread_mutex_trylock(pthread_mutex_t*) __attribute__((weak));
+extern int __pthread_mutex_unlock(pthread_mutex_t*) __attribute__((weak));
+
+static void note_taking(void* mutex) {
+  uint32_t* const counts = *OF_THREAD(uint32_t*, kCountsAt);
+  const uint64_t held = *OF_THREAD(uint64_t, kHeldAt);
+  if (counts == NULL || held >= kMostHeld) return;
+  const uint64_t page = (uintptr_t)mutex >> kPageShift;
+  OF_THREAD(uint64_t, kPagesAt)[held] = page;
+  *OF_THREAD(uint64_t, kHeldAt) = held + 1;
+  __atomic_fetch_add(&counts[page % kCounts], 1, __ATOMIC_RELAXED);
+  // Written to without a change: a page that is elsewhere is fetched for writing at once. The function below would
+  // read first.
+  __asm__ volatile("lock orl $0, (%0)" : : "r"(mutex) : "memory", "cc");
+}
+
+static void note_released(void* mutex) {
+  uint32_t* const counts = *OF_THREAD(uint32_t*, kCountsAt);
+  const uint64_t page = (uintptr_t)mutex >> kPageShift, held = *OF_THREAD(uint64_t, kHeldAt);
+  if (counts == NULL) return;
+  for (uint64_t i = held; i-- > 0;) {
+    if (OF_THREAD(uint64_t, kPagesAt)[i] != page) continue;
+    OF_THREAD(uint64_t, kPagesAt)[i] = OF_THREAD(uint64_t, kPagesAt)[held - 1];
+    *OF_THREAD(uint64_t, kHeldAt) = held - 1;
+    if (__atomic_sub_fetch(&counts[page % kCounts], 1, __ATOMIC_RELAXED) != kWanted) return;
+    long ignored;  // kReleaseCall: the page may leave; a call site as can be patched (patched_sites.h)
+    __asm__ volatile("movl $0x6c71, %%eax\n\tsyscall" : "=a"(ignored) : "D"(page) : "rcx", "r11", "memory");
+    return;
+  }
+}
+
+int pthread_mutex_lock(pthread_mutex_t* mutex) {
+  if (__pthread_mutex_lock == NULL) return 0;
+  note_taking(mutex);
+  const int result = __pthread_mutex_lock(mutex);
+  if (result != 0 && result != EOWNERDEAD) note_released(mutex);
+  return result;
+}
+
+int pthread_mutex_trylock(pthread_mutex_t* mutex) {
+  if (__pthread_mutex_trylock == NULL) return 0;
+  note_taking(mutex);
+  const int result = __pthread_mutex_trylock(mutex);
+  if (result != 0 && result != EOWNERDEAD) note_released(mutex);
+  return result;
+}
+
+int pthread_mutex_unlock(pthread_mutex_t* mutex) {
+  if (__pthread_mutex_unlock == NULL) return 0;
+  const int result = __pthread_mutex_unlock(mutex);
+  note_released(mutex);
+  return result;
+}
+
+// The variable that had this file loaded becomes what the user has set, or goes.
+__attribute__((constructor)) static void hide(int argument_count, char** arguments, char** environment) {
+  static const char kOurs[] = GALLOCY_PRELOAD;
+  (void)argument_count;
+  (void)arguments;
+  for (; *environment != NULL; ++environment) {
+    size_t same = 0;
+    while (kOurs[same] != '\0' && (*environment)[same] == kOurs[same]) ++same;
+    if (kOurs[same] != '\0') continue;
+    char* const rest = *environment + same;
+    if (*rest == ':') {  // LD_PRELOAD=ours:theirs
+      char* to = *environment + (sizeof "LD_PRELOAD=" - 1);
+      for (const char* from = rest + 1; (*to++ = *from++) != '\0';) {
+      }
+      return;
+    }
+    if (*rest != '\0') continue;
+    do environment[0] = environment[1];
+    while (*environment++ != NULL);
+    return;
+  }
+}
