@@ -167,6 +167,7 @@ void robust(const Call& call) {
   }
   gallocy::barrier("half", node.count()).arrive_and_wait();
   if (program::load(work.done) != 1) wrong("the half of the work is not done");  // a copy lives on here
+  say("is ready");
   // The victim may be dead before all have heard that it met them.
   (void)gallocy::barrier("read", node.count()).arrive_and_wait_for(std::chrono::seconds(20));
   const auto taken = mutex.lock_robust(std::chrono::seconds(20));
@@ -192,10 +193,8 @@ void waits(const Call& call) {
   Node& node = call.node;
   program::need(node.barrier());
   gallocy::barrier all("all", node.count());
-  if (is_victim(call)) {
-    say("is ready");
-    sleep_long();
-  }
+  say("is ready");  // the others, too: they have heard that all met
+  if (is_victim(call)) sleep_long();
   auto remote = gallocy::thread::start(gallocy::on_node(call.number(0)), [] { sleep_long(); });
   if (!remote) program::end(remote.error());
   await_victims_end(all);
@@ -213,11 +212,9 @@ void lost(const Call& call) {
   Node& node = call.node;
   Word* const words = program::shared<Word>("precious", kPageWords, gallocy::Placement::on(call.number(0)));
   program::need(node.barrier());
-  if (is_victim(call)) {
-    words[0] = 42;
-    say("is ready");
-    sleep_long();
-  }
+  if (is_victim(call)) words[0] = 42;
+  say("is ready");
+  if (is_victim(call)) sleep_long();
   if (auto met = node.barrier(); met || met.error().code != ErrorCode::kPeerLost) wrong("Node::barrier() did not fail");
   if (node.id() == call.number(1)) {
     const Word word = program::load(words[0]);

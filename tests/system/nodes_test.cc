@@ -159,7 +159,7 @@ class NodesContinue : public Nodes, public ::testing::WithParamInterface<unsigne
   std::unique_ptr<Process> after_death(const std::string& action, const std::string& argument = "0") {
     const unsigned victim = GetParam();
     auto launcher = act({"-n", "3", "--on-peer-lost", "continue"}, {action, std::to_string(victim), argument});
-    await_ready(*launcher, victim);
+    for (unsigned node = 0; node < 3; ++node) await_ready(*launcher, node);
     kill_node(*launcher, victim);
     launcher->wait(milliseconds(30'000));
     return launcher;
