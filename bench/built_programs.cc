@@ -81,7 +81,7 @@ const std::vector<Entry> kSplash3 = {
 const std::vector<Entry> kPhoenix = {
     {"word_count", ".", "tests/word_count/word_count-pthread", {"{lines}", "10"}, {"{lines}", "10"}, "count is"},
     {"kmeans", ".", "tests/kmeans/kmeans-pthread", {"-p", "1000"}, {"-p", "100000", "-c", "100"}, " "},
-    {"linear_regression", ".", "tests/linear_regression/linear_regression-pthread", {"{lines}"}, {"{lines}"}, " = "},
+    {"linear_regression", ".", "tests/linear_regression/linear_regression-pthread", {"{points}"}, {"{points}"}, " = "},
     {"matrix_multiply", "{matrices}", "tests/matrix_multiply/matrix_multiply-pthread", {"64"}, {"1024"}, " "},
     {"pca", ".", "tests/pca/pca-pthread", {"-r", "50", "-c", "50"}, {"-r", "1500", "-c", "1500"}, " "},
     {"string_match", ".", "tests/string_match/string_match-pthread", {"{lines}"}, {"{lines}"}, "Keys Size"},

@@ -28,9 +28,8 @@ class RunInputs {
  private:
   gallocy::Result<std::filesystem::path> folder();
   gallocy::Result<> write_text(const std::filesystem::path& path) const;
-  // The first `most` bytes of the text, after `heading`.
-  gallocy::Result<std::filesystem::path> part_of_text(const std::string& name, const std::string& heading,
-                                                      std::size_t most);
+  gallocy::Result<std::filesystem::path> file_of_text(const std::string& name, const std::string& heading,
+                                                      std::size_t bytes);
 
   const Programs& programs_;
   const Scale scale_;
