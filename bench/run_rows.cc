@@ -305,24 +305,29 @@ void Maker::add_calls() {
 }
 
 void Maker::add_handovers() {
-  const auto trip = [scale = scale_]() -> Result<Measured> {
-    return raw_round_trip_us(Link::kTcp, Waiting::kSpin, scale);
+  const auto trip = [scale = scale_](Waiting waiting) -> Measuring {
+    return [scale, waiting]() -> Result<Measured> { return raw_round_trip_us(Link::kTcp, waiting, scale); };
   };
-  const auto handovers = [this](const char* how, const char* small, const char* real) -> Measuring {
-    return [run = printed({.nodes = 2, .transport = "tcp"}, {own("handovers"), how, size(small, real)}, "us",
+  const auto handovers = [this](const char* how) -> Measuring {
+    return [run = printed({.nodes = 2, .transport = "tcp"}, {own("handovers"), how, size("20", "2000")}, "us",
                           "nodes=1,0")] {
       auto measured = run();
       if (measured) measured->digest.clear();  // the program checked its work; the reference does another
       return measured;
     };
   };
-  plans_.push_back({"mutex.contended.2", "us", Goal::kAtMost, 3,
-                    "The page of the mutex goes to the other node and back for each hand-over, more often when the "
-                    "waiting thread looks at it; sleeping costs a forwarded futex call.",
-                    handovers("mutex", "20", "2000"), trip});
-  plans_.push_back({"cond.handover.2", "us", Goal::kAtMost, 3,
-                    "Two futex calls per hand-over, and the pages of mutex, condition variable and data, by faults.",
-                    handovers("cond", "20", "2000"), trip});
+  const auto add = [&](const std::string& row, const char* how, const char* bound) {
+    plans_.push_back({row, "us", Goal::kAtMost, 3, bound, handovers(how), trip(Waiting::kSpin)});
+    plans_.push_back({row + ".sleep", "us", Goal::kReport, 0,
+                      "The same beside a round trip whose two ends sleep in the kernel, so with wake-ups.",
+                      handovers(how), trip(Waiting::kSleep)});
+  };
+  add("mutex.contended.2", "mutex",
+      "One transfer of the page per hand-over, at the unlocking; the page is taken from a thread that computes, so the "
+      "loop thread of that node has to be woken.");
+  add("cond.handover.2", "cond",
+      "One transfer of the page with mutex, condition variable and data, and two futex calls, of which one node's are "
+      "messages.");
 }
 
 }  // namespace
