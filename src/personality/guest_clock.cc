@@ -6,10 +6,12 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 
+#include "personality/affinity.h"
 #include "personality/guest_entry.h"
 
 asm(".section .rodata\n"
@@ -38,7 +40,9 @@ struct Kernel {
 };
 Kernel g_kernel;  // constant once the program runs, as all below
 std::int64_t g_offset_ns = 0;
-unsigned g_node = 0, g_first_processor = 0;
+bool g_has_numbers = false;
+unsigned g_node = 0;
+unsigned g_numbers[ProcessorMask::kMost];  // by the kernel's number
 
 // The entries of the ELF symbol table of the image that the kernel mapped (System V ABI, chapter 5).
 void find_kernel_functions() {
@@ -101,9 +105,14 @@ AS_PROGRAM time_t guest_time(time_t* time) {
 }
 
 AS_PROGRAM int guest_getcpu(unsigned* processor, unsigned* node, void*) {
+  if (g_kernel.getcpu == nullptr) {
+    return static_cast<int>(
+        raw_system_call(SYS_getcpu, reinterpret_cast<long>(processor), reinterpret_cast<long>(node)));
+  }
+  if (!g_has_numbers) return g_kernel.getcpu(processor, node, nullptr);
   unsigned own = 0;
-  if (g_kernel.getcpu != nullptr) (void)g_kernel.getcpu(&own, nullptr, nullptr);
-  if (processor != nullptr) *processor = g_first_processor + own;
+  (void)g_kernel.getcpu(&own, nullptr, nullptr);
+  if (processor != nullptr) *processor = g_numbers[own % ProcessorMask::kMost];
   if (node != nullptr) *node = g_node;
   return 0;
 }
@@ -128,10 +137,14 @@ void fill_clock_functions(std::span<const void*, kClockFunctions> functions) {
 void set_clock_offset(std::int64_t ns) { g_offset_ns = ns; }
 std::int64_t clock_offset() { return g_offset_ns; }
 
-void set_processor_numbers(unsigned node, unsigned first_processor) {
+void set_processor_numbers(unsigned node, unsigned first, std::span<const unsigned> processors) {
   g_node = node;
-  g_first_processor = first_processor;
+  std::ranges::fill(g_numbers, first);  // for one that came on line later
+  for (unsigned k = 0; k < processors.size(); ++k) g_numbers[processors[k]] = first + k;
+  g_has_numbers = true;
 }
+
+unsigned processor_number(unsigned of_kernel) { return g_numbers[of_kernel % ProcessorMask::kMost]; }
 
 std::span<const std::byte> vdso_image() { return {gallocy_vdso, gallocy_vdso_end}; }
 

@@ -14,10 +14,13 @@ inline constexpr std::size_t kClockFunctions = 5;
 
 // Addresses of clock_gettime, gettimeofday, time, getcpu, clock_getres; they use no thread-local data.
 void fill_clock_functions(std::span<const void*, kClockFunctions> functions);
-// Of this node: home's CLOCK_MONOTONIC minus ours, ns; and its number, and that of its first processor.
+// Of this node: home's CLOCK_MONOTONIC minus ours, ns.
 void set_clock_offset(std::int64_t ns);
 std::int64_t clock_offset();
-void set_processor_numbers(unsigned node, unsigned first_processor);
+// Processors of this node are numbered from `first` on in the order of `processors`, which are the kernel's numbers.
+// Until this is called, processors and nodes are the kernel's.
+void set_processor_numbers(unsigned node, unsigned first, std::span<const unsigned> processors);
+unsigned processor_number(unsigned of_kernel);
 
 // The vDSO's image, one page at most.
 std::span<const std::byte> vdso_image();

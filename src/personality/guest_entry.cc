@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "os/os_error.h"
+#include "personality/processors.h"
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
@@ -294,6 +295,7 @@ Result<> prepare_guest_thread(GuestThread& thread) {
 void start_runtime_thread(std::function<void()> body) {
   std::thread([body = std::move(body)] {
     _writegsbase_u64(0);
+    free_thread();
     // Whoever made it, often a thread that others wait for: it may become the program's, or make the program's
     // processes.
     ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, static_cast<id_t>(::getpid())));

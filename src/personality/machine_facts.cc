@@ -1,18 +1,16 @@
 #include "personality/machine_facts.h"
 
-#include <sched.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <climits>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <string_view>
 
 #include "os/machine.h"
+#include "personality/processors.h"
 
 namespace gallocy::personality {
 namespace {
@@ -37,19 +35,6 @@ std::uint64_t number_in(std::string_view text) {
 }
 
 std::uint64_t read_number(const std::filesystem::path& path) { return number_in(read_text(path)); }
-
-std::vector<unsigned> affinity() {
-  std::array<unsigned long, kMaxNodeProcessors / (sizeof(long) * CHAR_BIT)> words{};
-  std::vector<unsigned> processors;
-  if (::sched_getaffinity(0, sizeof words, reinterpret_cast<cpu_set_t*>(words.data())) == 0) {
-    for (unsigned cpu = 0; cpu < kMaxNodeProcessors; ++cpu) {
-      constexpr unsigned kWordBits = sizeof(long) * CHAR_BIT;
-      if ((words[cpu / kWordBits] >> (cpu % kWordBits) & 1UL) != 0) processors.push_back(cpu);
-    }
-  }
-  if (processors.empty()) processors.push_back(0);
-  return processors;
-}
 
 // The members of a list such as "0-3,8" that are also in `among`.
 std::vector<unsigned> members(std::string_view list, const std::vector<unsigned>& among) {
@@ -150,7 +135,7 @@ std::uint32_t MachineFacts::core_count() const {
 }
 
 MachineFacts machine_facts(std::uint64_t memory_bytes, const std::filesystem::path& root) {
-  const auto usable = affinity();
+  const auto& usable = usable_processors();
   MachineFacts facts{.processors = static_cast<std::uint32_t>(usable.size()),
                      .cores = cores_of(usable, root),
                      .memory_bytes = memory_bytes,

@@ -1,10 +1,11 @@
 #include "personality/machine_facts.h"
 
 #include <gtest/gtest.h>
-#include <sched.h>
 
 #include <cstdlib>
 #include <fstream>
+
+#include "personality/processors.h"
 
 namespace gallocy::personality {
 namespace {
@@ -39,17 +40,6 @@ class MachineFactsFiles : public testing::Test {
 
   std::filesystem::path root_;
 };
-
-std::vector<unsigned> usable_processors() {
-  cpu_set_t usable;
-  CPU_ZERO(&usable);
-  ::sched_getaffinity(0, sizeof usable, &usable);
-  std::vector<unsigned> processors;
-  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &usable)) processors.push_back(cpu);
-  }
-  return processors;
-}
 
 TEST(machine_facts, decode_gives_what_was_encoded) { EXPECT_EQ(decode(encode(sample())), sample()); }
 

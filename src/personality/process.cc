@@ -35,7 +35,12 @@ constexpr int kClockTries = 4;                                           // the 
 }  // namespace
 
 Process::Process(runtime::Runtime& runtime, const ProcessOptions& options)
-    : runtime_(runtime), options_(options), self_(runtime.self()), nodes_(runtime.nodes()) {}
+    : runtime_(runtime),
+      options_(options),
+      self_(runtime.self()),
+      nodes_(runtime.nodes()),
+      introductions_(nodes_),
+      places_(nodes_to_use(options_.place, nodes_).value_or(std::vector{kHome}), self_, nodes_) {}
 
 Result<> Process::prepare() {
   runtime_.set_extension([this](NodeId from, wire::MessageType type, std::span<const std::byte> body,
@@ -67,7 +72,14 @@ Result<> Process::prepare() {
       set_clock_offset(before <= home && home <= after ? 0 : home - (before + after) / 2);
     }
   }
-  set_processor_numbers(self_.value, 0);
+  const Introduction introduction = introduce();
+  if (is_home()) {
+    const os::MutexLock lock(introductions_mu_);
+    introductions_[0] = introduction;
+  } else {
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kIntroduce};
+    (void)ask(kHome, request, std::as_bytes(std::span(&introduction, 1)));
+  }
   return runtime_.sync().meet();  // no node gets a thread or a change before it is ready
 }
 
@@ -85,6 +97,7 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
   }
   GALLOCY_TRY(open_trace());
   catch_ends();
+  publish_processors();
   space_ = std::make_unique<AddressSpace>(
       SpaceBounds{.begin = begin_, .end = end_ - kOutsideBytes, .brk_begin = begin_, .brk_end = begin_ + kBrkBytes});
   std::vector<std::string> environment;
@@ -183,8 +196,7 @@ int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
   if (std::getenv("GALLOCY_BACKTRACE") != nullptr) options.backtrace = backtrace;
   if (const char* file = std::getenv("GALLOCY_TRACE"); file != nullptr) options.trace_file = file;
   options.trace_calls = std::getenv("GALLOCY_TRACE_CALLS") != nullptr;
-  if (const char* place = std::getenv("GALLOCY_PLACE"); place != nullptr && std::strcmp(place, "pack") == 0)
-    options.placement = ThreadPlacement::kPack;
+  if (const char* place = std::getenv("GALLOCY_PLACE"); place != nullptr) options.place = place;
   options.descriptors = descriptors;
   static std::unique_ptr<Process> process;  // never destroyed: threads of the program use it to the end
   process = std::make_unique<Process>(**runtime, options);

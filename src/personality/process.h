@@ -27,6 +27,7 @@
 
 #include "os/clock.h"
 #include "personality/address_space.h"
+#include "personality/affinity.h"
 #include "personality/backtrace.h"
 #include "personality/call_table.h"
 #include "personality/elf_image.h"
@@ -38,6 +39,7 @@
 #include "personality/patched_sites.h"
 #include "personality/signal_frame.h"
 #include "personality/task_texts.h"
+#include "personality/thread_places.h"
 #include "personality/trace_ring.h"
 #include "runtime/runtime.h"
 #include "wire/guest.h"
@@ -50,10 +52,8 @@ inline constexpr std::uint64_t kOutsideBytes = std::uint64_t{4} << 30;  // the l
 inline constexpr int kFirstRuntimeDescriptor = 900;
 inline constexpr int kTidNodeShift = 22;  // guest tid: node << 22 | the kernel's tid; fits a futex word's 30 bits
 
-enum class ThreadPlacement : std::uint8_t { kSpread, kPack };
-
 struct ProcessOptions {
-  ThreadPlacement placement = ThreadPlacement::kSpread;
+  std::string place;              // of new threads (thread_places.h)
   bool report = false;            // say at the end what was done where
   rlimit descriptors{};           // RLIMIT_NOFILE as this process was started with
   std::string trace_file;         // empty: no trace
@@ -63,8 +63,6 @@ struct ProcessOptions {
 
 // What a node has noted, for the home to ask for at the end.
 enum class Records : std::uint64_t { kReport, kTrace };
-
-using ProcessorMask = std::array<std::uint64_t, 16>;
 
 // Memory that goes along with a call in one message, each way; frames have a limit (wire/frame.h).
 inline constexpr std::size_t kMostTravelling = 128 << 10;
@@ -105,6 +103,12 @@ struct ThreadStart {
   std::uint64_t mask = 0;
   std::uint64_t parent_tid = 0, child_tid = 0, clear_tid = 0;  // addresses, or 0
   int guest_tid = 0;                                           // 0: a new one
+  ProcessorMask affinity;
+};
+
+// What a node tells of itself before the program begins.
+struct Introduction {
+  std::uint32_t processors = 1;
 };
 
 // A signal that ends the program.
@@ -187,13 +191,19 @@ class Process final : private GuestHandler, private ImageTarget {
   long open_own(const GuestThread* thread, const Call& call);
   long read_own_link(const Call& call);
   long system_information(const Call& call);
-  ProcessorMask affinity(int guest_tid);
-  long set_affinity(const Call& call);
-  long get_affinity(const Call& call);
-  std::uint64_t allowed_nodes(int guest_tid);
-  unsigned processor_number(unsigned own) const;  // of the node's processor, as the program counts
-  long present_processor(const Call& call);
   long memory_policy(const Call& call);
+
+  // process_affinity.cc
+  static Introduction introduce();
+  void publish_processors();
+  void number_processors(const std::vector<std::uint32_t>& counts);
+  NodeId place_thread(const GuestThread& parent);
+  ProcessorMask affinity_set(int guest_tid);
+  long affinity_call(const GuestThread& thread, const Call& call);
+  long affinity_of(int guest_tid, bool sets, ProcessorMask& mask);
+  long affinity_here(int guest_tid, bool sets, ProcessorMask& mask);
+  AllowedFacts allowed_facts(int guest_tid);
+  long present_processor(const Call& call);
 
   // process_tasks.cc: at the home, but tasks_here and thread_name
   std::optional<OwnFile> own_proc_file(std::string_view path) const;
@@ -237,7 +247,6 @@ class Process final : private GuestHandler, private ImageTarget {
   long start_thread(NodeId node, const ThreadStart& start);
   long start_thread_here(const ThreadStart& start);
   void run_thread(const ThreadStart& start, struct StartReport& report);
-  NodeId place_thread(const GuestThread& parent);
   [[noreturn]] void end_thread(GuestThread& thread);
   [[noreturn]] void end_thread_quietly(GuestThread& thread);
   void delist(GuestThread& thread);
@@ -399,8 +408,8 @@ class Process final : private GuestHandler, private ImageTarget {
   HeldLocks held_locks_;
   std::mutex futex_mu_;
   FutexTable futexes_;
-  std::atomic<std::uint32_t> next_place_{0};
   std::once_flag watching_;
+  std::atomic<bool> threads_elsewhere_{false};  // ever
 
   struct Timer {
     int fd = -1;
@@ -477,9 +486,12 @@ class Process final : private GuestHandler, private ImageTarget {
   std::string program_path_, program_name_;
   std::mutex own_view_mu_;
   std::vector<std::string> program_arguments_;
-  os::Mutex affinity_mu_;
-  std::unordered_map<int, ProcessorMask> affinities_ GUARDED_BY(affinity_mu_);  // by guest tid; others: all
-  std::atomic<unsigned> first_processor_{0}, own_processors_{1};                // of this node
+  os::Mutex introductions_mu_;
+  std::vector<Introduction> introductions_ GUARDED_BY(introductions_mu_);  // of the home, by node
+  ProcessorNumbers numbers_{{1}};                                          // constant once the program runs
+  ThreadPlaces places_;
+  std::unordered_map<int, ProcessorMask> affinities_
+      GUARDED_BY(threads_mu_);  // of this node, by guest tid; others: all
 
   std::atomic<bool> ending_{false};
 };

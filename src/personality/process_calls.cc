@@ -139,6 +139,9 @@ long Process::serve_plain(GuestThread& thread, const Call& call) {
       if (!copy_in(&info, argument(call, 3), sizeof info)) return -EFAULT;
       return send_to_thread(static_cast<int>(call.arguments[1]), static_cast<int>(call.arguments[2]), info);
     }
+    case SYS_sched_getaffinity:
+    case SYS_sched_setaffinity:
+      return affinity_call(thread, call);
     case SYS_getcpu:
       return present_processor(call);
     case SYS_sched_getscheduler:
@@ -189,8 +192,6 @@ long Process::serve_plain(GuestThread& thread, const Call& call) {
 // The home makes the call with the same pointers: what they point to comes to it page by page.
 long Process::send_home(GuestThread& thread, const Call& call) {
   wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, call);
-  const bool of_a_thread = call.number == SYS_sched_setaffinity || call.number == SYS_sched_getaffinity;
-  if (of_a_thread && call.arguments[0] == 0) request.words[2] = request.words[0];  // its own
   return with_pipe_signal(thread, call, ask_home(thread, request));
 }
 
@@ -208,10 +209,6 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
       return memory_call(call);
     case SYS_execve:
       return execute_at_home(*thread, call);
-    case SYS_sched_getaffinity:
-      return get_affinity(call);
-    case SYS_sched_setaffinity:
-      return set_affinity(call);
     case SYS_get_mempolicy:
     case SYS_set_mempolicy:
     case SYS_mbind:

@@ -175,7 +175,7 @@ long Process::serve_borrower(GuestThread& thread, const Call& call, ucontext_t& 
 // until the child has ended or executes another program.
 long Process::fork_process(const ThreadStart& start, bool waits) {
   const std::lock_guard lock(space_mu_);
-  if (nodes_ > 1 && next_place_.load() != 0) {
+  if (nodes_ > 1 && threads_elsewhere_.load()) {
     // Other nodes may have the only copies.
     std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
     space_->visit(0, end_, [&](const Area& area) {

@@ -63,9 +63,14 @@ long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context
   if (!make_way(thread.guest_tid)) return -EAGAIN;
   {
     const os::MutexLock lock(threads_mu_);
-    threads_.erase(thread.guest_tid);
+    const int caller = thread.guest_tid;
+    threads_.erase(caller);
     thread.guest_tid = home_pid_;  // whichever thread called
     threads_[home_pid_] = &thread;
+    if (auto affinity = affinities_.extract(caller); !affinity.empty()) {
+      affinity.key() = home_pid_;
+      affinities_.insert(std::move(affinity));
+    }
   }
   const GuestRegisters registers = replace_program(std::move(*program));
   thread.guest_fs = 0;
@@ -86,9 +91,13 @@ long Process::execute_at_home(const GuestThread& proxy, const Call& call) {
   if (!program) return -EFAULT;
   program->path = file_to_use(std::move(program->path));
   if (const long failed = check_program(program->path); failed != 0) return failed;
+  ProcessorMask affinity;
+  if (affinity_of(proxy.guest_tid, false, affinity) < 0) affinity = {};
   if (!make_way(proxy.guest_tid)) return -EAGAIN;
-  const ThreadStart start{
-      .registers = replace_program(std::move(*program)), .mask = argument(call, 3), .guest_tid = home_pid_};
+  const ThreadStart start{.registers = replace_program(std::move(*program)),
+                          .mask = argument(call, 3),
+                          .guest_tid = home_pid_,
+                          .affinity = affinity};
   CHECK(start_thread_here(start) == home_pid_);
   return 0;
 }

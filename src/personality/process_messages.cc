@@ -260,6 +260,33 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       reply(from, request.ticket,
             thread_time_here(static_cast<int>(request.words[0]), static_cast<long>(request.words[1])));
       return true;
+    case Kind::kIntroduce: {
+      Introduction introduction;
+      if (!is_home() || trailing.size() != sizeof introduction) return false;
+      std::memcpy(&introduction, trailing.data(), sizeof introduction);
+      {
+        const os::MutexLock lock(introductions_mu_);
+        introductions_[from.value] = introduction;
+      }
+      reply(from, request.ticket, 0);
+      return true;
+    }
+    case Kind::kNumbers: {
+      std::vector<std::uint32_t> counts(nodes_);
+      if (trailing.size() != counts.size() * sizeof counts[0]) return false;
+      std::memcpy(counts.data(), trailing.data(), trailing.size());
+      number_processors(counts);
+      reply(from, request.ticket, 0);
+      return true;
+    }
+    case Kind::kAffinity: {
+      ProcessorMask mask;
+      if (trailing.size() != sizeof mask) return false;
+      std::memcpy(mask.data(), trailing.data(), sizeof mask);
+      const long result = affinity_here(static_cast<int>(request.words[0]), request.words[1] != 0, mask);
+      reply(from, request.ticket, result, std::as_bytes(std::span(&mask, 1)));
+      return true;
+    }
     case Kind::kTasks:
       start_runtime_thread([this, from, ticket = request.ticket] {
         const std::vector<TaskFacts> tasks = tasks_here();

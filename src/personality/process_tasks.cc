@@ -137,7 +137,7 @@ std::optional<std::string> Process::own_text(const OwnFile& file) {
     task.system_ticks = in_ticks(used.ru_stime);
   }
   const std::string own = read_file("/proc/self/" + file.name);
-  return file.name == "stat" ? stat_line(own, task, process) : status_text(own, task, process);
+  return file.name == "stat" ? stat_line(own, task, process) : status_text(own, task, process, allowed_facts(tid));
 }
 
 // The kernel's file with the thread's name, at the home: for a thread of another node that of its proxy.
@@ -180,7 +180,7 @@ std::string Process::write_own_directory(const OwnFile& file) {
     std::filesystem::create_directory(directory, error);
     write_file(directory / "comm", std::string(task.name) + '\n');
     write_file(directory / "stat", stat_line(stat, task, process));
-    write_file(directory / "status", status_text(status, task, process));
+    write_file(directory / "status", status_text(status, task, process, allowed_facts(task.guest_tid)));
   }
   if (file.guest_tid == 0) return path.native();
   const auto wanted = path / std::to_string(file.guest_tid) / file.name;

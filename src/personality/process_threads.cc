@@ -36,16 +36,6 @@ struct CloneArguments {
 
 }  // namespace
 
-NodeId Process::place_thread(const GuestThread& parent) {
-  const std::uint64_t allowed = is_home() ? allowed_nodes(parent.guest_tid) : ~std::uint64_t{0};
-  if (options_.placement == ThreadPlacement::kPack && (allowed & 1) != 0) return kHome;
-  for (unsigned tries = 0; tries < nodes_; ++tries) {
-    const auto node = static_cast<std::uint16_t>((next_place_.fetch_add(1) + 1) % nodes_);
-    if ((allowed >> (node % 64) & 1) != 0) return NodeId{node};
-  }
-  return self_;
-}
-
 // clone and clone3. The new thread goes on behind the system call, with rax 0, as natively.
 long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& context) {
   CloneArguments a;
@@ -75,6 +65,7 @@ long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& con
   start.registers.mxcsr = context.uc_mcontext.fpregs->mxcsr;
   start.registers.x87_control = context.uc_mcontext.fpregs->cwd;
   start.mask = thread.guest_mask;
+  start.affinity = affinity_set(thread.guest_tid);
   if ((a.flags & CLONE_PARENT_SETTID) != 0) start.parent_tid = a.parent_tid;
   if ((a.flags & CLONE_CHILD_SETTID) != 0) start.child_tid = a.child_tid;
   if ((a.flags & CLONE_CHILD_CLEARTID) != 0) start.clear_tid = a.child_tid;
@@ -97,6 +88,7 @@ long Process::fork_anywhere(const ThreadStart& start, bool waits) {
 
 long Process::start_thread(NodeId node, const ThreadStart& start) {
   if (node == self_) return start_thread_here(start);
+  threads_elsewhere_.store(true);
   if (is_home()) std::call_once(watching_, [this] { start_runtime_thread([this] { watch_unclaimed(); }); });
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kStart};
   return ask(node, request, std::as_bytes(std::span(&start, 1)));
@@ -149,6 +141,7 @@ void Process::delist(GuestThread& thread) {
   {
     const os::MutexLock lock(threads_mu_);
     threads_.erase(thread.guest_tid);
+    affinities_.erase(thread.guest_tid);
   }
   if (!is_home()) {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
@@ -171,6 +164,8 @@ void Process::run_thread(const ThreadStart& start, StartReport& report) {
   thread.guest_tid = own.guest_tid;
   if (own.guest_tid != 0) ::prctl(PR_SET_NAME, program_name_.c_str());
   enlist(thread, static_cast<std::uint64_t>(own.registers.general[REG_RSP]));
+  if (ProcessorMask inherited = own.affinity; !inherited.empty())
+    (void)affinity_here(thread.guest_tid, true, inherited);
   if (own.parent_tid != 0) (void)store(own.parent_tid, thread.guest_tid);
   if (own.child_tid != 0) (void)store(own.child_tid, thread.guest_tid);
   report.guest_tid = thread.guest_tid;

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <vector>
 
 #include "base/ids.h"
+#include "personality/machine_texts.h"
 
 namespace gallocy::personality {
 namespace {
@@ -79,7 +79,9 @@ std::string stat_line(std::string_view own, const TaskFacts& task, const Process
   return fmt::format("{} ({}) {}\n", task.guest_tid, task.name, fmt::join(fields, " "));
 }
 
-std::string status_text(std::string_view own, const TaskFacts& task, const ProcessFacts& process) {
+std::string status_text(std::string_view own, const TaskFacts& task, const ProcessFacts& process,
+                        const AllowedFacts& allowed) {
+  constexpr unsigned kNodeBits = 1024;  // MAX_NUMNODES of the distributions' kernels
   std::string text;
   const bool runs = task.state == 'R';
   while (!own.empty()) {
@@ -97,6 +99,14 @@ std::string status_text(std::string_view own, const TaskFacts& task, const Proce
     if (key == "SigBlk") value = fmt::format("{:016x}", task.blocked);
     if (key == "SigIgn") value = fmt::format("{:016x}", process.ignored);
     if (key == "SigCgt") value = fmt::format("{:016x}", process.caught);
+    if (allowed.nodes != 0) {
+      const std::vector<unsigned> nodes = number_range(0, allowed.nodes);
+      if (key == "Cpus_allowed") value = mask_text(allowed.processors, allowed.all_processors);
+      if (key == "Cpus_allowed_list") value = list_text(allowed.processors);
+      if (key == "Mems_allowed") value = mask_text(nodes, kNodeBits);
+      if (key == "Mems_allowed_list") value = list_text(nodes);
+      if (value.ends_with('\n')) value.pop_back();
+    }
     text += value.empty() ? std::string(line) : fmt::format("{}:\t{}", key, value);
     text += '\n';
   }

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace gallocy::personality {
 
@@ -27,9 +28,17 @@ struct ProcessFacts {
   std::uint64_t ignored = 0, caught = 0;  // signals
 };
 
+// What a thread may use, on a machine of several nodes.
+struct AllowedFacts {
+  std::vector<unsigned> processors;
+  unsigned all_processors = 0;
+  unsigned nodes = 0;  // 0: one machine, of which the kernel tells
+};
+
 // The home's own line or text, with what differs for the program's thread.
 std::string stat_line(std::string_view own, const TaskFacts& task, const ProcessFacts& process);
-std::string status_text(std::string_view own, const TaskFacts& task, const ProcessFacts& process);
+std::string status_text(std::string_view own, const TaskFacts& task, const ProcessFacts& process,
+                        const AllowedFacts& allowed);
 std::string statm_line(const ProcessFacts& process);
 
 }  // namespace gallocy::personality

@@ -43,10 +43,21 @@ TEST(TaskTexts, stat_line_of_a_thread_differs_only_where_it_must) {
 
 TEST(TaskTexts, status_keeps_the_lines_that_it_does_not_know) {
   const TaskFacts task{.guest_tid = 77, .state = 'S', .name = "worker", .blocked = 0x200};
-  const std::string text = status_text(
-      "Name:\tgallocy\nUmask:\t0022\nState:\tR (running)\nPid:\t1\nThreads:\t9\nSigBlk:\tff\n", task, {.threads = 3});
+  const std::string text =
+      status_text("Name:\tgallocy\nUmask:\t0022\nState:\tR (running)\nPid:\t1\nThreads:\t9\nSigBlk:\tff\n", task,
+                  {.threads = 3}, {});
   EXPECT_EQ(text,
             "Name:\tworker\nUmask:\t0022\nState:\tS (sleeping)\nPid:\t77\nThreads:\t3\nSigBlk:\t0000000000000200\n");
+}
+
+TEST(TaskTexts, status_tells_of_the_processors_and_nodes_that_may_be_used) {
+  const std::string_view own = "Cpus_allowed:\t3\nCpus_allowed_list:\t0-1\nMems_allowed:\t1\nMems_allowed_list:\t0\n";
+  EXPECT_EQ(status_text(own, {}, {}, {}), own);
+  std::string nodes;  // 1024 of them
+  for (int i = 0; i < 31; ++i) nodes += "00000000,";
+  EXPECT_EQ(
+      status_text(own, {}, {}, {.processors = {2, 3, 5}, .all_processors = 6, .nodes = 3}),
+      "Cpus_allowed:\t2c\nCpus_allowed_list:\t2-3,5\nMems_allowed:\t" + nodes + "00000007\nMems_allowed_list:\t0-2\n");
 }
 
 }  // namespace

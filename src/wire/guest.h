@@ -32,8 +32,11 @@ enum class GuestRequestKind : std::uint32_t {
   kFatal,       // node -> home: a signal ends the program; trailing: personality::Crash
   kUsage,       // any -> node: answered by its personality::NodeUsage
   kThreadTime,  // any -> node: words: guest tid, clock; answered by its processor time, ns
-  kTasks,       // home -> node: answered by the personality::TaskFacts of its threads
-  kTaker,       // home -> node: word: a signal; answered by the guest tid of a thread that does not block it, or 0
+  kIntroduce,   // node -> home: trailing: personality::Introduction
+  kNumbers,     // home -> all: trailing: how many processors each node has
+  kAffinity,  // any -> node: words: guest tid, 1 to set it; trailing: personality::ProcessorMask; answered by the same
+  kTasks,     // home -> node: answered by the personality::TaskFacts of its threads
+  kTaker,     // home -> node: word: a signal; answered by the guest tid of a thread that does not block it, or 0
   kTakeAction,  // node -> home: word: a signal whose handler is good for one; answered by the action
   kStop,        // node -> home: the process stops
   kExit,        // any -> all: word: status

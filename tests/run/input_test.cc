@@ -40,6 +40,8 @@ TEST_F(RunInput, wrong_options) {
   expect({"-n"}, 64, "-n");
   expect({"--bogus", "--", "true"}, 64, "--bogus");
   expect({"--place", "nowhere", "--", "true"}, 64, "nowhere");
+  expect({"-n", "2", "--place", "1,,0", "--", "true"}, 64, "'1,,0'");
+  expect({"-n", "2", "--place", "0,2", "--", "true"}, 64, "node 2, but the nodes are 0 to 1");
   expect({"--transport", "pigeon", "--", "true"}, 64, "pigeon");
   expect({"--memory", "lots", "--", "true"}, 64, "lots");
   expect({"--memory", "0", "--", "true"}, 64, "'0'");

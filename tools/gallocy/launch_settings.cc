@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "local_address.h"
 #include "net/rendezvous_frames.h"
+#include "personality/thread_places.h"
 #include "run_directory.h"
 #include "spawn.h"
 
@@ -68,6 +69,9 @@ Outcome<LaunchSettings> settle(const LaunchOptions& options) {
         for (NodeId& node : host.nodes) ++node.value;
       }
     }
+  }
+  if (const auto places = personality::nodes_to_use(options.place, settings.nodes); !places) {
+    return fail_with(places.error().code, places.error().message);
   }
   settings.transport = options.transport.value_or(one_machine ? net::LinkKind::kShm : net::LinkKind::kTcp);
   if (settings.transport == net::LinkKind::kShm && !one_machine) {

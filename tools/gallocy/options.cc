@@ -99,9 +99,10 @@ void add_run(CLI::App& app, LaunchOptions& options) {
                  "Write what each thread did when to this file at the end, for ui.perfetto.dev or chrome://tracing");
   app.add_flag("--backtrace", options.backtrace, "When the program crashes say how the thread got there, on any node");
   app.footer(kRunNotes);
-  app.add_option("--place", options.place,
-                 "Where new threads go: spread over the nodes (default), or packed on the first")
-      ->check(CLI::IsMember({"spread", "pack"}));
+  app.add_option(
+      "--place", options.place,
+      "Where new threads go: spread over the nodes (default), packed on the first (pack), or a list of nodes, used "
+      "in turn: 1,2,2");
 }
 
 void add_stat(CLI::App& app, StatOptions& options) {

@@ -38,7 +38,7 @@ struct LaunchOptions {
   bool backtrace = false;  // of a thread that crashes
   std::string trace_file;
   bool debug = false;  // a debugger may stop nodes
-  std::string place;   // where threads go: "spread", "pack"; empty: the default
+  std::string place;   // where threads go: "spread", "pack", or nodes; empty: the default
 };
 
 struct DoctorOptions {
