@@ -236,7 +236,7 @@ std::uint64_t build_stack(const LoadedProgram& program, const std::vector<std::s
       {AT_CLKTCK, ::getauxval(AT_CLKTCK)},
       {AT_EXECFN, name},
       {AT_PLATFORM, platform},
-      {AT_MINSIGSTKSZ, ::getauxval(AT_MINSIGSTKSZ)},
+      {AT_MINSIGSTKSZ, program.signal_stack_bytes},
       {AT_SYSINFO_EHDR, program.vdso},
       {AT_NULL, 0},
   };

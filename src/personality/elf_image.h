@@ -25,7 +25,7 @@ class ImageTarget {
 struct LoadedProgram {
   std::uint64_t start = 0;  // where the first instruction is: the interpreter's entry, or the program's
   std::uint64_t entry = 0, base = 0, headers = 0, header_count = 0, interpreter_base = 0;
-  std::uint64_t vdso = 0;
+  std::uint64_t vdso = 0, signal_stack_bytes = 0;
   std::string path;                    // of the file that was loaded
   std::string interpreter;             // the dynamic linker's; empty: the program has none
   std::vector<std::string> arguments;  // those of a script's interpreter are in front

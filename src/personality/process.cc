@@ -97,7 +97,7 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
   }
   GALLOCY_TRY(open_trace());
   catch_ends();
-  publish_processors();
+  agree();
   space_ = std::make_unique<AddressSpace>(
       SpaceBounds{.begin = begin_, .end = end_ - kOutsideBytes, .brk_begin = begin_, .brk_end = begin_ + kBrkBytes});
   std::vector<std::string> environment;
@@ -109,6 +109,7 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
 
   static GuestThread thread;  // it lives as long as the process
   GALLOCY_TRY(prepare_guest_thread(thread));
+  hide_features();
   thread.traps_only = 0;
   thread.guest_tid = home_pid_;
   enlist(thread, static_cast<std::uint64_t>(registers.general[REG_RSP]));
@@ -138,8 +139,10 @@ Result<> Process::load_image(const std::string& path, std::vector<std::string> a
     return fail(ErrorCode::kOutOfMemory, "no addresses for the vDSO");
   }
   program.vdso = static_cast<std::uint64_t>(vdso);
+  program.signal_stack_bytes = signal_stack_bytes_;
   const bool preloads = nodes_ > 1 && program.interpreter.ends_with(kPreloadingLinker);
-  const std::uint64_t sp = build_stack(program, preloads ? with_preload(environment) : environment,
+  const std::vector<std::string> shown = environment_for(environment);
+  const std::uint64_t sp = build_stack(program, preloads ? with_preload(shown) : shown,
                                        static_cast<std::uint64_t>(stack) + stack_bytes, *this);
   if (sp == 0) return fail(ErrorCode::kOutOfMemory, "the arguments and the environment are too long for the stack");
   registers.general[REG_RSP] = static_cast<greg_t>(sp);

@@ -37,6 +37,7 @@
 #include "personality/machine_view.h"
 #include "personality/object_map.h"
 #include "personality/patched_sites.h"
+#include "personality/processor_features.h"
 #include "personality/signal_frame.h"
 #include "personality/task_texts.h"
 #include "personality/thread_places.h"
@@ -109,6 +110,14 @@ struct ThreadStart {
 // What a node tells of itself before the program begins.
 struct Introduction {
   std::uint32_t processors = 1;
+  bool can_hide = false;                 // features of its processor
+  std::uint64_t signal_stack_bytes = 0;  // AT_MINSIGSTKSZ
+  FeatureSet features;
+};
+
+// What follows from all of these; the nodes' numbers of processors go with it.
+struct Agreement {
+  FeatureSet features;  // that all nodes have
 };
 
 // A signal that ends the program.
@@ -193,9 +202,17 @@ class Process final : private GuestHandler, private ImageTarget {
   long system_information(const Call& call);
   long memory_policy(const Call& call);
 
+  // process_features.cc
+  Introduction introduce() const;
+  void agree();
+  bool agree_to(std::span<const std::byte> message);
+  void hide_features() const;
+  void show_features() const;
+  bool answer_cpuid(const siginfo_t& info, ucontext_t& context) const;
+  std::vector<std::string> environment_for(std::vector<std::string> environment) const;
+  std::string lacks_text(NodeId node);
+
   // process_affinity.cc
-  static Introduction introduce();
-  void publish_processors();
   void number_processors(const std::vector<std::uint32_t>& counts);
   NodeId place_thread(const GuestThread& parent);
   ProcessorMask affinity_set(int guest_tid);
@@ -488,7 +505,11 @@ class Process final : private GuestHandler, private ImageTarget {
   std::vector<std::string> program_arguments_;
   os::Mutex introductions_mu_;
   std::vector<Introduction> introductions_ GUARDED_BY(introductions_mu_);  // of the home, by node
-  ProcessorNumbers numbers_{{1}};                                          // constant once the program runs
+  // Constant once the program runs.
+  FeatureSet hidden_features_, hidden_by_tunables_;
+  bool hides_features_ = false;
+  std::uint64_t signal_stack_bytes_ = 0;  // of the node that needs most
+  ProcessorNumbers numbers_{{1}};
   ThreadPlaces places_;
   std::unordered_map<int, ProcessorMask> affinities_
       GUARDED_BY(threads_mu_);  // of this node, by guest tid; others: all

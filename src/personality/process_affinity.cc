@@ -12,20 +12,7 @@
 
 namespace gallocy::personality {
 
-Introduction Process::introduce() { return {.processors = static_cast<std::uint32_t>(usable_processors().size())}; }
-
-// Before the program begins. What the others have told of themselves is here since the last barrier.
-void Process::publish_processors() {
-  std::vector<std::uint32_t> counts;
-  {
-    const os::MutexLock lock(introductions_mu_);
-    for (const Introduction& node : introductions_) counts.push_back(node.processors);
-  }
-  wire::GuestRequest request{.kind = wire::GuestRequestKind::kNumbers};
-  ask_all(request, std::as_bytes(std::span(counts)));
-  number_processors(counts);
-}
-
+// Before the program begins.
 void Process::number_processors(const std::vector<std::uint32_t>& counts) {
   numbers_ = ProcessorNumbers(counts);
   if (nodes_ > 1) set_processor_numbers(self_.value, numbers_.first(self_), usable_processors());

@@ -225,6 +225,7 @@ void Process::become_child(const ThreadStart& start) {
   thread.~GuestThread();
   new (&thread) GuestThread;
   prepare_child_thread(thread);
+  show_features();
   ::setrlimit(RLIMIT_NOFILE, &descriptors_);
   thread.is_forked_child = true;
   thread.guest_mask = start.mask;

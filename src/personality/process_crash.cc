@@ -36,15 +36,15 @@ bool has_address(const siginfo_t& info) {
   return info.si_code > 0 && info.si_code != SI_KERNEL && (info.si_signo == SIGSEGV || info.si_signo == SIGBUS);
 }
 
-std::string text_of(const Crash& crash, const ObjectMap& objects) {
+std::string text_of(const Crash& crash, const ObjectMap& objects, const std::string& lacks) {
   std::string text = fmt::format("gallocy: SIG{}", ::sigabbrev_np(crash.signal.number));
   if (has_address(crash.signal.info)) {
     text += fmt::format(" at address {:#x}", reinterpret_cast<std::uint64_t>(crash.signal.info.si_addr));
   }
   const auto at = static_cast<std::uint64_t>(crash.registers.general[REG_RIP]);
   const std::string name = objects.name(at);
-  return text + fmt::format(" in thread {} on node {}, {}\n", crash.guest_tid, crash.guest_tid >> kTidNodeShift,
-                            name.empty() ? fmt::format("instruction {:#x}", at) : name);
+  return text + fmt::format(" in thread {} on node {}, {}{}\n", crash.guest_tid, crash.guest_tid >> kTidNodeShift,
+                            name.empty() ? fmt::format("instruction {:#x}", at) : name, lacks);
 }
 
 void say(const std::string& text) { (void)!::write(STDERR_FILENO, text.data(), text.size()); }
@@ -94,7 +94,8 @@ void Process::end_by(const Crash& crash) {
 
 void Process::describe(const Crash& crash) {
   const ObjectMap objects = object_map({});
-  say(text_of(crash, objects));
+  const NodeId node{static_cast<std::uint16_t>(crash.guest_tid >> kTidNodeShift)};
+  say(text_of(crash, objects, crash.signal.number == SIGILL ? lacks_text(node) : ""));
   if (options_.backtrace == nullptr) return;
   const auto read = [this](std::uint64_t address, std::uint64_t& word) {
     return in_guest(address) && copy_in(&word, address, sizeof word);

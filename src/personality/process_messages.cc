@@ -271,14 +271,10 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       reply(from, request.ticket, 0);
       return true;
     }
-    case Kind::kNumbers: {
-      std::vector<std::uint32_t> counts(nodes_);
-      if (trailing.size() != counts.size() * sizeof counts[0]) return false;
-      std::memcpy(counts.data(), trailing.data(), trailing.size());
-      number_processors(counts);
+    case Kind::kAgreement:
+      if (!agree_to(trailing)) return false;
       reply(from, request.ticket, 0);
       return true;
-    }
     case Kind::kAffinity: {
       ProcessorMask mask;
       if (trailing.size() != sizeof mask) return false;

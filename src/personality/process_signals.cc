@@ -37,6 +37,7 @@ GuestAction Process::action(int number) {
 // In the signal handler; see guest_entry.h.
 void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_t& context, bool in_guest) {
   const auto address = reinterpret_cast<std::uint64_t>(info.si_addr);
+  if (answer_cpuid(info, context)) return;
   if (raised_by_hardware(number) && is_fault(info)) {
     const bool page_fault = number == SIGBUS && info.si_code == BUS_ADRERR && this->in_guest(address);
     const bool write = (context.uc_mcontext.gregs[REG_ERR] & 2) != 0;

@@ -158,6 +158,7 @@ void Process::run_thread(const ThreadStart& start, StartReport& report) {
     report.flag.set();
     return;
   }
+  hide_features();
   thread.traps_only = 0;
   thread.guest_mask = own.mask;
   thread.clear_tid = own.clear_tid;

@@ -65,6 +65,7 @@ MachineView& Process::machine() {
     (void)ask(NodeId{n}, request, {}, &answer);
     facts[n] = decode(answer).value_or(MachineFacts{});
   }
+  for (MachineFacts& node : facts) node.cpuinfo = hide(hidden_features_, node.cpuinfo);
   forget_old_views();
   view_ = std::make_unique<MachineView>(std::move(facts), view_directory());
   return *view_;

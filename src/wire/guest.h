@@ -33,10 +33,10 @@ enum class GuestRequestKind : std::uint32_t {
   kUsage,       // any -> node: answered by its personality::NodeUsage
   kThreadTime,  // any -> node: words: guest tid, clock; answered by its processor time, ns
   kIntroduce,   // node -> home: trailing: personality::Introduction
-  kNumbers,     // home -> all: trailing: how many processors each node has
-  kAffinity,  // any -> node: words: guest tid, 1 to set it; trailing: personality::ProcessorMask; answered by the same
-  kTasks,     // home -> node: answered by the personality::TaskFacts of its threads
-  kTaker,     // home -> node: word: a signal; answered by the guest tid of a thread that does not block it, or 0
+  kAgreement,   // home -> all: trailing: personality::Agreement, and how many processors each node has
+  kAffinity,    // any -> node: words: guest tid, 1 to set it; trailing and answer: personality::ProcessorMask
+  kTasks,       // home -> node: answered by the personality::TaskFacts of its threads
+  kTaker,       // home -> node: word: a signal; answered by the guest tid of a thread that does not block it, or 0
   kTakeAction,  // node -> home: word: a signal whose handler is good for one; answered by the action
   kStop,        // node -> home: the process stops
   kExit,        // any -> all: word: status
