@@ -1,6 +1,7 @@
 #include "personality/call_table.h"
 
 #include <linux/time_types.h>
+#include <mqueue.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -76,6 +77,7 @@ constexpr Entry kEntries[] = {
     // names
     CALL(open, waits({text(0)})),
     CALL(openat, waits({text(1)})),
+    CALL(openat2, waits({text(1), in(2, 1, 3)})),
     CALL(creat, waits({text(0)})),
     CALL(close, home()),
     CALL(close_range, home()),
@@ -89,6 +91,7 @@ constexpr Entry kEntries[] = {
     CALL(access, home({text(0)})),
     CALL(faccessat, home({text(1)})),
     CALL(faccessat2, home({text(1)})),
+    CALL(getdents, home({result(1, 1, 2)})),
     CALL(getdents64, home({result(1, 1, 2)})),
     CALL(getcwd, home({result(0, 1, 1)})),
     CALL(chdir, home({text(0)})),
@@ -125,7 +128,11 @@ constexpr Entry kEntries[] = {
     CALL(lgetxattr, home({text(0), text(1), result(2, 1, 3)})),
     CALL(fgetxattr, home({text(1), result(2, 1, 3)})),
     CALL(setxattr, home({text(0), text(1), in(2, 1, 3)})),
+    CALL(lsetxattr, home({text(0), text(1), in(2, 1, 3)})),
     CALL(fsetxattr, home({text(1), in(2, 1, 3)})),
+    CALL(removexattr, home({text(0), text(1)})),
+    CALL(lremovexattr, home({text(0), text(1)})),
+    CALL(fremovexattr, home({text(1)})),
     CALL(listxattr, home({text(0), result(1, 1, 2)})),
     CALL(llistxattr, home({text(0), result(1, 1, 2)})),
     CALL(flistxattr, home({result(1, 1, 2)})),
@@ -141,8 +148,10 @@ constexpr Entry kEntries[] = {
     CALL(timerfd_create, home()),
     CALL(timerfd_settime, home({in(2, 32), out(3, 32)})),
     CALL(timerfd_gettime, home({out(1, 32)})),
+    CALL(signalfd, home({in(1, kSigsetBytes)})),
     CALL(signalfd4, home({in(1, kSigsetBytes)})),
     CALL(memfd_create, home({text(0)})),
+    CALL(inotify_init, home()),
     CALL(inotify_init1, home()),
     CALL(inotify_add_watch, home({text(1)})),
     CALL(inotify_rm_watch, home()),
@@ -165,6 +174,12 @@ constexpr Entry kEntries[] = {
     CALL(shutdown, home()),
     CALL(sendto, waits({in(1, 1, 2), in(4, 1, 5)})),
     CALL(setsockopt, home({in(3, 1, 4)})),
+    // message queues (mq_overview(7)), but mq_notify
+    CALL(mq_open, home({text(0), in(3, sizeof(struct mq_attr))})),
+    CALL(mq_unlink, home({text(0)})),
+    CALL(mq_timedsend, waits({in(1, 1, 2), in(4, kTimeBytes)})),
+    CALL(mq_timedreceive, waits({result(1, 1, 2), out(3, 4), in(4, kTimeBytes)})),
+    CALL(mq_getsetattr, home({in(1, sizeof(struct mq_attr)), out(2, sizeof(struct mq_attr))})),
     // process
     CALL(getppid, home()),
     CALL(getuid, home()),
@@ -200,6 +215,7 @@ constexpr Entry kEntries[] = {
     CALL(pidfd_open, home()),
     CALL(personality, home()),
     CALL(ioprio_get, home()),
+    CALL(ioprio_set, home()),
     // time, scheduling: of the thread's node
     CALL(nanosleep, sleeps({in(0, kTimeBytes), out(1, kTimeBytes)})),
     CALL(clock_nanosleep, sleeps({in(2, kTimeBytes), out(3, kTimeBytes)})),
@@ -208,6 +224,7 @@ constexpr Entry kEntries[] = {
     CALL(gettimeofday, here({out(0, sizeof(timeval)), out(1, 8)})),
     CALL(time, here({out(0, 8)})),
     CALL(adjtimex, here({both(0, sizeof(struct timex))})),
+    CALL(clock_adjtime, here({both(1, sizeof(struct timex))})),
     CALL(getrandom, here({result(0, 1, 1)})),
     CALL(sched_yield, here()),
     CALL(sched_get_priority_max, here()),

@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -163,6 +164,23 @@ bool can_load(const std::string& path) {
   return file.fd >= 0 && (script_interpreter(file).has_value() || read_image(file).has_value());
 }
 
+bool is_bare_script(const std::string& path) {
+  const File file(path);
+  char start[256];
+  const ssize_t bytes = file.fd >= 0 ? ::pread(file.fd, start, sizeof start, 0) : -1;
+  if (bytes < 0) return false;
+  const std::string_view text(start, static_cast<std::size_t>(bytes));
+  return !text.starts_with("#!") && text.find('\0') == std::string_view::npos;
+}
+
+bool changes_ids(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return false;
+  constexpr mode_t kSetGroup = S_ISGID | S_IXGRP;  // S_ISGID alone is another thing: mandatory locking
+  return ((status.st_mode & S_ISUID) != 0 && status.st_uid != ::geteuid()) ||
+         ((status.st_mode & kSetGroup) == kSetGroup && status.st_gid != ::getegid());
+}
+
 Result<LoadedProgram> load_program(const std::string& path, std::vector<std::string> arguments, ImageTarget& target) {
   LoadedProgram program;
   program.path = path;
@@ -181,6 +199,9 @@ Result<LoadedProgram> load_program(const std::string& path, std::vector<std::str
     program.path = script->front();
   }
   program.arguments = std::move(arguments);
+  if (changes_ids(program.path)) {
+    return tl::unexpected(cannot(program.path, "it is set-user-id or set-group-id, which is not supported"));
+  }
   const File file(program.path);
   GALLOCY_ASSIGN(const Image image, load(file, target));
   program.base = image.bias;

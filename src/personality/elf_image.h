@@ -36,6 +36,10 @@ Result<LoadedProgram> load_program(const std::string& path, std::vector<std::str
 
 // Whether load_program() would find something that it can run.
 bool can_load(const std::string& path);
+// Text without #!, which whoever calls execve has a shell run (execvp(3), sh(1)).
+bool is_bare_script(const std::string& path);
+// Whether to run it would change the ids of the process.
+bool changes_ids(const std::string& path);
 
 // Builds arguments, environment and the auxiliary vector below `top`; returns the stack pointer. 0: no room.
 std::uint64_t build_stack(const LoadedProgram& program, const std::vector<std::string>& environment, std::uint64_t top,

@@ -105,7 +105,13 @@ Result<> Process::run(const std::string& path, std::vector<std::string> argument
     if (std::strncmp(*entry, "GALLOCY_", 8) != 0) environment.emplace_back(*entry);
   }
   GuestRegisters registers;
-  GALLOCY_TRY(load_image(path, std::move(arguments), environment, registers));
+  std::string program = path;
+  if (is_bare_script(path)) {  // as env(1) and its kin
+    program = "/bin/sh";
+    arguments[0] = path;
+    arguments.insert(arguments.begin(), program);
+  }
+  GALLOCY_TRY(load_image(program, std::move(arguments), environment, registers));
 
   static GuestThread thread;  // it lives as long as the process
   GALLOCY_TRY(prepare_guest_thread(thread));

@@ -239,6 +239,7 @@ class Process final : private GuestHandler, private ImageTarget {
   NodeUsage usage_here();
   NodeUsage usage_of_all();
   long usage_call(GuestThread& thread, const Call& call);
+  long process_times(const Call& call);
   std::int64_t processor_time(const GuestThread& thread, long clock);
   std::int64_t thread_time_here(int guest_tid, long clock);
 
@@ -300,6 +301,7 @@ class Process final : private GuestHandler, private ImageTarget {
   void keep_descriptor(int fd);
   void close_descriptor(int fd);
   long close_range(const Call& call);
+  long limit_of_descriptors(const Call& call);
 
   // process_timers.cc: at the home
   long timer_call(const Call& call);

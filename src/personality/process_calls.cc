@@ -234,7 +234,15 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
     case SYS_sendmmsg:
     case SYS_recvmmsg:
       return many_messages(thread, call);
+    case SYS_times:
+      return process_times(call);
+    case SYS_getrlimit:
+    case SYS_setrlimit:
+    case SYS_prlimit64:
+      if (const long result = limit_of_descriptors(call); result != -ENOSYS) return result;
+      break;
     case SYS_mlock:
+    case SYS_mlock2:
     case SYS_munlock:
     case SYS_mlockall:
     case SYS_munlockall:
@@ -276,6 +284,12 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
         case PR_GET_NO_NEW_PRIVS:
         case PR_SET_PDEATHSIG:
         case PR_CAPBSET_READ:
+        case PR_GET_KEEPCAPS:
+        case PR_GET_SECCOMP:
+        case PR_GET_SECUREBITS:
+        case PR_SET_PTRACER:
+        case PR_SET_THP_DISABLE:
+        case PR_GET_THP_DISABLE:
         case PR_SET_CHILD_SUBREAPER:
           return raw_system_call(SYS_prctl, call.arguments[0], call.arguments[1], call.arguments[2], call.arguments[3],
                                  call.arguments[4]);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "personality/guest_memory.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
@@ -71,6 +72,28 @@ long Process::close_range(const Call& call) {
     first = spared + 1;
   }
   return first <= last ? raw_system_call(SYS_close_range, first, last, call.arguments[2]) : 0;
+}
+
+// RLIMIT_NOFILE as the program was started with or has set it: the kernel's was raised for the runtime. -ENOSYS:
+// another limit.
+long Process::limit_of_descriptors(const Call& call) {
+  const bool names_process = call.number == SYS_prlimit64, sets = call.number == SYS_setrlimit;
+  const long process = names_process ? call.arguments[0] : 0;
+  const bool own = process == 0 || process == home_pid_ || process >> kTidNodeShift != 0;
+  if (!own || argument(call, names_process ? 1 : 0) != RLIMIT_NOFILE) return -ENOSYS;
+  const std::uint64_t wanted_at = argument(call, names_process ? 2 : 1), second = names_process ? 3 : 1;
+  const std::uint64_t present_at = sets ? 0 : argument(call, static_cast<int>(second));
+  rlimit wanted{};
+  const bool has_wanted = (sets || names_process) && wanted_at != 0;
+  if (has_wanted && !copy_in(&wanted, wanted_at, sizeof wanted)) return -EFAULT;
+  rlimit present{};
+  {
+    const os::MutexLock lock(descriptors_mu_);
+    present = descriptors_;
+    if (has_wanted && ::setrlimit(RLIMIT_NOFILE, &wanted) != 0) return -errno;
+    if (has_wanted) descriptors_ = wanted;
+  }
+  return present_at == 0 || store(present_at, present) ? 0 : -EFAULT;
 }
 
 }  // namespace gallocy::personality

@@ -36,6 +36,7 @@ long check_program(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return -errno;
   if (!S_ISREG(status.st_mode) || ::access(path.c_str(), X_OK) != 0) return -EACCES;
+  if (changes_ids(path)) return -EPERM;
   return can_load(path) ? 0 : -ENOEXEC;
 }
 

@@ -103,6 +103,19 @@ long Process::usage_call(GuestThread& thread, const Call& call) {
   }
 }
 
+// At the home: of all nodes, and of the children, which are all here.
+long Process::process_times(const Call& call) {
+  const NodeUsage usage = usage_of_all();
+  tms times{};
+  const clock_t now = ::times(&times);
+  const auto in_ticks = [ticks = ::sysconf(_SC_CLK_TCK)](timeval t) {
+    return static_cast<clock_t>(t.tv_sec * ticks + t.tv_usec * ticks / 1'000'000);
+  };
+  times.tms_utime = in_ticks(usage.resources.ru_utime);
+  times.tms_stime = in_ticks(usage.resources.ru_stime);
+  return argument(call, 0) == 0 || store(argument(call, 0), times) ? now : -EFAULT;
+}
+
 std::int64_t Process::processor_time(const GuestThread& thread, long clock) {
   const bool of_process = clock == CLOCK_PROCESS_CPUTIME_ID || (clock & kPerThread) == 0;
   const long id = clock == CLOCK_PROCESS_CPUTIME_ID ? 0 : id_of(clock);

@@ -1,6 +1,8 @@
 // Wrong use of `gallocy run`: one clear line and the documented status each.
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "launch_fixture.h"
@@ -94,12 +96,31 @@ TEST_F(RunInput, programs_that_cannot_run) {
   expect({"-n", "2", "--", "/nonesuch/program"}, 127, "program not found: /nonesuch/program");
   expect({"-n", "2", "--", file("data", "no program\n", 0600)}, 126, "Permission denied");
   expect({"-n", "2", "--", folder_}, 126, "directory");
-  expect({"-n", "2", "--", file("text", "no program\n")}, 126, "text");
-  expect({"-n", "2", "--", file("empty", "")}, 126, "empty");
+  expect({"-n", "2", "--", file("binary", std::string("\1\0\2", 3))}, 126, "it is not an ELF program");
   expect({"-n", "2", "--", elf("short", 2, 62)}, 126, "short");
   expect({"-n", "2", "--", elf("i386", 1, 3)}, 126, "i386");
   expect({"-n", "2", "--", elf("arm", 2, '\xb7')}, 126, "arm");
   expect({"-n", "2", "--", file("script", "#!/nonesuch/interpreter\n")}, 126, "/nonesuch/interpreter");
+}
+
+TEST_F(RunInput, programs_that_change_ids) {
+  if (::geteuid() != 0) GTEST_SKIP() << "giving files away needs root";
+  for (const unsigned mode : {04755U, 02755U}) {
+    const auto path = file("privileged", "", 0600);
+    std::filesystem::copy_file("/bin/true", path, std::filesystem::copy_options::overwrite_existing);
+    ASSERT_EQ(::chown(path.c_str(), 65534, 65534), 0);
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+    expect({"-n", "2", "--", path}, 126, "set-user-id or set-group-id");
+  }
+}
+
+// As a shell, env and nice do.
+TEST_F(RunInput, a_script_without_interpreter_is_the_shells) {
+  auto process = gallocy({"run", "-n", "2", "--", file("plain", "echo plain $1\nexit 3\n"), "word"});
+  EXPECT_EQ(process->wait(milliseconds(40'000)), 3) << process->error();
+  EXPECT_EQ(process->output(), "plain word\n");
+  auto nothing = gallocy({"run", "-n", "2", "--", file("empty", "")});
+  EXPECT_EQ(nothing->wait(milliseconds(40'000)), 0) << nothing->error();
 }
 
 }  // namespace
