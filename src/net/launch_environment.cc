@@ -124,6 +124,8 @@ Result<std::optional<LaunchDescription>> launch_from_environment() {
   description.node = NodeId{static_cast<std::uint16_t>(node)};
   GALLOCY_ASSIGN(const auto local_nodes, number("GALLOCY_LOCAL_NODES", 1, nodes));
   description.local_nodes = static_cast<std::uint16_t>(local_nodes);
+  GALLOCY_ASSIGN(const auto local_index, number("GALLOCY_LOCAL_INDEX", 0, local_nodes - 1));
+  description.local_index = static_cast<std::uint16_t>(local_index);
   GALLOCY_TRY(read_launcher(description));
   GALLOCY_ASSIGN(const auto transport, choice("GALLOCY_TRANSPORT", {"tcp", "shm"}));
   description.transport = transport == 0 ? LinkKind::kTcp : LinkKind::kShm;

@@ -24,6 +24,7 @@ class LaunchEnvironment : public testing::Test {
     set({{"GALLOCY_NODE", "1"},
          {"GALLOCY_NODES", "4"},
          {"GALLOCY_LOCAL_NODES", "2"},
+         {"GALLOCY_LOCAL_INDEX", "1"},
          {"GALLOCY_LAUNCHER", "127.0.0.1:7000"},
          {"GALLOCY_SECRET_FD", fmt::format("{}", secret_fd_)},
          {"GALLOCY_TRANSPORT", "shm"},
@@ -60,6 +61,7 @@ TEST_F(LaunchEnvironment, is_read_in_full) {
   EXPECT_EQ(it.node, NodeId{1});
   EXPECT_EQ(it.nodes, 4);
   EXPECT_EQ(it.local_nodes, 2);
+  EXPECT_EQ(it.local_index, 1);
   EXPECT_EQ(it.launcher_host, "127.0.0.1");
   EXPECT_EQ(it.launcher_port, 7000);
   EXPECT_EQ(it.secret.size(), 32u);
@@ -85,11 +87,14 @@ TEST_F(LaunchEnvironment, v6_launchers_are_in_brackets) {
 
 TEST_F(LaunchEnvironment, each_wrong_variable_is_named) {
   const std::pair<const char*, const char*> wrong[] = {
-      {"GALLOCY_NODE", "4"},          {"GALLOCY_NODE", "-1"},        {"GALLOCY_NODE", "1x"},
-      {"GALLOCY_NODES", "0"},         {"GALLOCY_NODES", "1001"},     {"GALLOCY_LOCAL_NODES", "5"},
-      {"GALLOCY_LAUNCHER", "host"},   {"GALLOCY_LAUNCHER", ":1"},    {"GALLOCY_LAUNCHER", "host:70000"},
-      {"GALLOCY_TRANSPORT", "pipes"}, {"GALLOCY_ENCRYPT", "yes"},    {"GALLOCY_JOIN_TIMEOUT", ""},
-      {"GALLOCY_SECRET_FD", "-1"},    {"GALLOCY_SECRET_FD", "1000"}, {"GALLOCY_SECRET_FD", "0"}};
+      {"GALLOCY_NODE", "4"},          {"GALLOCY_NODE", "-1"},
+      {"GALLOCY_NODE", "1x"},         {"GALLOCY_NODES", "0"},
+      {"GALLOCY_NODES", "1001"},      {"GALLOCY_LOCAL_NODES", "5"},
+      {"GALLOCY_LOCAL_INDEX", "2"},   {"GALLOCY_LAUNCHER", "host"},
+      {"GALLOCY_LAUNCHER", ":1"},     {"GALLOCY_LAUNCHER", "host:70000"},
+      {"GALLOCY_TRANSPORT", "pipes"}, {"GALLOCY_ENCRYPT", "yes"},
+      {"GALLOCY_JOIN_TIMEOUT", ""},   {"GALLOCY_SECRET_FD", "-1"},
+      {"GALLOCY_SECRET_FD", "1000"},  {"GALLOCY_SECRET_FD", "0"}};
   for (const auto& [name, value] : wrong) EXPECT_THAT(error_with(name, value), HasSubstr(name)) << value;
 }
 

@@ -4,6 +4,7 @@
 //
 //   GALLOCY_NODE, GALLOCY_NODES      which node this is, of how many
 //   GALLOCY_LOCAL_NODES              how many of them share this machine
+//   GALLOCY_LOCAL_INDEX              which of those this is
 //   GALLOCY_LAUNCHER                 host:port (or [v6]:port) of the launcher's rendezvous
 //   GALLOCY_SECRET_FD                an inherited memory file that holds the cluster secret: neither the command line
 //   nor
@@ -65,7 +66,7 @@ struct NodeSettings {
 struct LaunchDescription {
   NodeId node{};
   std::uint16_t nodes = 1;
-  std::uint16_t local_nodes = 1;
+  std::uint16_t local_nodes = 1, local_index = 0;
   std::string launcher_host;
   std::uint16_t launcher_port = 0;
   std::string secret;

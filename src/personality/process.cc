@@ -17,8 +17,10 @@
 #include <thread>
 
 #include "base/check.h"
+#include "net/rendezvous.h"
 #include "os/clock.h"
 #include "os/os_error.h"
+#include "os/processor_share.h"
 #include "personality/debugger.h"
 #include "personality/guest_memory.h"
 #include "personality/patched_entry.h"
@@ -196,6 +198,9 @@ int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
     low.push_back(fd);
     if (fd >= kFirstRuntimeDescriptor - 1) break;
   }
+  const auto launch = net::launch_from_environment();
+  if (!launch) return failed(launch.error());
+  if (*launch) os::take_processor_share((*launch)->local_index, (*launch)->local_nodes);
   auto starting = std::make_unique<Interruptible>();
   block_signals();  // threads of the runtime leave the program's signals to the program
   auto runtime = runtime::Runtime::join({});

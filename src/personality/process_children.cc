@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/check.h"
+#include "os/processor_share.h"
 #include "personality/guest_memory.h"
 #include "personality/process.h"
 
@@ -73,6 +74,7 @@ struct Borrower {
 void begin_borrower(void* raw) {
   Borrower& borrower = *static_cast<Borrower*>(raw);
   prepare_borrowed_thread(borrower.thread, borrower.signal_stack);
+  os::leave_processor_share();
   borrower.thread.guest_mask = borrower.start.mask;
   enter_guest(borrower.thread, borrower.start.registers);
 }
@@ -226,6 +228,7 @@ void Process::become_child(const ThreadStart& start) {
   new (&thread) GuestThread;
   prepare_child_thread(thread);
   show_features();
+  os::leave_processor_share();
   ::setrlimit(RLIMIT_NOFILE, &descriptors_);
   thread.is_forked_child = true;
   thread.guest_mask = start.mask;

@@ -7,6 +7,7 @@
 
 #include "fmt/format.h"
 #include "os/machine.h"
+#include "os/processor_share.h"
 
 namespace gallocy::runtime {
 namespace {
@@ -57,7 +58,8 @@ Result<Settings> resolve_settings(const NodeOptions& options) {
     s.nodes = s.launch->nodes;
   }
   GALLOCY_ASSIGN(s.spin, spin_from_environment(s.spin));
-  if (s.launch && os::usable_cores() >= 2u * s.launch->local_nodes) s.loop_spin = s.spin;
+  const unsigned sharers = s.launch && !os::has_processor_share() ? s.launch->local_nodes : 1;
+  if (s.launch && os::usable_cores() >= 2 * sharers) s.loop_spin = s.spin;
   s.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : given.memory_bytes;
   if (s.memory_bytes == 0) s.memory_bytes = default_memory(s.launch ? s.launch->local_nodes : 1);
   if (s.memory_bytes < kLeastMemoryBytes) {

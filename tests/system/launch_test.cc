@@ -43,9 +43,9 @@ TEST_F(Launch, instances_get_their_settings_and_no_secret_in_the_open) {
   EXPECT_EQ(launcher->wait(), 0);
   const auto text = launcher->output();
   for (const char* entry :
-       {"GALLOCY_NODE=1", "GALLOCY_NODES=2", "GALLOCY_LOCAL_NODES=2", "GALLOCY_TRANSPORT=tcp", "GALLOCY_ENCRYPT=0",
-        "GALLOCY_LISTEN_HOST=127.0.0.1", "GALLOCY_MEMORY=536870912", "GALLOCY_FAULT_ENGINE=sigsegv",
-        "GALLOCY_ON_PEER_LOST=continue", "GALLOCY_JOIN_TIMEOUT=9"}) {
+       {"GALLOCY_NODE=1", "GALLOCY_NODES=2", "GALLOCY_LOCAL_NODES=2", "GALLOCY_LOCAL_INDEX=1", "GALLOCY_TRANSPORT=tcp",
+        "GALLOCY_ENCRYPT=0", "GALLOCY_LISTEN_HOST=127.0.0.1", "GALLOCY_MEMORY=536870912",
+        "GALLOCY_FAULT_ENGINE=sigsegv", "GALLOCY_ON_PEER_LOST=continue", "GALLOCY_JOIN_TIMEOUT=9"}) {
     EXPECT_THAT(text, HasSubstr(std::string(entry) + "\n"));
   }
   EXPECT_THAT(text, ::testing::Not(::testing::ContainsRegex("[0-9a-f]{64}"))) << "a secret is in the environment";

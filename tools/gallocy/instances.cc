@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -25,6 +26,10 @@ Outcome<UniqueFd> secret_file(const std::string& secret) {
     return fail_with(ErrorCode::kOsError, fmt::format("cannot hand over the cluster secret: {}", std::strerror(errno)));
   }
   return file;
+}
+
+std::ptrdiff_t place_of(NodeId node, const InstancePlan& plan) {
+  return std::ranges::find(plan.nodes, node) - plan.nodes.begin();
 }
 
 }  // namespace
@@ -74,6 +79,7 @@ Outcome<> Instances::start_one(NodeId node, const InstancePlan& plan, const std:
 
   auto additions = plan.environment;
   additions.push_back(fmt::format("GALLOCY_NODE={}", node));
+  additions.push_back(fmt::format("GALLOCY_LOCAL_INDEX={}", place_of(node, plan)));
   additions.push_back(fmt::format("GALLOCY_SECRET_FD={}", secret));
   // Only the foreground process group may read the terminal.
   instance.group = ::isatty(input) == 1 ? ProcessGroup::kOfParent : ProcessGroup::kOwn;
@@ -100,6 +106,7 @@ Outcome<> Instances::start_one(NodeId node, const InstancePlan& plan, const std:
 Outcome<> Instances::start_home(NodeId node, const InstancePlan& plan, const std::string& path, int secret) {
   auto additions = plan.environment;
   additions.push_back(fmt::format("GALLOCY_NODE={}", node));
+  additions.push_back(fmt::format("GALLOCY_LOCAL_INDEX={}", place_of(node, plan)));
   additions.push_back(fmt::format("GALLOCY_SECRET_FD={}", secret));
   Instance instance;
   instance.group = ProcessGroup::kOfParent;

@@ -151,9 +151,9 @@ std::vector<std::string> environment_with(std::span<const std::string> additions
   std::vector<std::string> environment;
   const auto name_of = [](std::string_view entry) { return entry.substr(0, entry.find('=')); };
   // The per-instance ones of a launch that this one runs inside of; settings (GALLOCY_MEMORY …) are inherited.
-  constexpr std::string_view kOfALaunch[] = {"GALLOCY_NODE",     "GALLOCY_NODES",       "GALLOCY_LOCAL_NODES",
-                                             "GALLOCY_LAUNCHER", "GALLOCY_SECRET_FD",   "GALLOCY_TRANSPORT",
-                                             "GALLOCY_ENCRYPT",  "GALLOCY_LISTEN_HOST", "GALLOCY_JOIN_TIMEOUT"};
+  constexpr std::string_view kOfALaunch[] = {
+      "GALLOCY_NODE",      "GALLOCY_NODES",     "GALLOCY_LOCAL_NODES", "GALLOCY_LOCAL_INDEX", "GALLOCY_LAUNCHER",
+      "GALLOCY_SECRET_FD", "GALLOCY_TRANSPORT", "GALLOCY_ENCRYPT",     "GALLOCY_LISTEN_HOST", "GALLOCY_JOIN_TIMEOUT"};
   const auto replaced = [&](std::string_view name) {
     for (const auto one : kOfALaunch) {
       if (one == name) return true;
