@@ -126,6 +126,8 @@ class Core {
 
   // The node is dead: nothing more comes from it.
   void node_died(NodeId node, std::uint64_t now, Effects& effects);
+  // If this node is the home of a block that somebody uses, `to` becomes its home. False: something of it is under way.
+  bool give_home(BlockId block, NodeId to, std::uint64_t now, Effects& effects);
   // What the VMM log says about the home of a block; used where nothing better is known.
   void home_hint(BlockId block, NodeId home);
   // Room that another node announced, in pages: where pages are spilled to.

@@ -28,6 +28,17 @@ void Core::consider_move(BlockId block, NodeId writer) {
   fence_then_hand_over(block, writer);
 }
 
+bool Core::give_home(BlockId block, NodeId to, std::uint64_t now, Effects& effects) {
+  if (!knows(block) || !is_home(block) || to == options_.self || !alive(to)) return true;
+  if (block_state(block).initialised == 0) return true;  // it goes to the first who asks
+  if (!may_move(block)) return false;
+  now_ = now;
+  effects_ = &effects;
+  fence_then_hand_over(block, to);
+  effects_ = nullptr;
+  return true;
+}
+
 // What this home has granted, lent or acknowledged may still be on its way, and nothing orders it against what the new
 // home will send: an Invalidate could overtake the Data it is meant for. So the block first rests until every other
 // node has said that all earlier messages have arrived. Moves are rare enough for a round trip to all.

@@ -35,6 +35,7 @@
 #include "personality/guest_entry.h"
 #include "personality/held_locks.h"
 #include "personality/machine_view.h"
+#include "personality/memory_policy.h"
 #include "personality/object_map.h"
 #include "personality/patched_sites.h"
 #include "personality/processor_features.h"
@@ -200,7 +201,6 @@ class Process final : private GuestHandler, private ImageTarget {
   long open_own(const GuestThread* thread, const Call& call);
   long read_own_link(const Call& call);
   long system_information(const Call& call);
-  long memory_policy(const Call& call);
 
   // process_features.cc
   Introduction introduce() const;
@@ -211,6 +211,21 @@ class Process final : private GuestHandler, private ImageTarget {
   bool answer_cpuid(const siginfo_t& info, ucontext_t& context) const;
   std::vector<std::string> environment_for(std::vector<std::string> environment) const;
   std::string lacks_text(NodeId node);
+
+  // process_policy.cc
+  long policy_call(const GuestThread* thread, const Call& call);
+  void set_policy(int guest_tid, const MemoryPolicy& policy);
+  MemoryPolicy policy(int guest_tid);
+  void forget_policy(int guest_tid);
+  long policy_of(int guest_tid, const Call& call);
+  long move_pages(int guest_tid, const Call& call);
+  bool is_mapped(std::uint64_t begin, std::uint64_t end);
+  void give_homes(std::uint64_t begin, std::uint64_t end, const MemoryPolicy& policy, bool moves_pages);
+  std::optional<MemoryPolicy> policy_sent(std::span<const std::byte> list) const;
+  bool give_homes_here(std::uint64_t begin, std::uint64_t end, const MemoryPolicy& policy);
+  void take_homes_here(std::uint64_t begin, std::uint64_t end, const MemoryPolicy& policy, bool moves_pages);
+  NodeId home_of_page(int guest_tid, std::uint64_t address);
+  void place_new_memory(const GuestThread* thread, const Call& call, long result);
 
   // process_affinity.cc
   void number_processors(const std::vector<std::uint32_t>& counts);
@@ -505,6 +520,10 @@ class Process final : private GuestHandler, private ImageTarget {
   std::string program_path_, program_name_;
   std::mutex own_view_mu_;
   std::vector<std::string> program_arguments_;
+  os::Mutex policies_mu_;
+  std::unordered_map<int, MemoryPolicy> policies_ GUARDED_BY(policies_mu_);  // of the home, by guest tid
+  std::atomic<bool> any_policy_{false};
+  std::atomic<std::uint64_t> brk_placed_{0};  // the heap below it has its homes
   os::Mutex introductions_mu_;
   std::vector<Introduction> introductions_ GUARDED_BY(introductions_mu_);  // of the home, by node
   // Constant once the program runs.

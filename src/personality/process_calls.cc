@@ -205,14 +205,19 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
     case SYS_mremap:
     case SYS_brk:
     case SYS_madvise:
-    case SYS_msync:
-      return memory_call(call);
+    case SYS_msync: {
+      const long result = memory_call(call);
+      place_new_memory(thread, call, result);
+      return result;
+    }
     case SYS_execve:
       return execute_at_home(*thread, call);
     case SYS_get_mempolicy:
     case SYS_set_mempolicy:
     case SYS_mbind:
-      return memory_policy(call);
+    case SYS_move_pages:
+    case SYS_migrate_pages:
+      return policy_call(thread, call);
     case SYS_sysinfo:
       return system_information(call);
     case SYS_open:

@@ -230,6 +230,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       return true;
     }
     case Kind::kEnded: {
+      forget_policy(static_cast<int>(request.words[0]));
       const std::lock_guard lock(proxies_mu_);
       const auto found = proxies_.find(static_cast<int>(request.words[0]));
       if (found == proxies_.end()) return true;
@@ -283,6 +284,24 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       reply(from, request.ticket, result, std::as_bytes(std::span(&mask, 1)));
       return true;
     }
+    case Kind::kGiveHomes: {
+      const auto policy = policy_sent(trailing);
+      if (!policy) return false;
+      reply(from, request.ticket, give_homes_here(request.words[0], request.words[1], *policy) ? 0 : -EAGAIN);
+      return true;
+    }
+    case Kind::kTakeHomes: {
+      const auto policy = policy_sent(trailing);
+      if (!policy) return false;
+      start_runtime_thread([this, from, request, wanted = *policy] {  // it waits for pages
+        take_homes_here(request.words[0], request.words[1], wanted, request.words[2] != 0);
+        reply(from, request.ticket, 0);
+      });
+      return true;
+    }
+    case Kind::kIsHome:
+      reply(from, request.ticket, runtime_.memory().home_of(request.words[0]) == self_ ? 1 : 0);
+      return true;
     case Kind::kTasks:
       start_runtime_thread([this, from, ticket = request.ticket] {
         const std::vector<TaskFacts> tasks = tasks_here();

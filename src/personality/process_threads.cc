@@ -143,7 +143,9 @@ void Process::delist(GuestThread& thread) {
     threads_.erase(thread.guest_tid);
     affinities_.erase(thread.guest_tid);
   }
-  if (!is_home()) {
+  if (is_home()) {
+    if (thread.guest_tid != home_pid_) forget_policy(thread.guest_tid);  // that one's is the others', too
+  } else {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
                                .words = {static_cast<std::uint64_t>(thread.guest_tid)}};
     post(kHome, request);

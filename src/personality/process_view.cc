@@ -1,6 +1,5 @@
 // What the program sees of the machine: all nodes as one NUMA machine, and of itself in /proc.
 #include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -150,25 +149,6 @@ long Process::system_information(const Call& call) {
     info.freeram = free / info.mem_unit;
   }
   return store(static_cast<std::uint64_t>(call.arguments[0]), info) ? 0 : -EFAULT;
-}
-
-// Memory policies: every node may be used; where pages are is decided by who touches them first.
-long Process::memory_policy(const Call& call) {
-  if (call.number != SYS_get_mempolicy) return 0;
-  const auto to = [&](int i) { return static_cast<std::uint64_t>(call.arguments[i]); };
-  const std::uint64_t flags = to(4);
-  std::int32_t mode = MPOL_DEFAULT;
-  if ((flags & MPOL_F_NODE) != 0 && (flags & MPOL_F_ADDR) != 0) {
-    const NodeId home = runtime_.memory().home_of(to(3));
-    mode = home == kNoNode ? 0 : home.value;
-  }
-  if (to(0) != 0 && !store(to(0), mode)) return -EFAULT;
-  if (to(1) == 0) return 0;
-  std::vector<std::uint64_t> nodes(std::clamp<std::uint64_t>((to(2) + 63) / 64, 1, 64));
-  if ((flags & MPOL_F_MEMS_ALLOWED) != 0) {
-    for (unsigned n = 0; n < nodes_ && n < nodes.size() * 64; ++n) nodes[n / 64] |= std::uint64_t{1} << (n % 64);
-  }
-  return copy_out(to(1), nodes.data(), nodes.size() * 8) ? 0 : -EFAULT;
 }
 
 }  // namespace gallocy::personality

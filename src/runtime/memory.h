@@ -97,6 +97,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::vector<BlockId> take_new_homes();
 
   NodeId home_of(std::uint64_t address);  // kNoNode: nobody touched it yet
+  // If this node is the home of the address's block, `to` becomes that. False: something of the block is under way.
+  bool give_home(std::uint64_t address, NodeId to);
   std::uint64_t room_pages();
   void add_statistics(Statistics& statistics);
   std::vector<coherence::Core::SharedPage> most_handed_over(std::size_t most_pages);  // of those whose home is here

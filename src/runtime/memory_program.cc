@@ -136,6 +136,16 @@ void Memory::unlocked(std::uint64_t address) {
   carry_out();
 }
 
+bool Memory::give_home(std::uint64_t address, NodeId to) {
+  if (engine_ == nullptr) return true;
+  address = window_address(address);
+  const os::MutexLock lock(mu_);
+  if (!in_window(address) || find(address) == nullptr) return true;
+  const bool given = core_.give_home(block_of(page_of(address)), to, now_us(), effects_);
+  carry_out();
+  return given;
+}
+
 void Memory::freeze_here(std::uint64_t address, std::uint64_t bytes) {
   if (engine_ == nullptr) return;
   const os::MutexLock lock(mu_);

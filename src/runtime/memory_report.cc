@@ -13,6 +13,7 @@ std::vector<BlockId> Memory::take_new_homes() {
 NodeId Memory::home_of(std::uint64_t address) {
   const os::MutexLock lock(mu_);
   if (engine_ == nullptr) return options_.coherence.self;
+  address = window_address(address);
   if (!in_window(address) || find(address) == nullptr) return kNoNode;
   const BlockId block = block_of(page_of(address));
   return core_.touched(block) ? core_.home_of(block) : kNoNode;

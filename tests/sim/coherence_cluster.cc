@@ -182,6 +182,11 @@ void CoherenceCluster::thaw(NodeId node, PageId page) {
   step(node, [&](coherence::Core& core, Effects& effects) { core.thaw(page, 1, now_, effects); });
 }
 
+void CoherenceCluster::give_home(NodeId node, BlockId block, NodeId to) {
+  trace([&] { return fmt::format("node {} shall give {} to {}", node, block, to); });
+  step(node, [&](coherence::Core& core, Effects& effects) { (void)core.give_home(block, to, now_, effects); });
+}
+
 void CoherenceCluster::unpin(NodeId node, PageId page) {
   trace([&] { return fmt::format("node {} unpins {}", node, page); });
   auto& pinned = nodes_[node.value]->pinned;

@@ -81,6 +81,7 @@ class CoherenceCluster {
     Mutant mutant = Mutant::kNone;
     bool trace = false;
     bool check_every_page = true;  // after each step; else a sample of the steps
+    bool homes_given = false;      // nodes are told at random to give homes away
     bool locks = false;            // pages seem to have locks that are held, and are frozen for a while, at random
   };
   CoherenceCluster(const Options& options, CoherenceObserver& observer);
@@ -104,6 +105,7 @@ class CoherenceCluster {
   void unlock(NodeId node, PageId page);
   void freeze(NodeId node, PageId page);
   void thaw(NodeId node, PageId page);
+  void give_home(NodeId node, BlockId block, NodeId to);
 
   // The bytes of the oldest message from one node to another begin to be received: they are placed, and the core hears
   // of the message itself only with deliver(), as in a transport that reads a frame piece by piece. False: it has no

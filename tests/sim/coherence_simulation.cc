@@ -84,6 +84,7 @@ void CoherenceSimulation::happen(const Event& event) {
       if (options_.cluster.locks && cluster_.alive(threads_[event.a].node) && prng_.one_in(4))
         cluster_.unlock(threads_[event.a].node, threads_[event.a].waits_for);
       if (options_.cluster.locks && prng_.one_in(16)) freeze_for_a_while(event.a);
+      if (options_.cluster.homes_given && prng_.one_in(16)) give_some_home(event.a);
       schedule_tick(threads_[event.a].node);
       break;
     case Event::Kind::kTick:
@@ -146,6 +147,18 @@ void CoherenceSimulation::freeze_for_a_while(unsigned thread) {
   cluster_.freeze(node, page);
   frozen_.emplace_back(node, page);
   at(cluster_.now() + prng_.below(300), Event::Kind::kThaw, static_cast<unsigned>(frozen_.size() - 1));
+}
+
+// As a program's memory policy does: all nodes are told, and one of them may be the home.
+void CoherenceSimulation::give_some_home(unsigned thread) {
+  const BlockId block = block_of(threads_[thread].waits_for);
+  const NodeId to{static_cast<std::uint16_t>(prng_.below(cluster_.count()))};
+  for (std::uint16_t n = 0; n < cluster_.count(); ++n) {
+    const NodeId node{n};
+    if (!cluster_.alive(node)) continue;
+    cluster_.give_home(node, block, to);
+    schedule_tick(node);
+  }
 }
 
 // ---------------------------------------------------------------------------------------------- threads

@@ -75,6 +75,7 @@ class CoherenceSimulation final : private CoherenceObserver {
   void check_nobody_waits_too_long() const;
   void deliver(NodeId from, NodeId to);
   void freeze_for_a_while(unsigned thread);
+  void give_some_home(unsigned thread);
   void schedule_tick(NodeId node);
   void step(unsigned index);
   void access(Thread& thread, unsigned index);

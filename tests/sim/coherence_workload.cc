@@ -217,6 +217,7 @@ CoherenceSimulation::Options random_options(Prng& prng, unsigned nodes, std::vec
   }
   options.announce_room = tight;
   options.cluster.locks = options.cluster.seed % 3 == 0;
+  options.cluster.homes_given = options.cluster.seed % 3 == 1;
   options.cluster.regions = std::move(regions);
   return options;
 }
