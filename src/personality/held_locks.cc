@@ -1,20 +1,8 @@
 #include "personality/held_locks.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <cstddef>
 
 #include "personality/guest_entry.h"
-
-asm(".section .rodata\n"
-    ".globl gallocy_preload, gallocy_preload_end\n"
-    ".balign 16\n"
-    "gallocy_preload: .incbin \"" GALLOCY_PRELOAD_IMAGE
-    "\"\n"
-    "gallocy_preload_end:\n"
-    ".text\n");
-extern "C" const std::byte gallocy_preload[], gallocy_preload_end[];
 
 namespace gallocy::personality {
 
@@ -36,23 +24,6 @@ bool HeldLocks::keeps(std::uint64_t page) {
 bool HeldLocks::released(std::uint64_t page) {
   std::uint32_t wanted = kWanted;
   return count(page).compare_exchange_strong(wanted, 0);
-}
-
-std::span<const std::byte> preload_image() { return {gallocy_preload, gallocy_preload_end}; }
-
-std::string_view preload_path() { return GALLOCY_PRELOAD_PATH; }
-
-std::vector<std::string> with_preload(std::vector<std::string> environment) {
-  constexpr std::string_view kName = "LD_PRELOAD=";
-  const auto found =
-      std::ranges::find_if(environment, [&](const std::string& variable) { return variable.starts_with(kName); });
-  if (found == environment.end()) {
-    environment.push_back(fmt::format("{}{}", kName, preload_path()));
-  } else {
-    const std::string others = found->substr(kName.size());
-    *found = fmt::format("{}{}{}{}", kName, preload_path(), others.empty() ? "" : ":", others);
-  }
-  return environment;
 }
 
 }  // namespace gallocy::personality

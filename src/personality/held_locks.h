@@ -10,10 +10,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <vector>
 
 #include "base/ids.h"
 
@@ -47,11 +43,5 @@ class HeldLocks {
 // The system call of the preloaded library when the last lock of a wanted page is released; its argument is the page's
 // number. Not one of Linux.
 inline constexpr int kReleaseCall = 0x6c71;
-
-// The library, and the name by which the program's dynamic linker opens it.
-std::span<const std::byte> preload_image();
-std::string_view preload_path();
-// The environment with that name in LD_PRELOAD, in front of what is there. The library itself takes it away again.
-std::vector<std::string> with_preload(std::vector<std::string> environment);
 
 }  // namespace gallocy::personality

@@ -24,6 +24,7 @@
 #include "personality/debugger.h"
 #include "personality/guest_memory.h"
 #include "personality/patched_entry.h"
+#include "personality/preload.h"
 
 namespace gallocy::personality {
 namespace {

@@ -13,6 +13,7 @@
 #include <filesystem>
 
 #include "personality/guest_memory.h"
+#include "personality/preload.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {

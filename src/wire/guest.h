@@ -36,7 +36,7 @@ enum class GuestRequestKind : std::uint32_t {
   kAgreement,   // home -> all: trailing: personality::Agreement, and how many processors each node has
   kAffinity,    // any -> node: words: guest tid, 1 to set it; trailing and answer: personality::ProcessorMask
   kGiveHomes,   // home -> all: words: begin, end; trailing: mode and nodes of a MemoryPolicy: homes here go where it
-               // says (0), but those of which something is under way (-EAGAIN)
+                // says (0), but those of which something is under way (-EAGAIN)
   kTakeHomes,   // home -> all: the same, and 1 if pages come along: homes that nobody has begin here
   kIsHome,      // home -> node: word: address; answered by 1 if the home of its block is there
   kTasks,       // home -> node: answered by the personality::TaskFacts of its threads

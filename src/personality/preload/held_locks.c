@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 // guest_entry.cc and held_locks.h check these.
 enum { kCountsAt = 88, kHeldAt = 96, kPagesAt = 104, kMostHeld = 7, kCounts = 4096, kPageShift = 12 };
@@ -71,27 +70,4 @@ int pthread_mutex_unlock(pthread_mutex_t* mutex) {
   const int result = __pthread_mutex_unlock(mutex);
   note_released(mutex);
   return result;
-}
-
-// The variable that had this file loaded becomes what the user has set, or goes.
-__attribute__((constructor)) static void hide(int argument_count, char** arguments, char** environment) {
-  static const char kOurs[] = GALLOCY_PRELOAD;
-  (void)argument_count;
-  (void)arguments;
-  for (; *environment != NULL; ++environment) {
-    size_t same = 0;
-    while (kOurs[same] != '\0' && (*environment)[same] == kOurs[same]) ++same;
-    if (kOurs[same] != '\0') continue;
-    char* const rest = *environment + same;
-    if (*rest == ':') {  // LD_PRELOAD=ours:theirs
-      char* to = *environment + (sizeof "LD_PRELOAD=" - 1);
-      for (const char* from = rest + 1; (*to++ = *from++) != '\0';) {
-      }
-      return;
-    }
-    if (*rest != '\0') continue;
-    do environment[0] = environment[1];
-    while (*environment++ != NULL);
-    return;
-  }
 }

@@ -85,6 +85,20 @@ int main(void) {
   }
   CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
 
+  // By a thread's attributes, and its maker's stays what it is.
+  for (int cpu = 0; cpu < processors; ++cpu) {
+    if (!CPU_ISSET(cpu, &all)) continue;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    CHECK(pthread_attr_setaffinity_np(&attributes, sizeof one, &one) == 0);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, &attributes, child, &one) == 0 && pthread_join(thread, NULL) == 0);
+    pthread_attr_destroy(&attributes);
+    CHECK(sched_getaffinity(0, sizeof set, &set) == 0 && CPU_EQUAL(&set, &all));
+  }
+
   pid_t id;
   pthread_t thread;
   pthread_barrier_init(&meet, NULL, 2);
