@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/sparse_array.h"
@@ -55,6 +56,8 @@ struct RegionSpec {
   std::uint64_t pages = 0;  // multiple of kBlockPages
   PlacementKind placement = PlacementKind::kFirstTouch;
   NodeId node{};  // kNode
+  std::vector<NodeId>
+      anchors{};  // among whom the blocks are dealt out at first, the same on every node; none: all nodes
 };
 
 class RegionPages {
@@ -72,6 +75,16 @@ class RegionPages {
 
   // The node that keeps a block until it is handed over: a pure function, so that no message is needed to find it.
   NodeId anchor(BlockId block, unsigned nodes) const {
+    if (spec_.anchors.empty() || spec_.placement == PlacementKind::kNode) return anchor_among(nodes, block);
+    return spec_.anchors[anchor_among(static_cast<unsigned>(spec_.anchors.size()), block).value];
+  }
+
+  std::size_t metadata_bytes() const {
+    return local_.resident_bytes() + directory_.resident_bytes() + blocks_.resident_bytes();
+  }
+
+ private:
+  NodeId anchor_among(unsigned nodes, BlockId block) const {
     const std::uint64_t index = block.value - first_block();
     switch (spec_.placement) {
       case PlacementKind::kNode:
@@ -87,11 +100,6 @@ class RegionPages {
     return NodeId{static_cast<std::uint16_t>(index % nodes)};
   }
 
-  std::size_t metadata_bytes() const {
-    return local_.resident_bytes() + directory_.resident_bytes() + blocks_.resident_bytes();
-  }
-
- private:
   RegionSpec spec_;
   SparseArray<LocalPage> local_;
   SparseArray<DirectoryEntry> directory_;

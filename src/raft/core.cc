@@ -23,8 +23,15 @@ Core::Core(const Options& options, const PersistentState& state, std::uint64_t s
   CHECK(log_.last_term() <= term_, log_.last_term(), term_);
   if (snapshot_.index != LogIndex{}) effects_.restore = snapshot_;
   set_election_deadline(now);
-  // What it promised a leader before it was restarted is forgotten: it waits that out.
-  if (!is(Mutant::kNoQuietStart)) promised_until_ = now + options_.election_timeout_us;
+  // What it promised a leader before it was restarted is forgotten: it waits that out. One without a disk promised
+  // nothing: it is another server.
+  if (options_.storage == Storage::kDurable && !is(Mutant::kNoQuietStart))
+    promised_until_ = now + options_.election_timeout_us;
+}
+
+void Core::take_office(std::uint64_t now) {
+  CHECK(vote_ == options_.self && role_ == Role::kFollower && commit_ == LogIndex{}, vote_, commit_);
+  become_leader(now);
 }
 
 void Core::tick(std::uint64_t now) {

@@ -76,8 +76,13 @@ class Core {
  public:
   Core(const Options& options, const PersistentState& state, std::uint64_t seed, std::uint64_t now);
 
+  // The first leader of a company whose founding elected it (PersistentState::founding). As the first event, and on a
+  // server that starts for the first time: the votes of its term are given once.
+  void take_office(std::uint64_t now);
   // Time passes.
   void tick(std::uint64_t now);
+  // The connection to the leader broke: no reason to wait for it longer than what was promised.
+  void leader_lost(std::uint64_t now);
   // A message from another server. False: it breaks the protocol (contradicts what is committed, a second leader in a
   // term …) and was ignored; part with its sender. Messages for another life of this node are ignored.
   [[nodiscard]] bool message(const Message& message, std::uint64_t now);

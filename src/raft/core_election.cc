@@ -22,6 +22,14 @@ void Core::set_election_deadline(std::uint64_t now) {
   election_deadline_ = now + options_.election_timeout_us + prng_.below(options_.election_timeout_us);
 }
 
+// Chance again, in less time: the connections of all of them break at once.
+void Core::leader_lost(std::uint64_t now) {
+  if (role_ != Role::kFollower || leader_ == kNoServer) return;
+  leader_ = kNoServer;
+  election_deadline_ = std::min(election_deadline_,
+                                std::max(now, promised_until_) + 2'000 + prng_.below(options_.election_timeout_us / 4));
+}
+
 void Core::become_follower(Term term, ServerId leader, std::uint64_t now) {
   if (term > term_) {
     term_ = term;

@@ -7,9 +7,11 @@
 
 namespace gallocy::raft {
 
-PersistentState PersistentState::founding(const Configuration& founders) {
+PersistentState PersistentState::founding(const Configuration& founders, ServerId leader) {
+  CHECK(leader == kNoServer || founders.voters.contains(leader), leader);
   PersistentState state;
   state.term = Term{1};
+  state.vote = leader;
   state.entries = {{Term{1}, EntryKind::kConfiguration, std::make_shared<const Bytes>(founders.encode())}};
   return state;
 }

@@ -51,7 +51,9 @@ struct PersistentState {
 
   // The state in which every founder of a company begins: the log has one entry, which all of them have, the
   // configuration (§4.4). Whoever comes later begins with nothing and is added as a learner.
-  static PersistentState founding(const Configuration& founders);
+  // With `leader`: as after an election in which all of them voted for it, so that it may take office at once
+  // (Core::take_office).
+  static PersistentState founding(const Configuration& founders, ServerId leader = kNoServer);
 };
 
 }  // namespace gallocy::raft

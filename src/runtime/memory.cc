@@ -60,7 +60,8 @@ Result<std::unique_ptr<Memory>> Memory::create(const MemoryOptions& options) {
   return memory;
 }
 
-Result<> Memory::add_region(const std::string& name, std::uint64_t address, std::uint64_t bytes, Placement placement) {
+Result<> Memory::add_region(const std::string& name, std::uint64_t address, std::uint64_t bytes, Placement placement,
+                            std::vector<NodeId> members) {
   Region region{.name = name, .address = address, .bytes = (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes};
   if (engine_ == nullptr) {
     // A cluster of one: nobody to be coherent with, so this is ordinary memory.
@@ -78,7 +79,8 @@ Result<> Memory::add_region(const std::string& name, std::uint64_t address, std:
   core_.add_region({.first_page = page_of(address),
                     .pages = region.bytes / kPageBytes,
                     .placement = placement_kind(placement.kind),
-                    .node = NodeId{static_cast<std::uint16_t>(placement.node)}});
+                    .node = NodeId{static_cast<std::uint16_t>(placement.node)},
+                    .anchors = std::move(members)});
   regions_.push_back(std::move(region));
   std::vector<Parked> parked;
   parked.swap(parked_);

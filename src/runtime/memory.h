@@ -48,7 +48,9 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
 
   // Every node calls this for every region, whether its program maps it or not: it may be the home of some of it.
-  Result<> add_region(const std::string& name, std::uint64_t address, std::uint64_t bytes, Placement placement);
+  // `members`: those of the time when the region was made, which is in the log.
+  Result<> add_region(const std::string& name, std::uint64_t address, std::uint64_t bytes, Placement placement,
+                      std::vector<NodeId> members);
   void home_hint(BlockId first, std::uint64_t count, NodeId home);
 
   // The fault path.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <random>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -11,7 +12,20 @@ namespace gallocy::runtime {
 namespace {
 
 constexpr std::chrono::milliseconds kProposalTimeout{30'000};
-constexpr NodeId kKeeper{0};
+constexpr std::uint64_t kNotStartedUs = 1'000;
+
+// A majority of two is both: a log that two nodes keep ends with either, so one keeps it. See
+// docs/decisions/0005-clusters-of-three-or-more-keep-their-log-by-raft.md.
+constexpr std::uint16_t kLeastForRaft = 3;
+
+std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }
+
+vmm::Log::MakeReplication replication(NodeId self, std::uint16_t nodes) {
+  if (nodes < kLeastForRaft) return vmm::keeper_log({.self = self, .keeper = NodeId{0}});
+  vmm::RaftOptions options{.self = self, .seed = std::random_device()(), .now = now_us()};
+  for (std::uint16_t n = 0; n < nodes; ++n) options.founders.push_back(NodeId{n});
+  return vmm::raft_log(options);
+}
 
 std::int64_t deadline_after(std::chrono::milliseconds timeout) {
   return os::monotonic_ns() + std::chrono::nanoseconds(timeout).count();
@@ -24,14 +38,14 @@ Regions::Regions(NodeId self, std::uint16_t nodes, net::Mesh* mesh, Memory& memo
       nodes_(nodes),
       mesh_(mesh),
       memory_(memory),
-      log_({.self = self}, vmm::keeper_log({.self = self, .keeper = kKeeper})),
+      log_({.self = self}, replication(self, nodes)),
       dead_(nodes) {}
 
 Result<> Regions::join(const std::string& address, std::chrono::milliseconds timeout) {
   {
     const os::MutexLock lock(mu_);
     vmm::Effects effects;
-    log_.start(effects);
+    log_.start(now_us(), effects);
     started_ = true;
     carry_out(effects);
   }
@@ -50,8 +64,7 @@ Result<vmm::Outcome> Regions::propose(vmm::Entry entry, std::chrono::millisecond
     ticket = next_ticket_++;
     waiters_[ticket] = &waiter;
     vmm::Effects effects;
-    log_.propose(std::move(entry), vmm::Ticket{ticket}, effects);
-    log_.flush(effects);
+    log_.propose(std::move(entry), vmm::Ticket{ticket}, now_us(), effects);
     carry_out(effects);
   }
   if (!waiting_->wait(waiter.flag, deadline_after(timeout))) {
@@ -100,7 +113,6 @@ Result<> Regions::wait_until_everywhere(RegionId region, std::int64_t deadline_n
     {
       const os::MutexLock lock(mu_);
       if (nodes_ == 1 || std::ranges::find(everywhere_, region) != everywhere_.end()) return {};
-      if (dead_[kKeeper.value]) return fail(ErrorCode::kPeerLost, "node 0, which keeps the VMM log, has died");
       region_waiters_.push_back(&flag);
     }
     if (waiting_->wait(flag, deadline_ns)) continue;
@@ -114,8 +126,7 @@ bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const
   const os::MutexLock lock(mu_);
   if (type == wire::kRegionHere || type == wire::kRegionEverywhere) return region_news(from, type, body);
   vmm::Effects effects;
-  const auto accepted = log_.message(from, type, body, effects);
-  log_.flush(effects);
+  const auto accepted = log_.message(from, type, body, now_us(), effects);
   carry_out(effects);
   if (!accepted) log_event(LogLevel::kWarn, "vmm_message_refused", "node", from, "reason", accepted.error().message);
   return accepted.has_value();
@@ -123,14 +134,14 @@ bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const
 
 void Regions::node_died(NodeId node) {
   const os::MutexLock lock(mu_);
+  const NodeId before = coordinator();
   dead_[node.value] = true;
   vmm::Effects effects;
-  log_.peer_down(node, effects);
-  if (self_ == kKeeper) {
-    log_.propose(vmm::MemberDied{.node = node}, vmm::Ticket{next_ticket_++}, effects);
-  }
-  log_.flush(effects);
+  log_.peer_down(node, now_us(), effects);
   carry_out(effects);
+  if (coordinator() != before) {
+    for (const RegionId region : mapped_) say_it_is_here(region);
+  }
   std::vector<RegionId> open;
   for (const auto& [region, nodes] : here_) open.push_back(region);
   for (const RegionId region : open) tell_if_everywhere(region);
@@ -140,15 +151,21 @@ void Regions::node_died(NodeId node) {
 void Regions::tick() {
   const os::MutexLock lock(mu_);
   if (!started_) return;
-  vmm::Effects effects;
-  log_.tick(effects);
-  log_.flush(effects);
-  carry_out(effects);
   announce_new_homes();
+}
+
+void Regions::housekeeping() {
+  const std::int64_t now = os::monotonic_us();
+  if (now < next_due_us_.load(std::memory_order_relaxed)) return;
+  const os::MutexLock lock(mu_);
+  vmm::Effects effects;
+  if (started_) log_.tick(static_cast<std::uint64_t>(now), effects);
+  carry_out(effects);
 }
 
 // In the order that vmm/replication.h demands.
 void Regions::carry_out(vmm::Effects& effects) {
+  if (started_) log_.flush(now_us(), effects);
   if (effects.restored) take_over();
   for (const vmm::Applied& applied : effects.applied) {
     if (applied.outcome) follow(applied);
@@ -166,6 +183,9 @@ void Regions::carry_out(vmm::Effects& effects) {
     waiter->outcome.emplace(std::move(resolved.outcome));
     waiter->flag.set();
   }
+  constexpr std::uint64_t kLongestUs = 1'000'000;
+  next_due_us_ = static_cast<std::int64_t>(started_ ? std::min(log_.next_deadline(), now_us() + kLongestUs)
+                                                    : now_us() + kNotStartedUs);
 }
 
 void Regions::follow(const vmm::Applied& applied) {
@@ -189,29 +209,36 @@ void Regions::take_over() {
 void Regions::appeared(const vmm::Region& region) {
   if (std::ranges::find(mapped_, region.id) != mapped_.end()) return;
   mapped_.push_back(region.id);
-  if (auto added = memory_.add_region(region.name, region.address, region.bytes, region.placement); !added) {
+  if (auto added = memory_.add_region(region.name, region.address, region.bytes, region.placement, region.spread);
+      !added) {
     // The log says that this node has it, so it must.
     die(static_cast<int>(added.error().code), "gallocy: " + added.error().message);
   }
-  if (self_ == kKeeper) {
-    region_is_here(self_, region.id);
-  } else {
-    send_news(kKeeper, wire::kRegionHere, region.id);
-  }
+  say_it_is_here(region.id);
   for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
 }
 
+NodeId Regions::coordinator() const {
+  const auto alive = std::ranges::find(dead_, false);
+  return NodeId{static_cast<std::uint16_t>(alive - dead_.begin())};
+}
+
+void Regions::say_it_is_here(RegionId region) {
+  if (coordinator() == self_) return region_is_here(self_, region);
+  send_news(coordinator(), wire::kRegionHere, region);
+}
+
+// May come before this node's log has the region, or before it knows that it is the coordinator.
 bool Regions::region_news(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
   wire::RegionNews news;
   if (body.size() != sizeof news) return false;
   std::memcpy(&news, body.data(), sizeof news);
   const RegionId region{news.region};
   if (type == wire::kRegionHere) {
-    if (self_ != kKeeper || log_.machine().region(region) == nullptr) return false;
+    if (here_.size() >= vmm::kMaxRegions) return false;
     region_is_here(from, region);
     return true;
   }
-  if (from != kKeeper) return false;
   if (std::ranges::find(everywhere_, region) == everywhere_.end()) everywhere_.push_back(region);
   for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
   return true;
@@ -225,12 +252,12 @@ void Regions::region_is_here(NodeId node, RegionId region) {
 
 void Regions::tell_if_everywhere(RegionId region) {
   const auto found = here_.find(region);
-  if (found == here_.end()) return;
+  if (found == here_.end() || coordinator() != self_) return;
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     if (!dead_[n] && std::ranges::find(found->second, NodeId{n}) == found->second.end()) return;
   }
   here_.erase(found);
-  everywhere_.push_back(region);
+  if (std::ranges::find(everywhere_, region) == everywhere_.end()) everywhere_.push_back(region);
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     if (NodeId{n} != self_ && !dead_[n]) send_news(NodeId{n}, wire::kRegionEverywhere, region);
   }
@@ -266,10 +293,9 @@ void Regions::announce_new_homes() {
       vmm::BlockHomes part{.region = homes.region,
                            .runs = {homes.runs.begin() + static_cast<std::ptrdiff_t>(at),
                                     homes.runs.begin() + static_cast<std::ptrdiff_t>(end)}};
-      log_.propose(std::move(part), vmm::Ticket{next_ticket_++}, effects);
+      log_.propose(std::move(part), vmm::Ticket{next_ticket_++}, now_us(), effects);
     }
   }
-  log_.flush(effects);
   carry_out(effects);
 }
 

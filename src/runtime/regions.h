@@ -4,6 +4,7 @@
 // Threads: any thread. mu_ may be taken before Memory's lock, never after it.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -34,6 +35,9 @@ class Regions {
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
   void node_died(NodeId node);
   void tick();  // every 100 ms or so
+  // The log's timers. They are coarse (tens of milliseconds), and the poller's turns are frequent enough for them: to
+  // wake it for them would cost each fault that ends shortly before.
+  void housekeeping();
 
  private:
   struct Waiter {
@@ -42,6 +46,7 @@ class Regions {
   };
 
   Result<vmm::Outcome> propose(vmm::Entry entry, std::chrono::milliseconds timeout);
+  // The end of a turn: sends what the log has gathered, and does what it asks for.
   void carry_out(vmm::Effects& effects) REQUIRES(mu_);
   void follow(const vmm::Applied& applied) REQUIRES(mu_);
   void take_over() REQUIRES(mu_);
@@ -49,6 +54,9 @@ class Regions {
   void announce_new_homes() REQUIRES(mu_);
   // A pointer into a region may reach a node before the log does, so map() and attach() return when all nodes have it.
   Result<> wait_until_everywhere(RegionId region, std::int64_t deadline_ns);
+  // Who gathers which nodes have a region: the first that is not dead.
+  NodeId coordinator() const REQUIRES(mu_);
+  void say_it_is_here(RegionId region) REQUIRES(mu_);
   bool region_news(NodeId from, wire::MessageType type, std::span<const std::byte> body) REQUIRES(mu_);
   void region_is_here(NodeId node, RegionId region) REQUIRES(mu_);
   void tell_if_everywhere(RegionId region) REQUIRES(mu_);
@@ -60,6 +68,7 @@ class Regions {
   Memory& memory_;
   Waiting* waiting_ = nullptr;
   WaitFlag all_joined_;
+  std::atomic<std::int64_t> next_due_us_{0};
 
   os::Mutex mu_;
   vmm::Log log_ GUARDED_BY(mu_);
@@ -69,7 +78,7 @@ class Regions {
   std::vector<WaitFlag*> region_waiters_ GUARDED_BY(mu_);  // set when a region appears or is everywhere
   std::vector<RegionId> everywhere_ GUARDED_BY(mu_);
   std::unordered_map<RegionId, std::vector<NodeId>> here_
-      GUARDED_BY(mu_);  // keeper: who has a region that not all have
+      GUARDED_BY(mu_);  // coordinator: who has a region that not all have
   std::vector<bool> dead_ GUARDED_BY(mu_);
   std::vector<RegionId> mapped_ GUARDED_BY(mu_);  // in Memory
 };

@@ -168,6 +168,7 @@ std::int64_t Runtime::housekeeping() {
   const std::int64_t now = os::monotonic_us();
   std::int64_t due = next_beat_us_.load(std::memory_order_relaxed);
   if (now >= due && next_beat_us_.compare_exchange_strong(due, now + kBeatUs)) beat(now);
+  regions_->housekeeping();
   return std::min(next_us, kBeatUs);
 }
 
@@ -223,6 +224,7 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
     case 0x2:
       return sync_->frame_arrived(from, type, body);
     case 0x3:
+    case 0x8:
       return regions_->frame_arrived(from, type, body);
     case 0x4: {
       GlobalHeap* const heap = ticking_heap_.load();

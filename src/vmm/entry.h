@@ -20,10 +20,11 @@ inline constexpr std::size_t kMaxRegions = 65'536;           // a node keeps two
 inline constexpr std::size_t kMaxNames = 65'536;             // keeps a snapshot below 20 MiB
 inline constexpr std::size_t kMaxHomeRuns = 1'000;           // of one entry: 14 bytes each, within one frame
 
-// A node is a member from now on. Opens an epoch.
+// A node is a member from now on. Opens an epoch. If it is one already, in an earlier life, that one has died.
 struct MemberJoined {
   NodeId node{};
-  std::string address;  // where its peers reach it, as text
+  std::string address;     // where its peers reach it, as text
+  std::uint64_t life = 1;  // grows each time that the node starts
   bool operator==(const MemberJoined&) const = default;
 };
 
@@ -33,9 +34,10 @@ struct MemberLeft {
   bool operator==(const MemberLeft&) const = default;
 };
 
-// A member is declared dead. Opens an epoch.
+// A member is declared dead. Opens an epoch. In this life: a late repetition must not bury the next one.
 struct MemberDied {
   NodeId node{};
+  std::uint64_t life = 1;
   bool operator==(const MemberDied&) const = default;
 };
 

@@ -33,12 +33,12 @@ Bytes body_of(const Body& fixed, std::span<const std::byte> tail = {}) {
 KeeperReplication::KeeperReplication(const KeeperOptions& options, ReplicatedState& state)
     : options_(options), state_(state) {}
 
-void KeeperReplication::start(Effects& effects) {
-  if (!keeps()) subscribe(effects);
+void KeeperReplication::start(std::uint64_t now, Effects& effects) {
+  if (!orders()) subscribe(now, effects);
 }
 
-void KeeperReplication::submit(Bytes record, Effects& effects) {
-  if (keeps()) {
+void KeeperReplication::submit(Bytes record, std::uint64_t, Effects& effects) {
+  if (orders()) {
     const auto appended = append(std::move(record), effects);
     CHECK(appended.has_value(), appended.error().message);
   } else if (!keeper_down_) {
@@ -47,23 +47,23 @@ void KeeperReplication::submit(Bytes record, Effects& effects) {
 }
 
 Result<> KeeperReplication::message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
-                                    Effects& effects) {
+                                    std::uint64_t now, Effects& effects) {
   const bool for_keeper = type == wire::kVmmSubscribe || type == wire::kVmmPropose;
-  if (for_keeper != keeps()) return garbled("a message for the keeper and none else, or the reverse");
-  if (!keeps() && from != options_.keeper) return garbled("an order from a node that is not the keeper");
+  if (for_keeper != orders()) return garbled("a message for the keeper and none else, or the reverse");
+  if (!orders() && from != options_.keeper) return garbled("an order from a node that is not the keeper");
   if (type == wire::kVmmSubscribe) return subscribed(from, ByteReader(body), effects);
   if (type == wire::kVmmPropose) return proposed(from, ByteReader(body), effects);
-  if (type == wire::kVmmAppend) return appended(ByteReader(body), effects);
+  if (type == wire::kVmmAppend) return appended(ByteReader(body), now, effects);
   if (type == wire::kVmmSnapshot) return snapshot_chunk(ByteReader(body), effects);
   return garbled("a message of unknown type");
 }
 
-void KeeperReplication::tick(Effects& effects) {
-  if (catching_up_ && !keeper_down_ && ++waited_ticks_ >= options_.subscribe_ticks) subscribe(effects);
+void KeeperReplication::tick(std::uint64_t now, Effects& effects) {
+  if (catching_up_ && !keeper_down_ && now >= subscribe_due_) subscribe(now, effects);
 }
 
-void KeeperReplication::flush(Effects& effects) {
-  if (!keeps() || unsent_ > last()) return;
+void KeeperReplication::flush(std::uint64_t, Effects& effects) {
+  if (!orders() || unsent_ > last()) return;
   if (!followers_.empty()) send_records(unsent_, {followers_.begin(), followers_.end()}, effects);
   unsent_ = LogIndex{last().value + 1};
   while (tail_.size() > options_.tail_records) {
@@ -72,9 +72,10 @@ void KeeperReplication::flush(Effects& effects) {
   }
 }
 
-void KeeperReplication::peer_down(NodeId peer, Effects&) {
+void KeeperReplication::peer_down(NodeId peer, std::uint64_t, Effects&) {
   followers_.erase(peer);
-  keeper_down_ |= peer == options_.keeper && !keeps();
+  keeper_down_ |= peer == options_.keeper;
+  if (keeper_down_) catching_up_ = false;
 }
 
 Result<> KeeperReplication::usable() const {
@@ -141,14 +142,14 @@ void KeeperReplication::send_snapshot(NodeId to, Effects& effects) const {
   }
 }
 
-void KeeperReplication::subscribe(Effects& effects) {
+void KeeperReplication::subscribe(std::uint64_t now, Effects& effects) {
   catching_up_ = true;
-  waited_ticks_ = 0;
+  subscribe_due_ = now + options_.subscribe_us;
   effects.sends.push_back(
       {{options_.keeper}, wire::kVmmSubscribe, body_of(wire::VmmSubscribe{state_.applied().value})});
 }
 
-Result<> KeeperReplication::appended(ByteReader reader, Effects& effects) {
+Result<> KeeperReplication::appended(ByteReader reader, std::uint64_t now, Effects& effects) {
   const auto head = reader.get<wire::VmmAppend>();
   for (std::uint64_t i = 0; i < head.count && reader.ok(); ++i) {
     const auto record = reader.get_bytes(reader.get<std::uint32_t>());
@@ -156,7 +157,7 @@ Result<> KeeperReplication::appended(ByteReader reader, Effects& effects) {
     const LogIndex index{head.first + i}, next{state_.applied().value + 1};
     if (index < next) continue;
     if (index > next) {
-      if (!catching_up_) subscribe(effects);
+      if (!catching_up_ && !keeper_down_) subscribe(now, effects);
       return {};
     }
     GALLOCY_TRY(state_.commit(index, record, effects));

@@ -21,25 +21,28 @@ namespace gallocy::vmm {
 struct KeeperOptions {
   NodeId self{};
   NodeId keeper{};
-  std::size_t tail_records = 4096;  // that the keeper has at hand for those who missed something
-  unsigned subscribe_ticks = 20;    // a subscription without an answer is repeated
+  std::size_t tail_records = 4096;         // that the keeper has at hand for those who missed something
+  std::uint64_t subscribe_us = 2'000'000;  // a subscription without an answer for so long is repeated
 };
 
 class KeeperReplication final : public Replication {
  public:
   KeeperReplication(const KeeperOptions& options, ReplicatedState& state);
 
-  void start(Effects& effects) override;
-  void submit(Bytes record, Effects& effects) override;
-  Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, Effects& effects) override;
-  void tick(Effects& effects) override;
-  void flush(Effects& effects) override;
-  void peer_down(NodeId peer, Effects& effects) override;
+  void start(std::uint64_t now, Effects& effects) override;
+  void submit(Bytes record, std::uint64_t now, Effects& effects) override;
+  Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::uint64_t now,
+                   Effects& effects) override;
+  void tick(std::uint64_t now, Effects& effects) override;
+  std::uint64_t next_deadline() const override { return catching_up_ ? subscribe_due_ : kNever; }
+  void flush(std::uint64_t now, Effects& effects) override;
+  void peer_down(NodeId peer, std::uint64_t now, Effects& effects) override;
+  void peer_up(NodeId) override {}
   Result<> usable() const override;
+  std::uint64_t reign() const override { return keeper_down_ ? 0 : 1; }
+  bool orders() const override { return options_.self == options_.keeper; }
 
  private:
-  bool keeps() const { return options_.self == options_.keeper; }
-
   // The keeper's part.
   Result<> append(Bytes record, Effects& effects);
   Result<> proposed(NodeId from, wire::ByteReader reader, Effects& effects);
@@ -49,8 +52,8 @@ class KeeperReplication final : public Replication {
   LogIndex last() const { return LogIndex{tail_first_.value + tail_.size() - 1}; }
 
   // Everybody else's.
-  void subscribe(Effects& effects);
-  Result<> appended(wire::ByteReader reader, Effects& effects);
+  void subscribe(std::uint64_t now, Effects& effects);
+  Result<> appended(wire::ByteReader reader, std::uint64_t now, Effects& effects);
   Result<> snapshot_chunk(wire::ByteReader reader, Effects& effects);
 
   const KeeperOptions options_;
@@ -62,9 +65,10 @@ class KeeperReplication final : public Replication {
   LogIndex unsent_{1};
   std::set<NodeId> followers_;
 
-  // Others: whether something is missing and has been asked for, how long ago, and the part of a snapshot that is here.
+  // Others: whether something is missing and has been asked for, when to ask again, and the part of a snapshot that is
+  // here.
   bool catching_up_ = false;
-  unsigned waited_ticks_ = 0;
+  std::uint64_t subscribe_due_ = 0;
   Bytes chunks_;
   LogIndex chunks_index_{};
   bool keeper_down_ = false;

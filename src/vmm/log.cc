@@ -3,57 +3,125 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
 
 namespace gallocy::vmm {
+namespace {
 
+constexpr unsigned kMostDoublings = 3;
+
+}  // namespace
+
+// A life has room for 2^20 requests before they could be taken for those of the next, and one lasts longer than that.
 Log::Log(const LogOptions& options, const MakeReplication& make_replication)
-    : options_(options), replication_(make_replication(*this)) {}
+    : options_(options),
+      replication_(make_replication(*this)),
+      next_request_{options.incarnation << 20 | 1},
+      reign_(replication_->reign()) {}
 
-void Log::start(Effects& effects) { replication_->start(effects); }
+void Log::start(std::uint64_t now, Effects& effects) {
+  replication_->start(now, effects);
+  after_event(now, effects);
+}
 
-void Log::propose(Entry entry, Ticket ticket, Effects& effects) {
+void Log::propose(Entry entry, Ticket ticket, std::uint64_t now, Effects& effects) {
   const auto refuse = [&](Error error) { effects.resolved.push_back({ticket, tl::unexpected(std::move(error))}); };
   if (auto valid = validate(entry); !valid) return refuse(valid.error());
   if (auto usable = replication_->usable(); !usable) return refuse(usable.error());
   if (open_.size() >= kMaxOpenRequests)
     return refuse({ErrorCode::kOutOfMemory, fmt::format("{} proposals have no answer yet", kMaxOpenRequests)});
+  open(std::move(entry), ticket, now, effects);
+}
+
+void Log::open(Entry entry, Ticket ticket, std::uint64_t now, Effects& effects) {
   const RequestId request = next_request_;
   ++next_request_.value;
   open_.emplace(request, Open{ticket, std::move(entry)});
-  submit(request, effects);
+  submit(request, now, effects);
 }
 
-void Log::submit(RequestId request, Effects& effects) {
+void Log::submit(RequestId request, std::uint64_t now, Effects& effects) {
   Open& open = open_.at(request);
-  open.waited_ticks = 0;
-  replication_->submit(encode({options_.self, request, open_.begin()->first, open.entry}), effects);
+  open.due = now + (options_.retry_us << std::min(open.repeated, kMostDoublings));
+  retry_due_ = std::min(retry_due_, open.due);
+  replication_->submit(encode({options_.self, request, open_.begin()->first, open.entry}), now, effects);
 }
 
-Result<> Log::message(NodeId from, wire::MessageType type, std::span<const std::byte> body, Effects& effects) {
-  return replication_->message(from, type, body, effects);
+Result<> Log::message(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::uint64_t now,
+                      Effects& effects) {
+  const auto taken = replication_->message(from, type, body, now, effects);
+  after_event(now, effects);
+  return taken;
 }
 
-void Log::peer_down(NodeId peer, Effects& effects) {
-  replication_->peer_down(peer, effects);
+void Log::peer_down(NodeId peer, std::uint64_t now, Effects& effects) {
+  down_.emplace(peer, RequestId{});
+  replication_->peer_down(peer, now, effects);
+  after_event(now, effects);
+}
+
+void Log::peer_up(NodeId peer) {
+  down_.erase(peer);
+  replication_->peer_up(peer);
+}
+
+void Log::tick(std::uint64_t now, Effects& effects) {
+  replication_->tick(now, effects);
+  if (now >= retry_due_) {
+    std::vector<RequestId> overdue;
+    retry_due_ = kNever;
+    for (const auto& [request, open] : open_) {
+      if (open.due <= now) {
+        overdue.push_back(request);
+      } else {
+        retry_due_ = std::min(retry_due_, open.due);
+      }
+    }
+    for (RequestId request : overdue) {
+      if (!open_.contains(request)) continue;
+      ++open_.at(request).repeated;
+      submit(request, now, effects);
+    }
+  }
+  after_event(now, effects);
+}
+
+std::uint64_t Log::next_deadline() const { return std::min(retry_due_, replication_->next_deadline()); }
+
+void Log::flush(std::uint64_t now, Effects& effects) {
+  replication_->flush(now, effects);
+  after_event(now, effects);
+}
+
+void Log::after_event(std::uint64_t now, Effects& effects) {
+  // First the deaths: what is mapped next should not be dealt out to the dead.
+  if (!down_.empty()) declare_deaths(now, effects);
+  submit_to_new_reign(now, effects);
   fail_open_if_unusable(effects);
 }
 
-void Log::tick(Effects& effects) {
-  replication_->tick(effects);
-  std::vector<RequestId> overdue;
-  for (auto& [request, open] : open_) {
-    if (++open.waited_ticks >= options_.retry_ticks) overdue.push_back(request);
+void Log::submit_to_new_reign(std::uint64_t now, Effects& effects) {
+  const std::uint64_t reign = replication_->reign();
+  if (reign == 0 || reign == reign_) return;
+  reign_ = reign;
+  std::vector<RequestId> requests;
+  for (const auto& [request, open] : open_) requests.push_back(request);
+  for (RequestId request : requests) {
+    if (open_.contains(request)) submit(request, now, effects);
   }
-  for (RequestId request : overdue) {
-    if (open_.contains(request)) submit(request, effects);
-  }
-  fail_open_if_unusable(effects);
 }
 
-void Log::flush(Effects& effects) { replication_->flush(effects); }
+void Log::declare_deaths(std::uint64_t now, Effects& effects) {
+  if (!replication_->orders() || !replication_->usable()) return;
+  for (auto& [node, request] : down_) {
+    if (!machine_.is_member(node) || open_.contains(request)) continue;
+    request = next_request_;
+    open(MemberDied{node, machine_.member(node)->life}, Ticket{}, now, effects);
+  }
+}
 
 void Log::fail_open_if_unusable(Effects& effects) {
   const auto usable = replication_->usable();
@@ -64,7 +132,7 @@ void Log::fail_open_if_unusable(Effects& effects) {
 void Log::resolve(RequestId request, const Result<Outcome>& outcome, Effects& effects) {
   const auto open = open_.find(request);
   if (open == open_.end()) return;
-  effects.resolved.push_back({open->second.ticket, outcome});
+  if (open->second.ticket != Ticket{}) effects.resolved.push_back({open->second.ticket, outcome});
   open_.erase(open);
 }
 
@@ -89,6 +157,7 @@ Result<Outcome> Log::carry_out(LogIndex index, const Record& record, Effects& ef
   }
   auto outcome = machine_.apply(index, record.proposer, record.entry);
   if (outcome) {
+    if (const auto* joined = std::get_if<MemberJoined>(&record.entry)) sessions_.forget(joined->node);
     if (const auto* left = std::get_if<MemberLeft>(&record.entry)) sessions_.forget(left->node);
     if (const auto* died = std::get_if<MemberDied>(&record.entry)) sessions_.forget(died->node);
   }
@@ -138,6 +207,10 @@ void Log::check_invariants() const {
 
 Log::MakeReplication keeper_log(const KeeperOptions& options) {
   return [options](ReplicatedState& state) { return std::make_unique<KeeperReplication>(options, state); };
+}
+
+Log::MakeReplication raft_log(const RaftOptions& options) {
+  return [options](ReplicatedState& state) { return std::make_unique<RaftReplication>(options, state); };
 }
 
 }  // namespace gallocy::vmm

@@ -2,7 +2,9 @@
 // Machine; the proposer learns what became of it. How the order comes about is Replication's business (replication.h).
 //
 // Threads: none; pure. One thread at a time calls, and carries the effects out (their order: Effects). After the events
-// of one turn the driver calls flush(), and tick() at a steady pace.
+// of one turn the driver calls flush(), and tick() when next_deadline() has come. `now`: as in replication.h.
+//
+// A node that a peer_down was reported of is declared dead (MemberDied) by the node that orders the records.
 //
 // Invariants
 // 1. A ticket is resolved exactly once: with the outcome of its entry, after this node has applied it; with the reason
@@ -12,8 +14,9 @@
 //
 // Example
 //   Log log({.self = self}, keeper_log({.self = self, .keeper = NodeId{0}}));
-//   log.start(effects);
-//   log.propose(MapRegion{"grid", 1 << 20, {}}, Ticket{7}, effects);   // effects: a send, or on the keeper the result
+//   log.start(now, effects);
+//   log.propose(MapRegion{"grid", 1 << 20, {}}, Ticket{7}, now, effects);  // effects: a send, or on the keeper the
+//   result
 #pragma once
 
 #include <functional>
@@ -23,6 +26,7 @@
 
 #include "vmm/keeper_replication.h"
 #include "vmm/machine.h"
+#include "vmm/raft_replication.h"
 #include "vmm/replication.h"
 #include "vmm/sessions.h"
 
@@ -30,7 +34,10 @@ namespace gallocy::vmm {
 
 struct LogOptions {
   NodeId self{};
-  unsigned retry_ticks = 50;  // a proposal without an answer for so long is handed in again
+  std::uint64_t incarnation = 1;  // of this node: grows with each of its lives, below 2^42
+  // A proposal without an answer for so long is handed in again, then after twice the time, and so on: repetitions must
+  // not be what keeps a slow log busy.
+  std::uint64_t retry_us = 1'000'000;
 };
 
 class Log final : private ReplicatedState {
@@ -40,15 +47,20 @@ class Log final : private ReplicatedState {
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
-  void start(Effects& effects);
-  void propose(Entry entry, Ticket ticket, Effects& effects);
+  void start(std::uint64_t now, Effects& effects);
+  // Tickets are not 0.
+  void propose(Entry entry, Ticket ticket, std::uint64_t now, Effects& effects);
   // A frame with one of the types of wire/vmm.h. kProtocol: the sender does not speak the protocol, part with it.
-  Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, Effects& effects);
-  void peer_down(NodeId peer, Effects& effects);
-  void tick(Effects& effects);
-  void flush(Effects& effects);
+  Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::uint64_t now,
+                   Effects& effects);
+  void peer_down(NodeId peer, std::uint64_t now, Effects& effects);
+  void peer_up(NodeId peer);
+  void tick(std::uint64_t now, Effects& effects);
+  std::uint64_t next_deadline() const;
+  void flush(std::uint64_t now, Effects& effects);
 
   const Machine& machine() const { return machine_; }
+  Result<> usable() const { return replication_->usable(); }
   std::size_t open_proposals() const { return open_.size(); }
   std::uint64_t digest() const;  // of the whole replicated state
   void check_invariants() const;
@@ -57,7 +69,8 @@ class Log final : private ReplicatedState {
   struct Open {
     Ticket ticket{};
     Entry entry;
-    unsigned waited_ticks = 0;
+    std::uint64_t due = 0;  // to be handed in again
+    unsigned repeated = 0;
   };
 
   LogIndex applied() const override { return machine_.applied(); }
@@ -67,7 +80,11 @@ class Log final : private ReplicatedState {
   Result<> restore(LogIndex index, std::span<const std::byte> snapshot, Effects& effects) override;
 
   Result<Outcome> carry_out(LogIndex index, const Record& record, Effects& effects);
-  void submit(RequestId request, Effects& effects);
+  void submit(RequestId request, std::uint64_t now, Effects& effects);
+  void open(Entry entry, Ticket ticket, std::uint64_t now, Effects& effects);
+  void after_event(std::uint64_t now, Effects& effects);
+  void submit_to_new_reign(std::uint64_t now, Effects& effects);
+  void declare_deaths(std::uint64_t now, Effects& effects);
   void resolve(RequestId request, const Result<Outcome>& outcome, Effects& effects);
   void fail_open_if_unusable(Effects& effects);
 
@@ -75,11 +92,15 @@ class Log final : private ReplicatedState {
   Machine machine_;
   Sessions sessions_;
   std::unique_ptr<Replication> replication_;
-  RequestId next_request_{1};
+  RequestId next_request_;
   std::map<RequestId, Open> open_;
+  std::uint64_t retry_due_ = kNever;  // not later than the first of open_
+  std::uint64_t reign_ = 0;           // that open_ was handed in to
+  std::map<NodeId, RequestId> down_;  // and the request that declares its death; 0: none yet
 };
 
-// Makes a log kept by one node.
+// Make a log kept by one node; by a company.
 Log::MakeReplication keeper_log(const KeeperOptions& options);
+Log::MakeReplication raft_log(const RaftOptions& options);
 
 }  // namespace gallocy::vmm

@@ -20,7 +20,12 @@ constexpr NodeId kKeeper{0};
 
 NodeId node(std::size_t i) { return NodeId{static_cast<std::uint16_t>(i)}; }
 
+enum class Kind { kOneKeeper, kRaft };
+
+constexpr std::uint64_t kStepUs = 2'000;
+
 struct NetworkOptions {
+  Kind kind = Kind::kOneKeeper;
   std::uint64_t seed = 1;
   std::size_t nodes = 5;
   std::uint64_t max_delay_ticks = 10;
@@ -37,9 +42,8 @@ class Network {
 
   NodeId add_node() {
     const NodeId self = node(nodes_.size());
-    nodes_.push_back(std::make_unique<Node>(
-        self, keeper_log({.self = self, .keeper = kKeeper, .tail_records = options_.tail_records})));
-    event(self, [](Log& log, Effects& effects) { log.start(effects); });
+    nodes_.push_back(std::make_unique<Node>(self, options_.kind == Kind::kRaft ? raft(self) : keeper(self)));
+    event(self, [&](Log& log, Effects& effects) { log.start(time(), effects); });
     return self;
   }
 
@@ -47,7 +51,7 @@ class Network {
 
   Ticket propose(NodeId from, Entry entry) {
     const Ticket ticket{++last_ticket_};
-    event(from, [&](Log& log, Effects& effects) { log.propose(std::move(entry), ticket, effects); });
+    event(from, [&](Log& log, Effects& effects) { log.propose(std::move(entry), ticket, time(), effects); });
     return ticket;
   }
 
@@ -66,23 +70,32 @@ class Network {
         messages.pop_front();
         if (down_.contains(link.first) || down_.contains(link.second)) continue;
         event(link.second, [&](Log& log, Effects& effects) {
-          const auto taken = log.message(link.first, message.type, message.body, effects);
+          const auto taken = log.message(link.first, message.type, message.body, time(), effects);
           EXPECT_TRUE(taken) << taken.error().message;
         });
       }
     }
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       if (down_.contains(node(i))) continue;
-      event(node(i), [](Log& log, Effects& effects) { log.tick(effects), log.flush(effects); });
+      event(node(i), [&](Log& log, Effects& effects) {
+        if (log.next_deadline() <= time()) log.tick(time(), effects);
+        log.flush(time(), effects);
+      });
     }
   }
 
+  // Raft never falls silent.
   bool settled() const {
     for (const auto& [link, messages] : links_) {
-      if (!messages.empty()) return false;
+      if (options_.kind == Kind::kOneKeeper && !messages.empty()) return false;
     }
-    for (const auto& each : nodes_) {
-      if (each->log.open_proposals() > 0) return false;
+    const Log* first = nullptr;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      if (down_.contains(node(i))) continue;
+      const Log& log = nodes_[i]->log;
+      if (first == nullptr) first = &log;
+      if (log.open_proposals() > 0) return false;
+      if (options_.kind == Kind::kRaft && log.machine().applied() != first->machine().applied()) return false;
     }
     return true;
   }
@@ -104,7 +117,8 @@ class Network {
   void kill(NodeId victim) {
     down_.insert(victim);
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      if (!down_.contains(node(i))) event(node(i), [&](Log& log, Effects& effects) { log.peer_down(victim, effects); });
+      if (!down_.contains(node(i)))
+        event(node(i), [&](Log& log, Effects& effects) { log.peer_down(victim, time(), effects); });
     }
   }
 
@@ -120,8 +134,29 @@ class Network {
   std::size_t sends() const { return sends_; }
 
  private:
+  std::uint64_t time() const { return now_ * kStepUs; }
+
+  Log::MakeReplication keeper(NodeId self) const {
+    return keeper_log(
+        {.self = self, .keeper = kKeeper, .tail_records = options_.tail_records, .subscribe_us = 20 * kStepUs});
+  }
+
+  Log::MakeReplication raft(NodeId self) const {
+    RaftOptions o{.self = self,
+                  .incarnation = self.value < options_.nodes ? 1u : 2u,
+                  .seed = options_.seed * 100 + self.value,
+                  .now = time(),
+                  .snapshot_bytes = 50 * options_.tail_records};
+    o.core.trailing_entries = options_.tail_records;
+    for (std::size_t i = 0; i < options_.nodes; ++i) {
+      o.founders.push_back(node(i));
+      if (node(i) != self) o.peers.push_back(node(i));
+    }
+    return raft_log(o);
+  }
+
   struct Node {
-    Node(NodeId self, const Log::MakeReplication& make) : log({.self = self}, make) {}
+    Node(NodeId self, const Log::MakeReplication& make) : log({.self = self, .retry_us = 50 * kStepUs}, make) {}
     Log log;
     LogIndex followed{};  // by the driver, through `applied` and `restored`
   };
@@ -186,6 +221,11 @@ void join_all(Network& network, std::size_t nodes) {
   network.settle();
 }
 
+class LogOfKind : public testing::TestWithParam<Kind> {};
+
+INSTANTIATE_TEST_SUITE_P(All, LogOfKind, testing::Values(Kind::kOneKeeper, Kind::kRaft),
+                         [](const auto& kind) { return kind.param == Kind::kOneKeeper ? "keeper" : "raft"; });
+
 TEST(Log, a_cluster_of_one_answers_at_once) {
   Network network({.nodes = 1});
   network.propose(kKeeper, MemberJoined{kKeeper, "here"});
@@ -194,8 +234,8 @@ TEST(Log, a_cluster_of_one_answers_at_once) {
   EXPECT_EQ((*network.outcome(ticket))->address, kWindowBase);
 }
 
-TEST(Log, all_nodes_that_map_a_name_get_one_region) {
-  Network network({.nodes = 5});
+TEST_P(LogOfKind, all_nodes_that_map_a_name_get_one_region) {
+  Network network({.kind = GetParam(), .nodes = 5});
   join_all(network, 5);
   std::vector<Ticket> tickets;
   for (std::size_t i = 0; i < 5; ++i) tickets.push_back(network.propose(node(i), MapRegion{"grid", 4096, {}}));
@@ -207,16 +247,16 @@ TEST(Log, all_nodes_that_map_a_name_get_one_region) {
   network.expect_agreement();
 }
 
-TEST(Log, the_proposer_has_applied_its_entry_when_it_learns_the_outcome) {
-  Network network({.nodes = 3});
+TEST_P(LogOfKind, the_proposer_has_applied_its_entry_when_it_learns_the_outcome) {
+  Network network({.kind = GetParam(), .nodes = 3});
   join_all(network, 3);
   const auto ticket = network.propose(node(2), MapRegion{"r", 1, {}});
   while (network.outcome(ticket) == nullptr) network.step();
   EXPECT_NE(network.log(node(2)).machine().region_named("r"), nullptr);
 }
 
-TEST(Log, a_rejected_or_malformed_entry_comes_back_with_its_reason) {
-  Network network({.nodes = 3});
+TEST_P(LogOfKind, a_rejected_or_malformed_entry_comes_back_with_its_reason) {
+  Network network({.kind = GetParam(), .nodes = 3});
   join_all(network, 3);
   const auto malformed = network.propose(node(1), MapRegion{"", 1, {}});
   ASSERT_NE(network.outcome(malformed), nullptr) << "needs no message";
@@ -238,6 +278,7 @@ TEST(Log, proposals_of_one_turn_leave_the_keeper_in_one_message_per_node) {
 
 struct Chaos {
   const char* name;
+  Kind kind;
   std::uint64_t one_lost_in, one_repeated_in;
   std::size_t tail_records;
 };
@@ -248,7 +289,8 @@ TEST_P(LogUnderChaos, five_nodes_agree_and_every_ticket_is_resolved_once) {
   const Chaos& chaos = GetParam();
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     Prng random(seed * 1000);
-    Network network({.seed = seed,
+    Network network({.kind = chaos.kind,
+                     .seed = seed,
                      .nodes = 5,
                      .one_lost_in = chaos.one_lost_in,
                      .one_repeated_in = chaos.one_repeated_in,
@@ -270,21 +312,27 @@ TEST_P(LogUnderChaos, five_nodes_agree_and_every_ticket_is_resolved_once) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, LogUnderChaos,
-                         testing::Values(Chaos{"delays", 0, 0, 4096}, Chaos{"repeats", 0, 4, 4096},
-                                         Chaos{"losses", 10, 0, 4096}, Chaos{"losses_and_short_tail", 10, 5, 3}),
+                         testing::Values(Chaos{"keeper_delays", Kind::kOneKeeper, 0, 0, 4096},
+                                         Chaos{"keeper_repeats", Kind::kOneKeeper, 0, 4, 4096},
+                                         Chaos{"keeper_losses", Kind::kOneKeeper, 10, 0, 4096},
+                                         Chaos{"keeper_losses_and_short_tail", Kind::kOneKeeper, 10, 5, 3},
+                                         Chaos{"raft_delays", Kind::kRaft, 0, 0, 4096},
+                                         Chaos{"raft_repeats", Kind::kRaft, 0, 4, 4096},
+                                         Chaos{"raft_losses", Kind::kRaft, 10, 0, 4096},
+                                         Chaos{"raft_losses_and_short_tail", Kind::kRaft, 10, 5, 3}),
                          [](const auto& chaos) { return std::string(chaos.param.name); });
 
 // Node 1 binds names, node 2 unbinds each as soon as it sees it. A proposal to bind that is repeated because its answer
 // was lost, and carried out again, would leave its name bound.
-TEST(Log, a_repeated_proposal_is_carried_out_once) {
+TEST_P(LogOfKind, a_repeated_proposal_is_carried_out_once) {
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
-    Network network({.seed = seed, .nodes = 3, .one_lost_in = 3, .one_repeated_in = 3});
+    Network network({.kind = GetParam(), .seed = seed, .nodes = 3, .one_lost_in = 3, .one_repeated_in = 3});
     join_all(network, 3);
     std::vector<Ticket> tickets;
     for (int i = 0; i < 20; ++i) {
       const std::string name = "n" + std::to_string(i);
       tickets.push_back(network.propose(node(1), BindName{name, 1}));
-      for (int step = 0; step < 2000 && network.log(node(2)).machine().binding(name) == nullptr; ++step) {
+      for (int step = 0; step < 10'000 && network.log(node(2)).machine().binding(name) == nullptr; ++step) {
         if (step % 50 == 49) network.propose(kKeeper, UnbindName{"shows what was lost"});
         network.step();
       }
@@ -306,15 +354,15 @@ TEST(Log, an_answer_may_come_with_a_snapshot) {
   Effects joined, proposed, lost, subscribed, caught_up;
   Log keeper({.self = kKeeper}, keeper_log({.self = kKeeper, .keeper = kKeeper, .tail_records = 0}));
   Log other({.self = node(1)}, keeper_log({.self = node(1), .keeper = kKeeper}));
-  keeper.propose(MemberJoined{kKeeper, "here"}, Ticket{1}, joined);
-  keeper.propose(MemberJoined{node(1), "there"}, Ticket{2}, joined);
-  other.propose(MapRegion{"r", 1, {}}, Ticket{3}, proposed);
-  ASSERT_TRUE(keeper.message(node(1), wire::kVmmPropose, proposed.sends.at(0).body, lost));
-  keeper.flush(lost);
-  other.start(subscribed);
-  ASSERT_TRUE(keeper.message(node(1), wire::kVmmSubscribe, subscribed.sends.at(0).body, subscribed));
+  keeper.propose(MemberJoined{kKeeper, "here"}, Ticket{1}, 0, joined);
+  keeper.propose(MemberJoined{node(1), "there"}, Ticket{2}, 0, joined);
+  other.propose(MapRegion{"r", 1, {}}, Ticket{3}, 0, proposed);
+  ASSERT_TRUE(keeper.message(node(1), wire::kVmmPropose, proposed.sends.at(0).body, 0, lost));
+  keeper.flush(0, lost);
+  other.start(0, subscribed);
+  ASSERT_TRUE(keeper.message(node(1), wire::kVmmSubscribe, subscribed.sends.at(0).body, 0, subscribed));
   ASSERT_EQ(subscribed.sends.at(1).type, wire::kVmmSnapshot);
-  ASSERT_TRUE(other.message(kKeeper, wire::kVmmSnapshot, subscribed.sends.at(1).body, caught_up));
+  ASSERT_TRUE(other.message(kKeeper, wire::kVmmSnapshot, subscribed.sends.at(1).body, 0, caught_up));
   EXPECT_TRUE(caught_up.restored);
   ASSERT_EQ(caught_up.resolved.size(), 1u);
   EXPECT_EQ(caught_up.resolved[0].ticket, Ticket{3});
@@ -322,8 +370,8 @@ TEST(Log, an_answer_may_come_with_a_snapshot) {
   EXPECT_EQ(other.digest(), keeper.digest());
 }
 
-TEST(Log, a_late_joiner_catches_up_from_the_tail) {
-  Network network({.nodes = 3});
+TEST_P(LogOfKind, a_late_joiner_catches_up_from_the_tail) {
+  Network network({.kind = GetParam(), .nodes = 3});
   join_all(network, 3);
   for (int i = 0; i < 20; ++i) network.propose(node(i % 3), MapRegion{"r" + std::to_string(i), 1, {}});
   network.settle();
@@ -333,8 +381,8 @@ TEST(Log, a_late_joiner_catches_up_from_the_tail) {
   network.expect_agreement();
 }
 
-TEST(Log, a_late_joiner_catches_up_from_a_snapshot_of_many_chunks_and_the_tail) {
-  Network network({.nodes = 3, .tail_records = 10});
+TEST_P(LogOfKind, a_late_joiner_catches_up_from_a_snapshot_of_many_chunks_and_the_tail) {
+  Network network({.kind = GetParam(), .nodes = 3, .tail_records = 10});
   join_all(network, 3);
   for (int i = 0; i < 300; ++i)
     network.propose(node(static_cast<std::size_t>(i) % 3), BindName{std::string(200, 'x') + std::to_string(i), 1});
@@ -363,8 +411,8 @@ TEST(Log, the_keepers_death_fails_all_tickets) {
   EXPECT_EQ(network.outcome(later)->error().code, ErrorCode::kPeerLost);
 }
 
-TEST(Log, another_nodes_death_fails_nothing) {
-  Network network({.nodes = 3});
+TEST_P(LogOfKind, another_nodes_death_fails_nothing) {
+  Network network({.kind = GetParam(), .nodes = 3});
   join_all(network, 3);
   const auto open = network.propose(node(1), MapRegion{"r", 1, {}});
   network.kill(node(2));
@@ -374,8 +422,8 @@ TEST(Log, another_nodes_death_fails_nothing) {
   EXPECT_FALSE(network.log(node(1)).machine().is_member(node(2)));
 }
 
-TEST(Log, too_many_open_proposals_are_refused_at_once) {
-  Network network({.nodes = 2});
+TEST_P(LogOfKind, too_many_open_proposals_are_refused_at_once) {
+  Network network({.kind = GetParam(), .nodes = 2});
   Ticket last{};
   for (std::size_t i = 0; i <= kMaxOpenRequests; ++i) last = network.propose(node(1), UnbindName{"x"});
   ASSERT_NE(network.outcome(last), nullptr);
@@ -387,7 +435,7 @@ TEST(Log, messages_that_make_no_sense_are_refused_and_change_nothing) {
   Effects effects;
   Log keeper({.self = kKeeper}, keeper_log({.self = kKeeper, .keeper = kKeeper}));
   Log other({.self = NodeId{1}}, keeper_log({.self = NodeId{1}, .keeper = kKeeper}));
-  keeper.propose(MemberJoined{kKeeper, "here"}, Ticket{1}, effects);
+  keeper.propose(MemberJoined{kKeeper, "here"}, Ticket{1}, 0, effects);
   const auto digest = keeper.digest();
   Prng random(5);
   std::size_t refused = 0;
@@ -395,8 +443,8 @@ TEST(Log, messages_that_make_no_sense_are_refused_and_change_nothing) {
     Bytes body(random.below(60));
     for (std::byte& byte : body) byte = random.one_in(2) ? std::byte{0} : std::byte(random.below(256));
     const wire::MessageType type{static_cast<std::uint16_t>(0x300 + random.below(5))};
-    refused += !keeper.message(NodeId{1}, type, body, effects);
-    refused += !other.message(kKeeper, type, body, effects);
+    refused += !keeper.message(NodeId{1}, type, body, 0, effects);
+    refused += !other.message(kKeeper, type, body, 0, effects);
   }
   EXPECT_GT(refused, 5000u);
   EXPECT_EQ(keeper.digest(), digest);
@@ -410,8 +458,8 @@ TEST(Log, nobody_proposes_in_anothers_name) {
   wire::ByteWriter writer(body);
   writer.put(wire::VmmPropose{});
   writer.put_bytes(encode({NodeId{2}, RequestId{1}, RequestId{1}, MemberJoined{NodeId{2}, "x"}}));
-  EXPECT_FALSE(keeper.message(NodeId{1}, wire::kVmmPropose, body, effects));
-  EXPECT_TRUE(keeper.message(NodeId{2}, wire::kVmmPropose, body, effects));
+  EXPECT_FALSE(keeper.message(NodeId{1}, wire::kVmmPropose, body, 0, effects));
+  EXPECT_TRUE(keeper.message(NodeId{2}, wire::kVmmPropose, body, 0, effects));
 }
 
 }  // namespace

@@ -13,9 +13,7 @@ tl::unexpected<Error> no_region(RegionId id) {
   return fail(ErrorCode::kNotFound, fmt::format("there is no region {}", id));
 }
 
-bool dealt_out(const Placement& placement) {
-  return placement.kind == Placement::Kind::kInterleave || placement.kind == Placement::Kind::kBlocked;
-}
+bool dealt_out(const Placement& placement) { return placement.kind != Placement::Kind::kNode; }
 
 }  // namespace
 
@@ -61,9 +59,10 @@ Result<> Machine::may_propose(NodeId proposer, const Entry& entry) const {
 }
 
 Result<Outcome> Machine::carry_out(NodeId, const MemberJoined& entry) {
-  if (is_member(entry.node)) return fail(ErrorCode::kExists, fmt::format("node {} is a member already", entry.node));
+  if (is_member(entry.node) && member(entry.node)->life >= entry.life)
+    return fail(ErrorCode::kExists, fmt::format("node {} is a member already", entry.node));
   ++epoch_.value;
-  members_.insert_or_assign(entry.node, Member{entry.address, MemberState::kPresent, epoch_});
+  members_.insert_or_assign(entry.node, Member{entry.address, MemberState::kPresent, epoch_, entry.life});
   return done();
 }
 
@@ -72,6 +71,8 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberLeft& entry) {
 }
 
 Result<Outcome> Machine::carry_out(NodeId, const MemberDied& entry) {
+  if (is_member(entry.node) && member(entry.node)->life != entry.life)
+    return fail(ErrorCode::kNotFound, fmt::format("node {} has begun another life", entry.node));
   return end_membership(entry.node, MemberState::kDied);
 }
 

@@ -34,6 +34,7 @@ struct Member {
   std::string address;
   MemberState state = MemberState::kPresent;
   Epoch since{};  // the epoch that its state opened
+  std::uint64_t life = 1;
 };
 
 struct Region {
@@ -43,7 +44,7 @@ struct Region {
   std::uint64_t bytes = 0;  // as asked for; blocks() has it rounded up
   Placement placement{};
   NodeId creator{};
-  std::vector<NodeId> spread;  // kInterleave, kBlocked: the members at creation, among whom the blocks are dealt out
+  std::vector<NodeId> spread;  // but for kNode: the members at creation, among whom the blocks are dealt out at first
   HomeMap homes;               // blocks whose home differs from what the placement says, or that it leaves open
 
   BlockId first_block() const { return block_of(page_of(address)); }

@@ -58,8 +58,7 @@ Result<> check_region(const Region& region) {
   if (!valid_text(region.name) || !valid(region.placement)) return damaged("a region of no name or placement");
   if (region.bytes == 0 || region.bytes > kMaxRegionBytes) return damaged("a region of a wrong size");
   if (region.creator.value >= kMaxNodes) return damaged("a region made by nobody");
-  const bool needs_spread =
-      region.placement.kind == Placement::Kind::kInterleave || region.placement.kind == Placement::Kind::kBlocked;
+  const bool needs_spread = region.placement.kind != Placement::Kind::kNode;
   if (region.spread.empty() == needs_spread) return damaged("a region dealt out among a wrong set of nodes");
   for (std::size_t i = 0; i < region.spread.size(); ++i) {
     if (region.spread[i].value >= kMaxNodes || (i > 0 && region.spread[i] <= region.spread[i - 1]))
@@ -79,7 +78,7 @@ void Machine::put_facts(ByteWriter& w) const {
   w.put(epoch_), w.put(next_region_);
   put_count(w, members_);
   for (const auto& [node, member] : members_)
-    w.put(node), w.put_text(member.address), w.put(member.state), w.put(member.since);
+    w.put(node), w.put_text(member.address), w.put(member.state), w.put(member.since), w.put(member.life);
   put_count(w, regions_);
   for (const auto& [id, region] : regions_) put_region(w, region);
   put_count(w, names_);
@@ -118,7 +117,8 @@ Result<> Machine::get_facts(ByteReader& r) {
   next_region_ = r.get<RegionId>();
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
     const auto node = r.get<NodeId>();
-    if (!members_.emplace(node, Member{r.get_text(), r.get<MemberState>(), r.get<Epoch>()}).second)
+    if (!members_.emplace(node, Member{r.get_text(), r.get<MemberState>(), r.get<Epoch>(), r.get<std::uint64_t>()})
+             .second)
       return damaged("a member twice");
   }
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {

@@ -42,11 +42,11 @@ inline Entry random_entry(Prng& random) {
   switch (random.below(12)) {
     case 0:
     case 1:
-      return MemberJoined{random_node(random), "10.0.0." + std::to_string(random.below(9))};
+      return MemberJoined{random_node(random), "10.0.0." + std::to_string(random.below(9)), 1 + random.below(3)};
     case 2:
       return MemberLeft{random_node(random)};
     case 3:
-      return MemberDied{random_node(random)};
+      return MemberDied{random_node(random), 1 + random.below(3)};
     case 4:
     case 5:
     case 6:

@@ -15,9 +15,9 @@ using wire::ByteWriter;
 constexpr std::size_t kRunBytes = 14;
 static_assert(2 + 8 + 8 + 1 + 4 + 2 + kMaxHomeRuns * kRunBytes <= wire::kMaxRecordBytes);
 
-void put(ByteWriter& w, const MemberJoined& e) { w.put(e.node), w.put_text(e.address); }
+void put(ByteWriter& w, const MemberJoined& e) { w.put(e.node), w.put_text(e.address), w.put(e.life); }
 void put(ByteWriter& w, const MemberLeft& e) { w.put(e.node); }
-void put(ByteWriter& w, const MemberDied& e) { w.put(e.node); }
+void put(ByteWriter& w, const MemberDied& e) { w.put(e.node), w.put(e.life); }
 void put(ByteWriter& w, const MapRegion& e) { w.put_text(e.name), w.put(e.bytes), vmm::put(w, e.placement); }
 void put(ByteWriter& w, const UnmapRegion& e) { w.put(e.region); }
 void put(ByteWriter& w, const BindName& e) { w.put_text(e.name), w.put(e.value); }
@@ -28,9 +28,9 @@ void put(ByteWriter& w, const BlockHomes& e) {
 }
 
 // Braced initializers are evaluated in order, so fields are read in the order they are declared.
-void get(ByteReader& r, MemberJoined& e) { e = {r.get<NodeId>(), r.get_text()}; }
+void get(ByteReader& r, MemberJoined& e) { e = {r.get<NodeId>(), r.get_text(), r.get<std::uint64_t>()}; }
 void get(ByteReader& r, MemberLeft& e) { e = {r.get<NodeId>()}; }
-void get(ByteReader& r, MemberDied& e) { e = {r.get<NodeId>()}; }
+void get(ByteReader& r, MemberDied& e) { e = {r.get<NodeId>(), r.get<std::uint64_t>()}; }
 void get(ByteReader& r, MapRegion& e) { e = {r.get_text(), r.get<std::uint64_t>(), get_placement(r)}; }
 void get(ByteReader& r, UnmapRegion& e) { e = {r.get<RegionId>()}; }
 void get(ByteReader& r, BindName& e) { e = {r.get_text(), r.get<std::uint64_t>()}; }

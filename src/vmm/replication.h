@@ -8,11 +8,9 @@
 //   * who orders the records is nobody else's business. No caller of Log names the keeper, so a leader that changes
 //     needs no change in them;
 //   * the state can be had as a snapshot and be replaced by one, so a replication may drop the head of its log.
-// KeeperReplication has one node order all records. A Raft core has the same six events: submit forwards to its leader
-// or appends, message steps it, tick drives elections and heartbeats, flush sends what the turn has gathered, commit is
-// called when a majority has the record, and down() reports a lost quorum instead of a lost keeper.
+// KeeperReplication has one node order all records; RaftReplication has a leader whom a majority elects.
 //
-// Threads: none; pure. Events in, effects out.
+// Threads: none; pure. Events in, effects out. `now` is the node's own clock in microseconds, which never goes back.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +22,8 @@
 #include "wire/vmm.h"
 
 namespace gallocy::vmm {
+
+inline constexpr std::uint64_t kNever = ~std::uint64_t{0};  // a deadline
 
 using Ticket = Id<struct TicketTag, std::uint64_t>;  // chosen by the caller of Log::propose, who knows it again
 
@@ -77,18 +77,26 @@ class Replication {
  public:
   virtual ~Replication() = default;
 
-  virtual void start(Effects& effects) = 0;
+  virtual void start(std::uint64_t now, Effects& effects) = 0;
   // A record of this node.
-  virtual void submit(Bytes record, Effects& effects) = 0;
+  virtual void submit(Bytes record, std::uint64_t now, Effects& effects) = 0;
   // A message of another node's Replication. kProtocol if it makes no sense.
-  virtual Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, Effects& effects) = 0;
-  // Time passes.
-  virtual void tick(Effects& effects) = 0;
+  virtual Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::uint64_t now,
+                           Effects& effects) = 0;
+  // Time passes. To be called at next_deadline(), or later.
+  virtual void tick(std::uint64_t now, Effects& effects) = 0;
+  virtual std::uint64_t next_deadline() const = 0;
   // The driver has handed in all events that were there: time to send what was gathered.
-  virtual void flush(Effects& effects) = 0;
-  virtual void peer_down(NodeId peer, Effects& effects) = 0;
+  virtual void flush(std::uint64_t now, Effects& effects) = 0;
+  // There is no connection to this node any more; there is one again, perhaps to another life of it.
+  virtual void peer_down(NodeId peer, std::uint64_t now, Effects& effects) = 0;
+  virtual void peer_up(NodeId peer) = 0;
   // An error once nothing can come through this log any more.
   virtual Result<> usable() const = 0;
+  // Who orders the records, as a number that changes with it: what was handed in before may be lost. 0: nobody for now.
+  virtual std::uint64_t reign() const = 0;
+  // Whether this node does.
+  virtual bool orders() const = 0;
 };
 
 }  // namespace gallocy::vmm

@@ -12,6 +12,7 @@ inline constexpr MessageType kVmmSubscribe{0x300};  // VmmSubscribe
 inline constexpr MessageType kVmmPropose{0x301};    // VmmPropose, then one record
 inline constexpr MessageType kVmmAppend{0x302};     // VmmAppend, then `count` times (32-bit length, record)
 inline constexpr MessageType kVmmSnapshot{0x303};   // VmmSnapshot, then a chunk of the snapshot
+inline constexpr MessageType kVmmJoin{0x304};       // VmmJoin
 
 // Not of the log but about it: a region may be used anywhere once every node has it.
 inline constexpr MessageType kRegionHere{0x380};        // node -> keeper: RegionNews, this node has the region
@@ -32,6 +33,11 @@ struct VmmPropose {
   std::uint64_t reserved = 0;
 };
 static_assert(sizeof(VmmPropose) == 8);
+
+struct VmmJoin {
+  std::uint64_t server = 0;  // raft::ServerId: the sender's present life
+};
+static_assert(sizeof(VmmJoin) == 8);
 
 struct VmmAppend {
   std::uint64_t first = 0;  // LogIndex of the first record

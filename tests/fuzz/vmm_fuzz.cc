@@ -22,9 +22,9 @@ void fuzz_message(NodeId self, NodeId from, std::span<const std::byte> bytes) {
   const auto type = static_cast<wire::MessageType>(0x300 + std::to_integer<unsigned>(bytes[0]) % 5);
   Log log({.self = self}, keeper_log({.self = self, .keeper = NodeId{0}}));
   Effects effects;
-  log.propose(MemberJoined{self, "here"}, Ticket{1}, effects);
-  (void)log.message(from, type, bytes.subspan(1), effects);
-  log.flush(effects);
+  log.propose(MemberJoined{self, "here"}, Ticket{1}, 0, effects);
+  (void)log.message(from, type, bytes.subspan(1), 0, effects);
+  log.flush(0, effects);
   log.check_invariants();
 }
 

@@ -207,6 +207,40 @@ void waits(const Call& call) {
   say("finished");
 }
 
+// mapping VICTIM: all nodes map regions and take a lock all the time; the survivors go on, with regions that are the
+// same for all. The victim writes nothing: its pages would die with it.
+void mapping(const Call& call) {
+  Node& node = call.node;
+  gallocy::mutex mutex("turn");
+  program::need(node.barrier());
+  const auto round = [&](unsigned i) {
+    Word* const words = program::shared<Word>("round " + std::to_string(i), 1);
+    if (const auto locked = mutex.lock_robust(std::chrono::seconds(20)); !locked) {
+      if (locked.error().code != ErrorCode::kOwnerDied) program::end(locked.error());
+    }
+    if (!is_victim(call)) ++*words;
+    mutex.unlock();
+    return words;
+  };
+  unsigned rounds = 0;
+  while (rounds < 5) round(rounds++);
+  say("is ready");
+  if (is_victim(call)) {
+    for (;;) round(rounds++);
+  }
+  if (auto met = node.barrier(); met || met.error().code != ErrorCode::kPeerLost) wrong("Node::barrier() did not fail");
+  gallocy::barrier survivors("survivors", node.count() - 1);
+  survivors.arrive_and_wait();
+  std::vector<Word*> regions;
+  for (unsigned i = 0; i < 20; ++i) regions.push_back(round(1'000'000 + i));
+  survivors.arrive_and_wait();
+  for (Word* const words : regions) {
+    if (program::load(*words) != node.count() - 1u) wrong("a region of after the death is not the same for all");
+  }
+  survivors.arrive_and_wait();
+  say("finished");
+}
+
 // lost VICTIM: only it has written the page; one of the others touches it after its death.
 void lost(const Call& call) {
   Node& node = call.node;
@@ -267,6 +301,7 @@ const std::map<std::string, void (*)(const Call&)> kActions = {
     {"compute", compute},
     {"robust", robust},
     {"waits", waits},
+    {"mapping", mapping},
     {"lost", lost},
     {"free", free_badly},
 };

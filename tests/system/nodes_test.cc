@@ -185,6 +185,14 @@ TEST_P(NodesContinue, from_waits_for_the_dead) {
   }
 }
 
+TEST_P(NodesContinue, with_mapping_and_locking) {
+  auto launcher = after_death("mapping");
+  EXPECT_EQ(launcher->wait(), 0) << launcher->error();
+  for (unsigned node = 0; node < 3; ++node) {
+    if (node != GetParam()) expect_finished(*launcher, node);
+  }
+}
+
 TEST_P(NodesContinue, unless_they_touch_what_died_with_it) {
   const unsigned toucher = (GetParam() + 1) % 3, other = (GetParam() + 2) % 3;
   auto launcher = after_death("lost", std::to_string(toucher));

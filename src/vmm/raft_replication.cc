@@ -1,0 +1,232 @@
+#include "vmm/raft_replication.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace gallocy::vmm {
+namespace {
+
+using raft::Change;
+using raft::ServerId;
+using wire::ByteReader;
+using wire::ByteWriter;
+
+tl::unexpected<Error> garbled(std::string_view what) {
+  return fail(ErrorCode::kProtocol, fmt::format("VMM log: {}", what));
+}
+
+template <typename Body>
+Bytes body_of(const Body& fixed, std::span<const std::byte> tail = {}) {
+  Bytes body;
+  body.reserve(sizeof fixed + tail.size());
+  ByteWriter writer(body);
+  writer.put(fixed);
+  writer.put_bytes(tail);
+  return body;
+}
+
+// How many of so many servers vote: odd, for one more would make commits dearer and save nobody.
+std::size_t voters_among(std::size_t servers, std::size_t most) {
+  return std::min(most, servers <= 2 ? 1 : (servers - 1) / 2 * 2 + 1);
+}
+
+raft::Options core_options(const RaftOptions& options) {
+  raft::Options core = options.core;
+  core.self = raft::server_id(options.self, options.incarnation);
+  return core;
+}
+
+bool is_founder(const RaftOptions& options) {
+  return options.incarnation == 1 && std::ranges::find(options.founders, options.self) != options.founders.end();
+}
+
+raft::PersistentState first_state(const RaftOptions& options) {
+  if (!is_founder(options)) return {};
+  raft::Configuration founders;
+  const std::size_t voters = voters_among(options.founders.size(), options.most_voters);
+  for (const NodeId node : options.founders)
+    (founders.voters.size() < voters ? founders.voters : founders.learners).insert(raft::server_id(node, 1));
+  return raft::PersistentState::founding(founders, raft::server_id(options.founders.front(), 1));
+}
+
+}  // namespace
+
+RaftReplication::RaftReplication(const RaftOptions& options, ReplicatedState& state)
+    : options_(options), state_(state), core_(core_options(options), first_state(options), options.seed, options.now) {}
+
+void RaftReplication::start(std::uint64_t now, Effects& effects) {
+  if (is_founder(options_) && options_.founders.front() == options_.self) core_.take_office(now);
+  if (outside()) ask_to_join(now, effects);
+  carry_out(effects);
+}
+
+// ---------------------------------------------------------------------------------------------- records
+
+void RaftReplication::submit(Bytes record, std::uint64_t, Effects& effects) {
+  if (orders()) {
+    (void)core_.propose(std::move(record));  // refused: as lost
+    carry_out(effects);
+  } else if (core_.leader() != raft::kNoServer) {
+    effects.sends.push_back({{raft::node_of(core_.leader())}, wire::kVmmPropose, body_of(wire::VmmPropose{}, record)});
+  }
+}
+
+Result<> RaftReplication::message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
+                                  std::uint64_t now, Effects& effects) {
+  const auto taken = type == wire::kVmmPropose ? proposed(from, ByteReader(body))
+                     : type == wire::kVmmJoin  ? asked_to_join(from, ByteReader(body))
+                                               : raft_message(from, type, body, now);
+  carry_out(effects);
+  return taken;
+}
+
+Result<> RaftReplication::proposed(NodeId from, ByteReader reader) {
+  reader.get<wire::VmmPropose>();
+  const auto record = reader.get_bytes(reader.left());
+  if (!reader.done()) return garbled("a proposal without a record");
+  GALLOCY_TRY(state_.acceptable(from, record));
+  if (orders()) (void)core_.propose({record.begin(), record.end()});
+  return {};
+}
+
+Result<> RaftReplication::raft_message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
+                                       std::uint64_t now) {
+  const auto message = raft::decode(type, body);
+  if (!message) return garbled("a message that is none of Raft");
+  if (raft::node_of(message->from) != from) return garbled("a message in the name of another node");
+  if (!core_.message(*message, now)) return garbled("a message that contradicts what is decided");
+  return {};
+}
+
+void RaftReplication::flush(std::uint64_t now, Effects& effects) {
+  core_.flush(now);
+  carry_out(effects);
+}
+
+void RaftReplication::carry_out(Effects& effects) {
+  raft::Effects done = core_.take_effects();
+  if (done.restore) restore(*done.restore, effects);
+  for (const raft::Committed& committed : done.committed) apply(committed, effects);
+  if (bytes_since_snapshot_ > std::max(options_.snapshot_bytes, 4 * snapshot_bytes_)) take_snapshot(core_.commit());
+  for (const raft::Message& message : done.messages)
+    effects.sends.push_back({{raft::node_of(message.to)}, raft::type_of(message), raft::encode(message)});
+}
+
+// A record that is none was refused where it came from. Should one stand in the log all the same, all nodes pass it
+// over.
+void RaftReplication::apply(const raft::Committed& committed, Effects& effects) {
+  bytes_since_snapshot_ += raft::bytes_on_wire(committed.entry);
+  if (committed.entry.kind != raft::EntryKind::kNormal) return;
+  (void)state_.commit(LogIndex{state_.applied().value + 1}, committed.entry.bytes(), effects);
+}
+
+void RaftReplication::take_snapshot(LogIndex index) {
+  Bytes state;
+  ByteWriter writer(state);
+  writer.put(state_.applied().value);
+  writer.put_bytes(state_.snapshot());
+  snapshot_bytes_ = state.size();
+  bytes_since_snapshot_ = 0;
+  core_.snapshot_taken(index, std::move(state));
+}
+
+void RaftReplication::restore(const raft::Snapshot& snapshot, Effects& effects) {
+  ByteReader reader(*snapshot.state);
+  const LogIndex index{reader.get<std::uint64_t>()};
+  bytes_since_snapshot_ = 0;
+  snapshot_bytes_ = snapshot.state->size();
+  if (index <= state_.applied()) return;  // it only goes beyond entries of Raft's own
+  const auto restored = state_.restore(index, reader.get_bytes(reader.left()), effects);
+  // A majority took this state over, and this server has told its leader that it has it.
+  CHECK(restored.has_value(), restored.error().message);
+}
+
+// ---------------------------------------------------------------------------------------------- time, members
+
+void RaftReplication::tick(std::uint64_t now, Effects& effects) {
+  if (now >= core_.next_deadline()) core_.tick(now);
+  if (outside() && now >= join_due_) ask_to_join(now, effects);
+  if (orders()) {
+    // Refused: something else has to be done first. At the next heartbeat it is tried again.
+    if (const auto change = next_change()) (void)core_.change(*change, now);
+  }
+  carry_out(effects);
+}
+
+std::uint64_t RaftReplication::next_deadline() const {
+  return outside() ? std::min(core_.next_deadline(), join_due_) : core_.next_deadline();
+}
+
+void RaftReplication::ask_to_join(std::uint64_t now, Effects& effects) {
+  join_due_ = now + options_.join_us;
+  effects.sends.push_back({options_.peers, wire::kVmmJoin, body_of(wire::VmmJoin{core_.self().value})});
+}
+
+Result<> RaftReplication::asked_to_join(NodeId from, ByteReader reader) {
+  const ServerId server{reader.get<wire::VmmJoin>().server};
+  if (!reader.done() || raft::node_of(server) != from) return garbled("a wish to join in the name of another node");
+  ServerId& known = newcomers_[from];
+  known = std::max(known, server);
+  return {};
+}
+
+void RaftReplication::peer_down(NodeId peer, std::uint64_t now, Effects& effects) {
+  down_.insert(peer);
+  newcomers_.erase(peer);
+  if (core_.leader() != raft::kNoServer && raft::node_of(core_.leader()) == peer) core_.leader_lost(now);
+  carry_out(effects);
+}
+
+void RaftReplication::peer_up(NodeId peer) { down_.erase(peer); }
+
+// Whether the server is dead: its node is not there, or lives another life.
+bool RaftReplication::gone(ServerId server) const {
+  const NodeId node = raft::node_of(server);
+  const auto newcomer = newcomers_.find(node);
+  return down_.contains(node) || (newcomer != newcomers_.end() && newcomer->second > server);
+}
+
+std::optional<Change> RaftReplication::next_change() const {
+  const raft::Configuration& now = core_.configuration();
+  for (const auto* servers : {&now.voters, &now.learners}) {
+    for (const ServerId server : *servers) {
+      if (server != core_.self() && gone(server)) return Change{Change::Kind::kRemove, server};
+    }
+  }
+  for (const auto& [node, server] : newcomers_) {
+    if (!now.has(server) && !down_.contains(node)) return Change{Change::Kind::kAddLearner, server};
+  }
+  const std::size_t wanted = voters_among(now.voters.size() + now.learners.size(), options_.most_voters);
+  if (now.voters.size() > wanted) {
+    const auto other = std::ranges::find_if(now.voters, [&](ServerId server) { return server != core_.self(); });
+    return Change{Change::Kind::kDemote, *other};
+  }
+  if (now.voters.size() < wanted) {
+    for (const ServerId server : now.learners) {
+      if (core_.followers().at(server).caught_up) return Change{Change::Kind::kPromote, server};
+    }
+  }
+  return std::nullopt;
+}
+
+Result<> RaftReplication::usable() const {
+  const raft::Configuration& company = core_.configuration();
+  std::size_t alive = 0;
+  std::string nodes;
+  for (const ServerId server : company.voters) {
+    alive += !down_.contains(raft::node_of(server));
+    nodes += fmt::format("{}{}", nodes.empty() ? "" : ", ", raft::node_of(server));
+  }
+  if (company.voters.empty() || alive >= company.quorum()) return {};
+  if (company.voters.size() == 1)
+    return fail(ErrorCode::kPeerLost, fmt::format("node {}, which kept the cluster's log, is gone", nodes));
+  return fail(
+      ErrorCode::kPeerLost,
+      fmt::format("of the nodes {}, which keep the cluster's log, only {} are left: no majority", nodes, alive));
+}
+
+std::uint64_t RaftReplication::reign() const { return core_.leader() == raft::kNoServer ? 0 : core_.term().value; }
+
+}  // namespace gallocy::vmm

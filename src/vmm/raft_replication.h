@@ -1,0 +1,84 @@
+// RaftReplication: a leader, elected by a majority of the voters, orders the records (src/raft). A record is in the
+// order once a majority has it, so any minority may die.
+//
+// A record of this node is appended if it leads, and sent to the leader otherwise (VmmPropose). Nobody waits for one
+// that is lost on the way or with a leader: Log hands it in again when the reign changes, or in time.
+//
+// Who belongs to the company. The founders are known to all nodes from the launch, and so is their first leader, so
+// that a cluster begins without an election. A node that is not among them asks everybody to be let in (VmmJoin) until
+// it is; it does so as a new server for each of its lives (raft/configuration.h). The leader keeps up, step by step,
+// what next_change() says: the dead are out, the newly come are in, and the voters are an odd number of at most
+// most_voters. Of two nodes one votes: with two voters the log would end with either's death, so it ends with one's.
+//
+// Indexes of the VMM log count records only; those of Raft count its own entries too. The state of a Raft snapshot is
+// the VMM's index and its snapshot.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "raft/core.h"
+#include "vmm/replication.h"
+
+namespace gallocy::vmm {
+
+struct RaftOptions {
+  NodeId self{};
+  std::uint64_t incarnation = 1;  // of this node; the founders begin with 1
+  std::vector<NodeId> founders;   // ascending; the first of them leads at first
+  std::vector<NodeId> peers;      // whom a node that is no founder asks to be let in
+  std::size_t most_voters = 5;    // odd
+  std::uint64_t seed = 1;
+  std::uint64_t now = 0;
+  std::uint64_t join_us = 100'000;  // until it asks again
+  std::size_t snapshot_bytes =
+      1 << 20;         // of records after which the log begins with a snapshot; more if that is larger
+  raft::Options core;  // but `self`
+};
+
+class RaftReplication final : public Replication {
+ public:
+  RaftReplication(const RaftOptions& options, ReplicatedState& state);
+
+  void start(std::uint64_t now, Effects& effects) override;
+  void submit(Bytes record, std::uint64_t now, Effects& effects) override;
+  Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::uint64_t now,
+                   Effects& effects) override;
+  void tick(std::uint64_t now, Effects& effects) override;
+  std::uint64_t next_deadline() const override;
+  void flush(std::uint64_t now, Effects& effects) override;
+  void peer_down(NodeId peer, std::uint64_t now, Effects& effects) override;
+  void peer_up(NodeId peer) override;
+  Result<> usable() const override;
+  std::uint64_t reign() const override;
+  bool orders() const override { return core_.role() == raft::Role::kLeader; }
+
+  const raft::Core& core() const { return core_; }
+
+ private:
+  bool outside() const { return !core_.configuration().has(core_.self()); }
+  Result<> proposed(NodeId from, wire::ByteReader reader);
+  Result<> asked_to_join(NodeId from, wire::ByteReader reader);
+  Result<> raft_message(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::uint64_t now);
+  void ask_to_join(std::uint64_t now, Effects& effects);
+  bool gone(raft::ServerId server) const;
+  std::optional<raft::Change> next_change() const;
+  void carry_out(Effects& effects);
+  void apply(const raft::Committed& committed, Effects& effects);
+  void restore(const raft::Snapshot& snapshot, Effects& effects);
+  void take_snapshot(LogIndex index);
+
+  const RaftOptions options_;
+  ReplicatedState& state_;
+  raft::Core core_;
+  std::set<NodeId> down_;
+  std::map<NodeId, raft::ServerId> newcomers_;  // leader: who asked to be let in
+  std::uint64_t join_due_ = 0;
+  std::size_t bytes_since_snapshot_ = 0;
+  std::size_t snapshot_bytes_ = 0;  // of the last one
+};
+
+}  // namespace gallocy::vmm

@@ -1,0 +1,74 @@
+// The checks on the whole VMM log must catch what goes wrong below it and above it: bugs of the Raft core
+// (raft/mutant.h), and drivers that misuse the log. Each batch of seeds runs in a process of its own, because a failed
+// CHECK ends it.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include "vmm_simulation.h"
+
+namespace gallocy::sim {
+namespace {
+
+using raft::Mutant;
+
+constexpr std::uint64_t kBatch = 20;
+
+// True: a check stopped one of these runs.
+bool fails(std::uint64_t first_seed, const VmmWorkload& workload) {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    (void)std::freopen("/dev/null", "w", stderr);
+    std::signal(SIGABRT, SIG_DFL);
+    ::alarm(30);  // going round for ever is caught too
+    for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed) (void)run_vmm(seed, workload);
+    ::_exit(0);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0) {
+  }
+  return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+struct Bug {
+  const char* name;
+  Mutant mutant = Mutant::kNone;
+  DriverBug driver = DriverBug::kNone;
+};
+
+class VmmMutant : public testing::TestWithParam<Bug> {};
+
+TEST_P(VmmMutant, is_caught) {
+  constexpr std::uint64_t kSeeds = 1000;
+  const Bug& bug = GetParam();
+  std::uint64_t seed = 1;
+  while (seed <= kSeeds && !fails(seed, {.mutant = bug.mutant, .bug = bug.driver})) seed += kBatch;
+  std::printf("%s: caught among seeds %llu …\n", bug.name, static_cast<unsigned long long>(seed));
+  EXPECT_LE(seed, kSeeds) << "not caught";
+}
+
+constexpr Bug kBugs[] = {
+    {.name = "vote_for_shorter_log", .mutant = Mutant::kVoteForShorterLog},
+    {.name = "commit_without_quorum", .mutant = Mutant::kCommitWithoutQuorum},
+    {.name = "skip_prev_check", .mutant = Mutant::kSkipPrevCheck},
+    {.name = "learner_counts", .mutant = Mutant::kLearnerCounts},
+    {.name = "commit_beyond_match", .mutant = Mutant::kCommitBeyondMatch},
+    {.name = "snapshot_keeps_log", .mutant = Mutant::kSnapshotKeepsLog},
+    {.name = "same_server_again", .driver = DriverBug::kSameServerAgain},
+    {.name = "same_requests_again", .driver = DriverBug::kSameRequestsAgain},
+};
+
+INSTANTIATE_TEST_SUITE_P(all, VmmMutant, testing::ValuesIn(kBugs),
+                         [](const auto& bug) { return std::string(bug.param.name); });
+
+TEST(VmmMutants, none_passes_where_mutants_fail) {
+  for (std::uint64_t seed = 1; seed < 100; seed += kBatch) EXPECT_FALSE(fails(seed, {})) << seed;
+}
+
+}  // namespace
+}  // namespace gallocy::sim

@@ -1,0 +1,54 @@
+// Seeded simulations of the VMM log with its replications.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+
+#include "coherence_seeds.h"
+#include "vmm_simulation.h"
+
+namespace gallocy::sim {
+namespace {
+
+VmmReport run_seeds(std::uint64_t usually, const VmmWorkload& workload) {
+  VmmReport sum;
+  const std::uint64_t seeds = for_each_seed(usually, [&](std::uint64_t seed, bool) {
+    const VmmReport r = run_vmm(seed, workload);
+    sum.proposals += r.proposals;
+    sum.accepted += r.accepted;
+    sum.failed += r.failed;
+    sum.crashes += r.crashes;
+    sum.restores += r.restores;
+    sum.partitions += r.partitions;
+  });
+  const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
+  std::printf(
+      "%llu seeds, %llu proposals, %llu accepted, %llu failed; %llu crashes, %llu partitions, %llu snapshots "
+      "restored\n",
+      n(seeds), n(sum.proposals), n(sum.accepted), n(sum.failed), n(sum.crashes), n(sum.partitions), n(sum.restores));
+  EXPECT_GT(sum.accepted, 50 * seeds);
+  return sum;
+}
+
+TEST(VmmSim, raft_with_partitions_and_crashes) {
+  const VmmReport sum = run_seeds(300, {});
+  EXPECT_GT(sum.crashes, 0u);
+  EXPECT_GT(sum.restores, 0u);
+}
+
+TEST(VmmSim, raft_with_crashes) { EXPECT_EQ(run_seeds(150, {.partitions = false}).partitions, 0u); }
+
+TEST(VmmSim, raft_undisturbed) { EXPECT_EQ(run_seeds(30, {.partitions = false, .crashes = false}).failed, 0u); }
+
+TEST(VmmSim, keeper_undisturbed) {
+  EXPECT_EQ(run_seeds(30, {.raft = false, .partitions = false, .crashes = false}).failed, 0u);
+}
+
+TEST(VmmSim, keeper_with_partitions) { EXPECT_EQ(run_seeds(100, {.raft = false, .crashes = false}).failed, 0u); }
+
+TEST(VmmSim, a_seed_replayed_gives_the_same_digest) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) EXPECT_EQ(run_vmm(seed, {}).digest, run_vmm(seed, {}).digest);
+  EXPECT_NE(run_vmm(1, {}).digest, run_vmm(2, {}).digest);
+}
+
+}  // namespace
+}  // namespace gallocy::sim

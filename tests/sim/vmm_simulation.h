@@ -1,0 +1,27 @@
+// One seeded run of the VMM log on several nodes, with partitions, crashes and nodes that come back, while all of them
+// propose. In the end everything is mended, and then: nothing that a proposer was told is lost, all nodes agree, every
+// proposal of a living node has an answer, and new ones get through.
+#pragma once
+
+#include <cstdint>
+
+#include "vmm_cluster.h"
+
+namespace gallocy::sim {
+
+struct VmmWorkload {
+  bool raft = true;
+  bool partitions = true;
+  bool crashes = true;
+  raft::Mutant mutant = raft::Mutant::kNone;
+  DriverBug bug = DriverBug::kNone;
+};
+
+struct VmmReport {
+  std::uint64_t digest = 0;
+  std::uint64_t proposals = 0, accepted = 0, failed = 0, crashes = 0, restores = 0, partitions = 0, terms = 0;
+};
+
+VmmReport run_vmm(std::uint64_t seed, const VmmWorkload& workload);
+
+}  // namespace gallocy::sim
