@@ -1,0 +1,391 @@
+// The store on files that fail: crashes after any byte of any write, with what was not synced lost or torn; full disks;
+// bytes that change.
+#include "raft/store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/prng.h"
+
+namespace gallocy::raft {
+namespace {
+
+using testing::HasSubstr;
+
+// A directory that remembers what is durable.
+class FakeFiles final : public StoreFiles {
+ public:
+  struct File {
+    Bytes bytes;
+    std::size_t synced = 0;
+  };
+  static constexpr std::size_t kUnlimited = ~std::size_t{0};
+  std::size_t budget =
+      kUnlimited;                 // of bytes and other changes; the one that exceeds it is done in part, then all fail
+  std::size_t room = kUnlimited;  // of the disk
+  bool sync_fails = false;
+  std::size_t used = 0;
+
+  Result<std::vector<std::string>> list() override {
+    std::vector<std::string> names;
+    for (const auto& [name, file] : files_) names.push_back(name);
+    return names;
+  }
+  Result<Bytes> read(const std::string& name) override { return files_.at(name).bytes; }
+  Result<> append(const std::string& name, std::span<const std::byte> bytes) override {
+    std::size_t held = 0;
+    for (const auto& [each, file] : files_) held += file.bytes.size();
+    const std::size_t fits = room > held ? room - held : 0;
+    const std::size_t done = std::min({bytes.size(), spend(bytes.size()), fits});
+    if (crashed() && done == 0) return dead();
+    Bytes& file = files_[name].bytes;
+    file.insert(file.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(done));
+    if (crashed()) return dead();
+    if (done < bytes.size()) return fail(ErrorCode::kNoSpace, "no space");
+    return {};
+  }
+  Result<> truncate(const std::string& name, std::size_t bytes) override {
+    if (spend(1) == 0) return dead();
+    files_.at(name).bytes.resize(bytes);
+    files_.at(name).synced = std::min(files_.at(name).synced, bytes);
+    return {};
+  }
+  Result<> sync(const std::string& name) override {
+    if (sync_fails) return fail(ErrorCode::kOsError, "the disk is broken");
+    if (spend(1) == 0) return dead();
+    files_.at(name).synced = files_.at(name).bytes.size();
+    return {};
+  }
+  Result<> sync_names() override {
+    if (spend(1) == 0) return dead();
+    durable_names_.clear();
+    for (const auto& [name, file] : files_) durable_names_[name] = name;
+    removed_.clear();
+    return {};
+  }
+  Result<> rename(const std::string& from, const std::string& to) override {
+    if (spend(1) == 0) return dead();
+    files_[to] = std::move(files_.at(from));
+    files_.erase(from);
+    return {};
+  }
+  Result<> remove(const std::string& name) override {
+    if (spend(1) == 0) return dead();
+    if (const auto found = files_.find(name); found != files_.end()) {
+      removed_[name] = std::move(found->second);
+      files_.erase(found);
+    }
+    return {};
+  }
+
+  // The machine goes down. Of what was not synced any part may be there: bytes up to some point, then zeros or nothing;
+  // names that were made or removed.
+  void crash(Prng& random) {
+    for (auto file = files_.begin(); file != files_.end();) {
+      Bytes& bytes = file->second.bytes;
+      const std::size_t loose = bytes.size() - file->second.synced;
+      const std::size_t kept = file->second.synced + (loose == 0 ? 0 : random.below(loose + 1));
+      if (random.one_in(3)) {
+        std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(kept), bytes.end(), std::byte{0});
+      } else {
+        bytes.resize(kept);
+      }
+      file->second.synced = bytes.size();
+      file = !durable_names_.contains(file->first) && random.one_in(2) ? files_.erase(file) : std::next(file);
+    }
+    for (auto& [name, file] : removed_) {
+      if (durable_names_.contains(name) && !files_.contains(name) && random.one_in(2)) files_[name] = std::move(file);
+    }
+    removed_.clear();
+    for (const auto& [name, file] : files_) durable_names_[name] = name;
+    budget = kUnlimited;
+    used = 0;
+  }
+
+  std::map<std::string, File>& files() { return files_; }
+
+ private:
+  bool crashed() const { return used > budget; }
+  std::size_t spend(std::size_t wanted) {
+    const std::size_t left = budget > used ? budget - used : 0;
+    used = used > kUnlimited - wanted ? kUnlimited : used + wanted;
+    return std::min(left, wanted);
+  }
+  static tl::unexpected<Error> dead() { return fail(ErrorCode::kOsError, "the machine is down"); }
+
+  std::map<std::string, File> files_, removed_;
+  std::map<std::string, std::string> durable_names_;
+};
+
+// What a server persists, as its Core would: entries that are appended and replaced, votes, snapshots of its own and of
+// others. `state` is what a store must find after it.
+class Server {
+ public:
+  explicit Server(std::uint64_t seed) : random_(seed) {}
+  PersistentState state;
+  bool takes_snapshots = true;
+
+  Persist next() {
+    Persist p;
+    if (random_.one_in(5)) ++state.term.value, state.vote = ServerId{random_.below(4)};
+    if (state.term == Term{}) state.term = Term{1};
+    const std::uint64_t last = end();
+    p.first = LogIndex{last + 1};
+    if (random_.one_in(6) && last > committed_) p.first = LogIndex{committed_ + 1 + random_.below(last - committed_)};
+    state.entries.resize(p.first.value - state.snapshot.index.value - 1);
+    for (auto count = random_.below(4); count > 0; --count) {
+      Bytes data(random_.below(60));
+      for (std::byte& byte : data) byte = std::byte(random_.below(256));
+      p.entries.push_back(
+          {state.term, EntryKind::kNormal, data.empty() ? nullptr : std::make_shared<const Bytes>(std::move(data))});
+    }
+    state.entries.insert(state.entries.end(), p.entries.begin(), p.entries.end());
+    committed_ += random_.below(end() - committed_ + 1);
+    if (takes_snapshots && random_.one_in(7) && committed_ > state.snapshot.index.value) {
+      snapshot(p, committed_);
+    } else if (takes_snapshots && random_.one_in(25)) {
+      foreign_snapshot(p);
+    }
+    p.term = state.term;
+    p.vote = state.vote;
+    return p;
+  }
+
+ private:
+  std::uint64_t end() const { return state.snapshot.index.value + state.entries.size(); }
+  void snapshot(Persist& p, std::uint64_t index) {
+    const auto gone = static_cast<std::ptrdiff_t>(index - state.snapshot.index.value);
+    const Term term = state.entries[static_cast<std::size_t>(gone) - 1].term;
+    state.entries.erase(state.entries.begin(), state.entries.begin() + gone);
+    install(p, index, term);
+  }
+  // From a leader, with entries that this server does not have: they take the place of its own.
+  void foreign_snapshot(Persist& p) {
+    ++state.term.value;
+    state.vote = kNoServer;
+    committed_ = std::max(committed_, end() - std::min<std::uint64_t>(end() - committed_, random_.below(3))) + 1;
+    state.entries.clear();
+    p.entries.clear();
+    p.first = LogIndex{committed_ + 1};
+    install(p, committed_, state.term);
+  }
+  void install(Persist& p, std::uint64_t index, Term term) {
+    Bytes bytes(random_.below(200), std::byte{7});
+    state.snapshot = {LogIndex{index},
+                      term,
+                      {.voters = {ServerId{1}}, .learners = {}},
+                      std::make_shared<const Bytes>(std::move(bytes))};
+    p.snapshot = state.snapshot;
+  }
+
+  Prng random_;
+  std::uint64_t committed_ = 0;
+};
+
+// Entries and snapshots as text: what tests compare.
+std::string text_of(const PersistentState& s) {
+  std::string text =
+      fmt::format("term {} vote {} snapshot {} ({})", s.term, s.vote.value, s.snapshot.index, s.snapshot.term);
+  for (const Entry& e : s.entries) text += fmt::format(" | {} {:x}", e.term, crc32c(e.bytes()));
+  return text;
+}
+
+// A snapshot on top of a state, without the rest of the write that it was part of.
+PersistentState with_snapshot(PersistentState s, const Snapshot& snapshot) {
+  const std::uint64_t gone = snapshot.index.value - s.snapshot.index.value;
+  const bool leads = gone >= 1 && gone <= s.entries.size() && s.entries[gone - 1].term == snapshot.term;
+  s.entries.erase(s.entries.begin(), leads ? s.entries.begin() + static_cast<std::ptrdiff_t>(gone) : s.entries.end());
+  s.snapshot = snapshot;
+  if (s.term < snapshot.term) s.term = snapshot.term, s.vote = kNoServer;
+  return s;
+}
+
+struct Found {
+  PersistentState state;
+  std::vector<std::string> said;
+};
+
+tl::expected<std::unique_ptr<Store>, Error> open(FakeFiles& files, Found& found, std::size_t segment_bytes = 400) {
+  found = {};
+  auto store = Store::open(files, {.segment_bytes = segment_bytes}, found.state, found.said);
+  if (!store) return tl::unexpected(store.error());
+  return std::make_unique<Store>(*std::move(store));
+}
+
+TEST(Crc32c, is_that_of_rfc_3720) {
+  const char digits[] = "123456789";
+  EXPECT_EQ(crc32c(std::as_bytes(std::span(digits, 9))), 0xe3069283u);
+  const Bytes zeros(32);
+  EXPECT_EQ(crc32c(zeros), 0x8a9136aau);
+}
+
+TEST(Store, finds_what_was_written) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    FakeFiles files;
+    Found found;
+    Server server(seed);
+    Prng random(seed);
+    auto store = open(files, found);
+    ASSERT_TRUE(store);
+    for (int i = 0; i < 60; ++i) {
+      std::vector<Persist> group;
+      for (auto count = 1 + random.below(4); count > 0; --count) group.push_back(server.next());
+      ASSERT_TRUE((*store)->write(group));
+      if (!random.one_in(5)) continue;
+      store = open(files, found);
+      ASSERT_TRUE(store) << "seed " << seed << ": " << store.error().message;
+      ASSERT_EQ(text_of(found.state), text_of(server.state)) << "seed " << seed;
+      ASSERT_TRUE(found.said.empty()) << found.said[0];
+    }
+    EXPECT_LE(files.files().size(), 12u) << "old segments stay";
+  }
+}
+
+// Every byte and every other step of a run of writes is once the last that happens. What is found then is what some
+// number of writes gave, and none is missing that had returned.
+TEST(Store, a_crash_at_any_step_loses_nothing_that_was_promised) {
+  std::size_t crashes = 0;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    std::size_t steps = 1;
+    for (std::size_t last = 0; last < steps; ++last, ++crashes) {
+      FakeFiles files;
+      Found found;
+      Server server(seed);
+      Prng random(seed * 1'000'003 + last);
+      files.budget = last;
+      PersistentState promised = server.state;
+      auto store = open(files, found);
+      ASSERT_TRUE(store);
+      for (int i = 0; i < 12; ++i) {
+        const Persist p = server.next();
+        if (!(*store)->write(std::span(&p, 1))) break;
+        promised = server.state;
+      }
+      steps = std::max(steps, files.used + 1);
+      files.crash(random);
+      store = open(files, found);
+      ASSERT_TRUE(store) << "seed " << seed << " step " << last << ": " << store.error().message;
+      // The write that was under way: all of it, nothing, or its snapshot alone, which stands for committed entries
+      // only.
+      const std::string text = text_of(found.state), before = text_of(promised), after = text_of(server.state);
+      const bool half = server.state.snapshot.index > promised.snapshot.index &&
+                        text == text_of(with_snapshot(promised, server.state.snapshot));
+      ASSERT_TRUE(text == before || text == after || half) << "seed " << seed << " step " << last << "\n found " << text
+                                                           << "\n before " << before << "\n after " << after;
+      Persist more;
+      more.term = Term{found.state.term.value + 1};
+      more.first = LogIndex{found.state.snapshot.index.value + 1};
+      ASSERT_TRUE((*store)->write(std::span(&more, 1)));
+      Found again;
+      ASSERT_TRUE(open(files, again)) << "seed " << seed << " step " << last;
+      ASSERT_EQ(again.state.term, more.term);
+      ASSERT_TRUE(again.state.entries.empty());
+    }
+  }
+  EXPECT_GT(crashes, 10'000u);
+}
+
+TEST(Store, a_full_disk_is_said_and_the_write_can_be_repeated) {
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    FakeFiles files;
+    Found found;
+    Server server(seed);
+    Prng random(seed);
+    auto store = open(files, found);
+    ASSERT_TRUE(store);
+    for (int i = 0; i < 30; ++i) {
+      const Persist p = server.next();
+      files.room = random.below(3000);
+      auto written = (*store)->write(std::span(&p, 1));
+      if (!written) {
+        ASSERT_EQ(written.error().code, ErrorCode::kNoSpace);
+        files.room = FakeFiles::kUnlimited;
+        ASSERT_TRUE((*store)->write(std::span(&p, 1))) << "seed " << seed << " write " << i;
+      }
+      files.room = FakeFiles::kUnlimited;
+      Found check;
+      ASSERT_TRUE(open(files, check)) << "seed " << seed << " write " << i;
+      ASSERT_EQ(text_of(check.state), text_of(server.state)) << "seed " << seed << " write " << i;
+    }
+  }
+}
+
+TEST(Store, after_a_failed_sync_nothing_more_is_promised) {
+  FakeFiles files;
+  Found found;
+  Server server(1);
+  auto store = open(files, found);
+  files.sync_fails = true;
+  const Persist p = server.next();
+  EXPECT_FALSE((*store)->write(std::span(&p, 1)));
+  files.sync_fails = false;
+  EXPECT_FALSE((*store)->write(std::span(&p, 1)));
+}
+
+// A byte that changes is found: as the torn end of the last batch, or as damage, which is refused with file and place.
+TEST(Store, a_changed_byte_is_refused_or_cut_off_and_never_believed) {
+  FakeFiles files;
+  Found found;
+  Server server(3);
+  server.takes_snapshots = false;
+  std::vector<std::string> states{text_of(server.state)};
+  auto store = open(files, found);
+  for (int i = 0; i < 25; ++i) {
+    const Persist p = server.next();
+    states.push_back(text_of(server.state));
+    ASSERT_TRUE((*store)->write(std::span(&p, 1)));
+  }
+  std::size_t refused = 0, cut = 0;
+  const auto original = files.files();
+  for (const auto& [name, file] : original) {
+    for (std::size_t at = 0; at < file.bytes.size(); ++at) {
+      files.files() = original;
+      files.files().at(name).bytes[at] ^= std::byte{0x40};
+      if (const auto opened = open(files, found); !opened) {
+        ASSERT_EQ(opened.error().code, ErrorCode::kProtocol);
+        ASSERT_THAT(opened.error().message, HasSubstr("is damaged: " + name));
+        ++refused;
+      } else {
+        ASSERT_EQ(text_of(found.state), states[states.size() - 2]);
+        ASSERT_EQ(found.said.size(), 1u);
+        ++cut;
+      }
+    }
+  }
+  EXPECT_GT(refused, 500u);
+  EXPECT_GT(cut, 10u);
+  // A segment in the middle that is gone is missed.
+  std::vector<std::string> segments;
+  for (const auto& [name, file] : original) {
+    if (name.starts_with("log-")) segments.push_back(name);
+  }
+  ASSERT_GT(segments.size(), 2u);
+  for (std::size_t i = 1; i + 1 < segments.size(); ++i) {
+    files.files() = original;
+    files.files().erase(segments[i]);
+    EXPECT_FALSE(open(files, found)) << segments[i];
+  }
+}
+
+TEST(Store, bytes_that_nobody_wrote_are_refused_or_cut_off) {
+  Prng random(9);
+  for (int round = 0; round < 3000; ++round) {
+    FakeFiles files;
+    Found found;
+    for (const char* name : {"log-0000000000000001", "log-0000000000000002", "snapshot-0000000000000005", "other"}) {
+      if (random.one_in(3)) continue;
+      Bytes bytes(random.below(200));
+      for (std::byte& byte : bytes) byte = std::byte(random.one_in(2) ? 0 : random.below(256));
+      files.files()[name].bytes = bytes;
+    }
+    (void)open(files, found);
+    EXPECT_TRUE(found.state.entries.empty());
+  }
+}
+
+}  // namespace
+}  // namespace gallocy::raft
