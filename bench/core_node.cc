@@ -33,6 +33,8 @@ const std::map<std::string_view, Measurement> kMeasurements = {
     {"lock.cached", measure_cached_lock},
     {"barrier", measure_barrier},
     {"barrier.messages", measure_barrier_messages},
+    {"failover.leader", measure_leaders_death},
+    {"failover.worker", measure_workers_death},
     {"empty", measure_nothing},
 };
 
@@ -69,5 +71,6 @@ int main(int argc, char** argv) {
   auto node = gallocy::Node::join();
   if (!node) return gallocy::report(node.error());
   const auto figures = measurement->second(**node, bench::Size{small});
-  return (*node)->id() == 0 ? bench::print(figures) : 0;
+  const unsigned speaker = measurement->first.starts_with("failover.") ? 1 : 0;
+  return (*node)->id() == speaker ? bench::print(figures) : 0;
 }

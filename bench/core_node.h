@@ -2,7 +2,7 @@
 //
 //   gallocy launch -n 2 --transport tcp -- core_node fault.read [--small]
 //
-// Each node is pinned to one processor, as the raw references are. Node 0 prints its figures as lines `name=value`; a
+// Each node is pinned to one processor, as the raw references are. One node prints its figures as lines `name=value`; a
 // result that is wrong ends the program with status 1 and a line that says what.
 #pragma once
 
@@ -28,7 +28,7 @@ struct Size {
   std::size_t operator()(std::size_t small_size, std::size_t real_size) const { return small ? small_size : real_size; }
 };
 
-// Every node calls the measurement; what node 0 returns is printed.
+// Every node calls the measurement; what node 0 returns is printed, or node 1 where node 0 may die.
 using Measurement = Figures (*)(gallocy::Node&, Size);
 
 Figures measure_read_faults(gallocy::Node& node, Size size);       // us
@@ -42,6 +42,8 @@ Figures measure_remote_lock(gallocy::Node& node, Size size);       // us
 Figures measure_cached_lock(gallocy::Node& node, Size size);       // us
 Figures measure_barrier(gallocy::Node& node, Size size);           // us
 Figures measure_barrier_messages(gallocy::Node& node, Size size);  // messages (of all nodes, per barrier)
+Figures measure_leaders_death(gallocy::Node& node, Size size);     // ms
+Figures measure_workers_death(gallocy::Node& node, Size size);     // ms
 Figures measure_nothing(gallocy::Node& node, Size size);
 
 inline double now_us() {
