@@ -1,0 +1,83 @@
+// Which nodes keep a block: its company. Every node computes it from the memberships that the log has told all of them,
+// so nothing has to be agreed on beyond that.
+//
+// The founders of a block's company are the members with the highest scores for it (rendezvous hashing: Thaler and
+// Ravishankar, "Using name-based mappings to increase hit rates", 1998) in the epoch in which its region was mapped. In
+// each later epoch those that are no members any more leave, and the others move up; if there are too few, the members
+// with the highest scores that are not in it yet follow. So blocks are scattered, a death concerns only the companies
+// of the dead, those who joined a company first come first in it, and a node that joins takes part in regions mapped
+// later, in companies that are too small, and after deaths.
+//
+// Invariants
+// 1. A company has 1 … backups + 1 members, all different; fewer than backups + 1 only if there are no more nodes.
+// 2. From one epoch to the next members keep their order.
+#pragma once
+
+#include <array>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "durable/types.h"
+
+namespace gallocy::durable {
+
+class Company {
+ public:
+  using Members = std::uint8_t;  // a set of them: bit i is the i-th
+
+  static constexpr unsigned kNowhere = ~0u;
+
+  unsigned size() const { return size_; }
+  NodeId operator[](unsigned position) const { return nodes_[position]; }
+  NodeId primary() const { return nodes_[0]; }
+  unsigned position(NodeId node) const;
+  bool has(NodeId node) const { return position(node) != kNowhere; }
+  Members all() const { return static_cast<Members>((1u << size_) - 1); }
+  Members backups() const { return all() & ~Members{1}; }
+  bool operator==(const Company&) const = default;
+
+  void add(NodeId node) { nodes_[size_++] = node; }
+
+ private:
+  std::array<NodeId, kMaxBackups + 1> nodes_{};
+  std::uint8_t size_ = 0;
+};
+
+// All memberships so far; the same on every node that has got as far in the log.
+class History {
+ public:
+  History(Epoch first, std::span<const NodeId> members) { add(first, members); }
+
+  void add(Epoch epoch, std::span<const NodeId> members);
+
+  Epoch latest() const { return memberships_.back().epoch; }
+  const std::vector<NodeId>& members() const { return memberships_.back().nodes; }
+  bool is_member(NodeId node) const { return joined(node) != Epoch{}; }
+  // The epoch since which it is a member; Epoch{}: it is none.
+  Epoch joined(NodeId node) const { return node.value < joined_.size() ? joined_[node.value] : Epoch{}; }
+
+  // In the latest epoch, of a block of a region that was mapped in the epoch `founded`.
+  Company company(BlockId block, unsigned backups, Epoch founded) const {
+    return company(block, backups, founded, latest());
+  }
+  Company company(BlockId block, unsigned backups, Epoch founded, Epoch in) const;
+  // What follows in the latest epoch on the company of the epoch before.
+  Company successor(const Company& company, BlockId block, unsigned backups) const {
+    return successor(company, block, backups, memberships_.back());
+  }
+
+ private:
+  struct Membership {
+    Epoch epoch{};
+    std::vector<NodeId> nodes;  // ascending
+  };
+
+  static bool has(const Membership& membership, NodeId node);
+  static Company successor(const Company& company, BlockId block, unsigned backups, const Membership& membership);
+
+  std::vector<Membership> memberships_;
+  std::vector<Epoch> joined_;
+};
+
+}  // namespace gallocy::durable

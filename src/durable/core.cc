@@ -1,0 +1,229 @@
+#include "durable/core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace gallocy::durable {
+namespace {
+
+constexpr std::size_t kCachedCompanies = 1024;
+
+}  // namespace
+
+Core::Core(NodeId self, const History& history, std::span<const DurableRegion> regions, const Options& options)
+    : self_(self), options_(options), history_(history), companies_(kCachedCompanies) {
+  CHECK(history.is_member(self), self);
+  for (const DurableRegion& region : regions) {
+    regions_.push_back(region);
+    if (region.founded == history.latest()) continue;
+    for (std::uint64_t i = 0; i < region.blocks; ++i) {
+      const BlockId id{region.first.value + i};
+      if (const Company members = history_.company(id, region.backups, region.founded); members.has(self))
+        add_block(id, members, false);
+    }
+  }
+}
+
+void Core::map_region(BlockId first, std::uint64_t blocks, unsigned backups) {
+  CHECK(backups <= kMaxBackups && region_of(first) == nullptr, first, backups);
+  regions_.push_back({first, blocks, backups, epoch()});
+  deliver_deferred();
+}
+
+const DurableRegion* Core::region_of(BlockId block) const {
+  for (const DurableRegion& region : regions_) {
+    if (block.value - region.first.value < region.blocks) return &region;
+  }
+  return nullptr;
+}
+
+Company Core::company(BlockId block) const {
+  if (const Block* kept = this->block(block)) return kept->company;
+  Cached& cached = companies_[block.value % companies_.size()];
+  if (cached.block != block || cached.company.size() == 0) {
+    const DurableRegion* region = region_of(block);
+    if (region == nullptr) return {};
+    cached = {block, history_.company(block, region->backups, region->founded)};
+  }
+  return cached.company;
+}
+
+const Block* Core::block(BlockId block) const {
+  const auto place = places_.find(block);
+  return place == places_.end() ? nullptr : &blocks_[place->second];
+}
+
+Block* Core::find_block(BlockId block) {
+  const auto place = places_.find(block);
+  return place == places_.end() ? nullptr : &blocks_[place->second];
+}
+
+Block& Core::add_block(BlockId block, const Company& company, bool complete) {
+  places_.emplace(block, blocks_.size());
+  blocks_.emplace_back();
+  blocks_.back().id = block;
+  blocks_.back().company = company;
+  blocks_.back().complete = complete;
+  return blocks_.back();
+}
+
+// A block that this node has to restore was added with the epoch that brought it here.
+Block* Core::kept_block(BlockId block) {
+  if (Block* kept = find_block(block)) return kept;
+  const Company members = company(block);
+  return members.has(self_) ? &add_block(block, members, true) : nullptr;
+}
+
+Block* Core::led_block(BlockId block) {
+  Block* kept = kept_block(block);
+  return kept != nullptr && kept->company.primary() == self_ ? kept : nullptr;
+}
+
+void Core::send(NodeId to, Message message) {
+  message.epoch = epoch();
+  if (to == self_) {
+    local_.push_back(std::move(message));
+  } else {
+    effects_.messages.push_back({to, std::move(message)});
+  }
+}
+
+void Core::send_to(Company::Members members, const Block& block, const Message& message) {
+  for (unsigned i = 0; i < block.company.size(); ++i) {
+    if ((members >> i & 1) != 0) send(block.company[i], message);
+  }
+}
+
+bool Core::message(NodeId from, const Message& message) {
+  if (expelled_ || (message.epoch < epoch() && !is(Mutant::kAcceptStale))) return true;
+  if (is_early(message)) {
+    deferred_.emplace_back(from, message);
+    return true;
+  }
+  const bool right = dispatch(from, message);
+  drain();
+  return right;
+}
+
+// Its sender is further in the log.
+bool Core::is_early(const Message& m) const {
+  const auto unknown = [this](std::uint64_t block) { return region_of(BlockId{block}) == nullptr; };
+  return m.epoch > epoch() || (m.verb != Verb::kForget && unknown(m.block.value)) ||
+         (m.verb == Verb::kStatus && unknown(m.other.value)) ||
+         (!m.part.empty() && std::ranges::any_of(m.part.blocks(), unknown));
+}
+
+bool Core::dispatch(NodeId from, const Message& m) {
+  switch (m.verb) {
+    case Verb::kRead:
+      return on_read(from, m);
+    case Verb::kReadReply:
+      return on_read_reply(from, m);
+    case Verb::kPrepare:
+      return on_prepare(from, m);
+    case Verb::kRefused:
+      return on_refused(from, m);
+    case Verb::kReplicate:
+      return on_replicate(from, m);
+    case Verb::kPrepared:
+      return on_prepared(from, m);
+    case Verb::kCommit:
+      return on_commit(from, m);
+    case Verb::kAbort:
+      return on_abort(from, m);
+    case Verb::kApply:
+      return on_apply(from, m);
+    case Verb::kDrop:
+      return on_drop(from, m);
+    case Verb::kResolved:
+      return on_resolved(from, m);
+    case Verb::kDone:
+      return on_done(from, m);
+    case Verb::kForget:
+      return on_forget(from, m);
+    case Verb::kSync:
+      return on_sync(from, m);
+    case Verb::kSynced:
+      return on_synced(from, m);
+    case Verb::kStatus:
+      return on_status(from, m);
+    case Verb::kPage:
+      return on_page(from, m);
+    case Verb::kPageTaken:
+      return on_page_taken();
+    case Verb::kRestored:
+      return on_restored(from, m);
+  }
+  return false;
+}
+
+void Core::drain() {
+  while (!local_.empty()) {
+    const auto messages = std::exchange(local_, {});
+    for (const Message& m : messages) CHECK(dispatch(self_, m), static_cast<int>(m.verb), m.block);
+  }
+}
+
+void Core::epoch(Epoch epoch, std::span<const NodeId> members) {
+  const Epoch before = history_.latest();
+  history_.add(epoch, members);
+  if (expelled_ || !history_.is_member(self_)) {
+    expelled_ = true;
+    effects_ = {};
+    return;
+  }
+  begin_epoch(before);
+  drain();
+  deliver_deferred();
+}
+
+// Everything that was under way in the epoch before is void. Who waits for something asks again.
+void Core::begin_epoch(Epoch before) {
+  std::ranges::fill(companies_, Cached{});
+  restores_.clear();
+  pages_in_flight_ = 0;
+  for (Block& block : blocks_) {
+    block.reads.clear();
+    block.unsettled.clear();
+    // The others drop it too when they have this node's records; or a new primary decides about it once more.
+    std::erase_if(block.records, [](const Record& r) { return r.dropping; });
+    for (Record& record : block.records) record.others.clear();
+  }
+  for (const DurableRegion& region : regions_) {
+    for (std::uint64_t i = 0; i < region.blocks; ++i) adopt(BlockId{region.first.value + i}, region, before);
+  }
+  std::erase_if(retained_, [this](const auto& r) {
+    const Block* kept = block(r.second);
+    return std::ranges::none_of(kept->records, [&](const Record& record) { return record.id == r.first; });
+  });
+  begin_coordinator_epoch();
+}
+
+void Core::adopt(BlockId id, const DurableRegion& region, Epoch before) {
+  Block* block = find_block(id);
+  const Company was = block != nullptr ? block->company : history_.company(id, region.backups, region.founded, before);
+  const Company now = history_.successor(was, id, region.backups);
+  if (!now.has(self_)) return;
+  if (block == nullptr && now == was) return;
+  if (block == nullptr) block = &add_block(id, now, was.has(self_));
+  block->company = now;
+  if (now.primary() != self_) return;
+  if (is(Mutant::kForgetPrepared) && was.primary() != self_)
+    std::erase_if(block->records, [](const Record& r) { return !r.committed; });
+  if (now != was || block->used || block->incomplete != 0 || !block->settled) begin_sync(*block);
+}
+
+void Core::deliver_deferred() {
+  for (auto& [from, m] : std::exchange(deferred_, {})) (void)message(from, m);
+}
+
+void Core::flush() {
+  send_forget();
+  drain();
+}
+
+Effects Core::take_effects() { return lease_ == Lease::kHeld ? std::exchange(effects_, {}) : Effects{}; }
+
+}  // namespace gallocy::durable

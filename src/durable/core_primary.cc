@@ -1,0 +1,185 @@
+// A node as primary of a block: it says in which order transactions happen there.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "durable/core.h"
+
+namespace gallocy::durable {
+
+bool Core::on_read(NodeId from, const Message& m) {
+  Block* block = led_block(m.block);
+  if (block == nullptr || m.id.coordinator != from) return false;
+  Message reply{.verb = Verb::kReadReply, .id = m.id, .block = m.block};
+  if (!block->complete) {
+    reply.detail = static_cast<std::uint8_t>(Outcome::kLost);
+    send(from, std::move(reply));
+    return true;
+  }
+  const auto locked = [&](const Record& r) { return holds_locks(r) && r.part.writes_to(m.offset, m.length); };
+  if (std::ranges::any_of(block->records, locked) && !is(Mutant::kReadThroughLock)) {
+    block->reads.emplace_back(from, m);
+    return true;
+  }
+  reply.bytes.resize(m.length);
+  block->image.read(m.offset, reply.bytes);
+  send(from, std::move(reply));
+  return true;
+}
+
+void Core::serve_reads(Block& block) {
+  for (const auto& [from, m] : std::exchange(block.reads, {})) (void)on_read(from, m);
+}
+
+bool Core::on_prepare(NodeId from, const Message& m) {
+  Block* block = led_block(m.block);
+  if (block == nullptr || m.id.coordinator != from || !alive(m.id) || m.part.empty()) return false;
+  const bool alone = block->company.size() == 1;
+  if (const Record* known = block->find(m.id)) {
+    // In the epoch before; the others have it, or get it, with begin_sync.
+    if (alone && holds_locks(*known))
+      send(from, {.verb = Verb::kPrepared, .id = m.id, .block = m.block, .detail = std::uint8_t(Vote::kCompany)});
+    return true;
+  }
+  // A backup may have a record of the former primary that this one does not. Until it has gone, nobody may hear that
+  // this transaction did not happen: if this node died, the backup would go on with it.
+  if (!block->settled && !is(Mutant::kNotSettled)) {
+    block->unsettled.emplace_back(from, m);
+    return true;
+  }
+  if (const Outcome outcome = validate(*block, m.part); outcome != Outcome::kDone) {
+    send(from, {.verb = Verb::kRefused, .id = m.id, .block = m.block, .detail = static_cast<std::uint8_t>(outcome)});
+  } else if (m.part.blocks().size() == 1 && !m.part.writes()) {
+    send(from, {.verb = Verb::kPrepared, .id = m.id, .block = m.block, .detail = std::uint8_t(Vote::kValidated)});
+  } else {
+    record(*block, m);
+  }
+  return true;
+}
+
+// Nobody waits for a lock, so there is no deadlock; the caller tries again.
+Outcome Core::validate(const Block& block, const Part& part) const {
+  if (!block.complete) return Outcome::kLost;
+  const auto in_the_way = [&](const Record& r) { return holds_locks(r) && r.part.conflicts(part); };
+  const auto in_the_way_of_writing = [&](const Record& r) {
+    return holds_locks(r) && std::ranges::any_of(part.items(), [&](const wire::DurableItem& item) {
+             return r.part.writes_to(item.offset, item.length);
+           });
+  };
+  if (is(Mutant::kNoSharedLocks) ? std::ranges::any_of(block.records, in_the_way_of_writing)
+                                 : !is(Mutant::kNoLocks) && std::ranges::any_of(block.records, in_the_way))
+    return Outcome::kConflict;
+  auto data = part.data();
+  for (const wire::DurableItem& item : part.items()) {
+    const auto bytes = data.first(item.length);
+    data = data.subspan(item.length);
+    if (item.kind == static_cast<std::uint16_t>(ItemKind::kCompare) && !is(Mutant::kSkipCompare) &&
+        !block.image.equals(item.offset, bytes))
+      return Outcome::kConflict;
+  }
+  return Outcome::kDone;
+}
+
+void Core::record(Block& block, const Message& prepare) {
+  block.used = true;
+  block.records.push_back({.id = prepare.id, .part = prepare.part});
+  Message replicate = prepare;
+  replicate.verb = Verb::kReplicate;
+  replicate.detail = static_cast<std::uint8_t>(Status::kPrepared);
+  send_to(block.company.backups(), block, replicate);
+  if (block.company.size() == 1)
+    send(prepare.id.coordinator,
+         {.verb = Verb::kPrepared, .id = prepare.id, .block = block.id, .detail = std::uint8_t(Vote::kCompany)});
+  if (is(Mutant::kUnlockEarly)) apply(block, block.records.back());
+}
+
+bool Core::on_commit(NodeId from, const Message& m) {
+  Block* block = led_block(m.block);
+  if (block == nullptr || m.id.coordinator != from) return false;
+  Record* record = block->find(m.id);
+  if (record == nullptr && !block->complete) {
+    send(from, {.verb = Verb::kDone, .id = m.id, .block = m.block});
+    return true;
+  }
+  if (record == nullptr || record->dropping) return false;
+  if (!record->committed) {
+    commit_record(*block, m.id);
+  } else if (record->awaiting == 0) {
+    resolved(*block, m.id);
+  }
+  return true;
+}
+
+bool Core::on_abort(NodeId from, const Message& m) {
+  Block* block = led_block(m.block);
+  if (block == nullptr || m.id.coordinator != from) return false;
+  const Record* record = block->find(m.id);
+  if (record == nullptr && !block->settled) {
+    block->unsettled.emplace_back(from, m);
+  } else if (record == nullptr) {
+    send(from, {.verb = Verb::kDone, .id = m.id, .block = m.block});
+  } else if (record->committed) {
+    return false;
+  } else if (!record->dropping) {
+    drop_record(*block, m.id);
+  }
+  return true;
+}
+
+void Core::apply(Block& block, Record& record) {
+  record.committed = true;
+  retained_.emplace_back(record.id, block.id);
+  auto data = record.part.data();
+  for (const wire::DurableItem& item : record.part.items()) {
+    if (item.kind == static_cast<std::uint16_t>(ItemKind::kWrite))
+      block.image.write(item.offset, data.first(item.length));
+    data = data.subspan(item.length);
+  }
+}
+
+// Backups hear of it from here, not from the coordinator: so they apply transactions in the order of this node.
+void Core::commit_record(Block& block, const TransactionId& id) {
+  Record& record = *block.find(id);
+  apply(block, record);
+  record.awaiting = block.company.backups();
+  send_to(record.awaiting, block, {.verb = Verb::kApply, .id = id, .block = block.id});
+  serve_reads(block);
+  if (record.awaiting == 0 || is(Mutant::kDoneEarly) || (is(Mutant::kForgetWhenCommitted) && !alive(id)))
+    resolved(block, id);
+}
+
+void Core::drop_record(Block& block, const TransactionId& id) {
+  Record& record = *block.find(id);
+  record.dropping = true;
+  record.awaiting = block.company.backups();
+  send_to(record.awaiting, block, {.verb = Verb::kDrop, .id = id, .block = block.id});
+  serve_reads(block);
+  if (record.awaiting == 0) resolved(block, id);
+}
+
+bool Core::on_resolved(NodeId from, const Message& m) {
+  Block* block = led_block(m.block);
+  if (block == nullptr) return false;
+  const unsigned position = block->company.position(from);
+  if (position == Company::kNowhere || position == 0) return false;
+  Record* record = block->find(m.id);
+  if (record == nullptr || (record->awaiting >> position & 1) == 0) return true;
+  record->awaiting &= static_cast<Company::Members>(~(1u << position));
+  if (record->awaiting == 0) resolved(*block, m.id);
+  return true;
+}
+
+// All members have applied it, or dropped it.
+void Core::resolved(Block& block, const TransactionId& id) {
+  const Record& record = *block.find(id);
+  const bool dropped = record.dropping;
+  if (dropped) block.erase(id);
+  if (alive(id)) {
+    send(id.coordinator, {.verb = Verb::kDone, .id = id, .block = block.id});
+  } else if (!dropped && block.settled) {
+    recover(block, id);
+  }
+  if (dropped) serve_unsettled(block);
+}
+
+}  // namespace gallocy::durable

@@ -1,0 +1,92 @@
+#include "durable/message.h"
+
+#include <utility>
+
+namespace gallocy::durable {
+namespace {
+
+constexpr auto kFirst = static_cast<std::uint16_t>(wire::kDurableRead);
+static_assert(kFirst + static_cast<std::uint16_t>(Verb::kRestored) ==
+              static_cast<std::uint16_t>(wire::kDurableRestored));
+
+// The largest `detail` of a verb.
+std::uint8_t most_detail(Verb verb) {
+  if (verb == Verb::kReadReply || verb == Verb::kRefused) return static_cast<std::uint8_t>(Outcome::kTooMany);
+  if (verb == Verb::kReplicate || verb == Verb::kStatus) return static_cast<std::uint8_t>(Status::kCommitted);
+  if (verb == Verb::kPrepared) return static_cast<std::uint8_t>(Vote::kValidated);
+  return verb == Verb::kSynced ? 1 : 0;
+}
+
+bool makes_sense(const Message& m) {
+  if (m.detail > most_detail(m.verb)) return false;
+  if (m.verb != Verb::kStatus && m.other != BlockId{}) return false;
+  switch (m.verb) {
+    case Verb::kRead:
+      return m.length > 0 && m.length <= wire::kMaxDurableReadBytes && m.offset < kBlockBytes &&
+             m.length <= kBlockBytes - m.offset;
+    case Verb::kPage:
+      return m.offset < kBlockPages && m.length == 0;
+    default:
+      return m.offset == 0 && m.length == 0;
+  }
+}
+
+bool take_tail(Message& m, std::span<const std::byte> tail) {
+  if (m.verb == Verb::kPrepare || m.verb == Verb::kReplicate) {
+    auto part = Part::parse(tail);
+    if (!part || !part->names(m.block)) return false;
+    m.part = *std::move(part);
+    return true;
+  }
+  if (m.verb == Verb::kReadReply && tail.size() > wire::kMaxDurableReadBytes) return false;
+  if (m.verb == Verb::kPage && tail.size() != kPageBytes) return false;
+  if (m.verb != Verb::kReadReply && m.verb != Verb::kPage) return tail.empty();
+  m.bytes.assign(tail.begin(), tail.end());
+  return true;
+}
+
+}  // namespace
+
+wire::MessageType type_of(const Message& message) {
+  return static_cast<wire::MessageType>(kFirst + static_cast<std::uint16_t>(message.verb));
+}
+
+Bytes encode(const Message& m) {
+  Bytes body;
+  body.reserve(sizeof(wire::DurableHead) + (m.part.empty() ? m.bytes.size() : m.part.bytes().size()));
+  wire::ByteWriter writer(body);
+  writer.put(wire::DurableHead{.sequence = m.id.sequence,
+                               .block = m.block.value,
+                               .other = m.other.value,
+                               .life = m.id.life.value,
+                               .epoch = m.epoch.value,
+                               .offset = m.offset,
+                               .length = m.length,
+                               .coordinator = m.id.coordinator.value,
+                               .detail = m.detail});
+  if (!m.part.empty()) writer.put_bytes(m.part.bytes());
+  writer.put_bytes(m.bytes);
+  return body;
+}
+
+std::optional<Message> decode(wire::MessageType type, std::span<const std::byte> body) {
+  const auto number = static_cast<std::uint16_t>(static_cast<std::uint16_t>(type) - kFirst);
+  if (number > static_cast<std::uint16_t>(Verb::kRestored)) return std::nullopt;
+  wire::ByteReader reader(body);
+  const auto head = reader.get<wire::DurableHead>();
+  if (!reader.ok() || head.reserved8 != 0 || head.reserved32 != 0) return std::nullopt;
+  Message message{.verb = static_cast<Verb>(number),
+                  .epoch = Epoch{head.epoch},
+                  .id = {NodeId{head.coordinator}, Epoch{head.life}, head.sequence},
+                  .block = BlockId{head.block},
+                  .other = BlockId{head.other},
+                  .detail = head.detail,
+                  .offset = head.offset,
+                  .length = head.length,
+                  .part = {},
+                  .bytes = {}};
+  if (!makes_sense(message) || !take_tail(message, reader.get_bytes(reader.left()))) return std::nullopt;
+  return message;
+}
+
+}  // namespace gallocy::durable

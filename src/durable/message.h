@@ -1,0 +1,59 @@
+// Message: what one node says to another about durable memory. encode() and decode() are its form on the wire
+// (wire/durable.h).
+#pragma once
+
+#include <optional>
+
+#include "durable/part.h"
+#include "durable/types.h"
+
+namespace gallocy::durable {
+
+// In the order of the types in wire/durable.h.
+enum class Verb : std::uint8_t {
+  kRead,
+  kReadReply,
+  kPrepare,
+  kRefused,
+  kReplicate,
+  kPrepared,
+  kCommit,
+  kAbort,
+  kApply,
+  kDrop,
+  kResolved,
+  kDone,
+  kForget,
+  kSync,
+  kSynced,
+  kStatus,
+  kPage,
+  kPageTaken,
+  kRestored,
+};
+
+// One struct for all verbs; docs/protocol.md says which uses what. What a verb does not use is as it is here.
+struct Message {
+  Verb verb = Verb::kRead;
+  Epoch epoch{};  // of the sender
+  TransactionId id;
+  BlockId block{};
+  BlockId other{};
+  std::uint8_t detail = 0;
+  std::uint32_t offset = 0;
+  std::uint32_t length = 0;
+  Part part;
+  Bytes bytes;
+
+  Outcome outcome() const { return static_cast<Outcome>(detail); }
+  Status status() const { return static_cast<Status>(detail); }
+  Vote vote() const { return static_cast<Vote>(detail); }
+  bool complete() const { return detail != 0; }
+};
+
+wire::MessageType type_of(const Message& message);
+Bytes encode(const Message& message);
+// Nothing, if these bytes are no message.
+std::optional<Message> decode(wire::MessageType type, std::span<const std::byte> body);
+
+}  // namespace gallocy::durable

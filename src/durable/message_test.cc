@@ -1,0 +1,138 @@
+#include "durable/message.h"
+
+#include <gtest/gtest.h>
+
+#include "base/prng.h"
+
+namespace gallocy::durable {
+namespace {
+
+constexpr std::uint64_t kAddress = kWindowBase + 10 * kBlockBytes;
+
+std::vector<std::pair<BlockId, Part>> some_parts() {
+  static const Bytes data(300, std::byte{7});
+  const Item items[] = {{ItemKind::kCompare, kAddress + 5 * kBlockBytes, data},
+                        {ItemKind::kWrite, kAddress - 100, data},  // lies in two blocks
+                        {ItemKind::kWrite, kAddress + 4000, std::span(data).first(8)}};
+  return *parts_of(items);
+}
+
+std::vector<Message> one_of_each() {
+  std::vector<Message> messages;
+  for (std::uint8_t verb = 0; verb <= static_cast<std::uint8_t>(Verb::kRestored); ++verb) {
+    Message m{.verb = static_cast<Verb>(verb),
+              .epoch = Epoch{3},
+              .id = {NodeId{4}, Epoch{2}, 77},
+              .block = some_parts()[0].first,
+              .part = {},
+              .bytes = {}};
+    if (m.verb == Verb::kRead) m.offset = 4090, m.length = 8;
+    if (m.verb == Verb::kReadReply) m.bytes.resize(8, std::byte{1});
+    if (m.verb == Verb::kPrepare || m.verb == Verb::kReplicate) m.part = some_parts()[0].second;
+    if (m.verb == Verb::kReplicate || m.verb == Verb::kStatus) m.detail = 2;
+    if (m.verb == Verb::kStatus) m.other = BlockId{9};
+    if (m.verb == Verb::kSynced) m.detail = 1;
+    if (m.verb == Verb::kPage) m.offset = 63, m.bytes.resize(kPageBytes, std::byte{2});
+    messages.push_back(m);
+  }
+  return messages;
+}
+
+TEST(Message, comes_out_as_it_went_in) {
+  for (const Message& message : one_of_each()) {
+    const Bytes body = encode(message);
+    EXPECT_LE(body.size(), wire::kMaxBodyBytes);
+    const auto again = decode(type_of(message), body);
+    ASSERT_TRUE(again.has_value()) << static_cast<int>(message.verb);
+    EXPECT_EQ(encode(*again), body);
+    EXPECT_EQ(again->verb, message.verb);
+    EXPECT_EQ(again->epoch, message.epoch);
+    EXPECT_EQ(again->id, message.id);
+    EXPECT_EQ(again->block, message.block);
+    EXPECT_EQ(again->bytes, message.bytes);
+  }
+}
+
+TEST(Message, cut_short_or_too_long_is_none) {
+  for (const Message& message : one_of_each()) {
+    Bytes body = encode(message);
+    for (std::size_t size = 0; size < body.size(); ++size) {
+      // The bytes of a reply may be fewer; who asked knows how many there should be.
+      if (message.verb == Verb::kReadReply && size >= sizeof(wire::DurableHead)) break;
+      EXPECT_FALSE(decode(type_of(message), std::span(body).first(size)).has_value());
+    }
+    body.insert(body.end(), 10'000, std::byte{0});
+    EXPECT_FALSE(decode(type_of(message), body).has_value()) << static_cast<int>(message.verb);
+  }
+}
+
+TEST(Message, with_a_byte_changed_is_none_or_another) {
+  Prng prng(1);
+  for (const Message& message : one_of_each()) {
+    for (int i = 0; i < 2000; ++i) {
+      Bytes body = encode(message);
+      body[prng.below(body.size())] = static_cast<std::byte>(prng());
+      const auto other = decode(type_of(message), body);
+      EXPECT_TRUE(!other || encode(*other) == body);
+    }
+  }
+}
+
+TEST(Message, of_no_known_type_is_none) {
+  const Bytes body = encode({.verb = Verb::kSync});
+  EXPECT_FALSE(decode(wire::MessageType{0x8ff}, body).has_value());
+  EXPECT_FALSE(decode(wire::MessageType{0x913}, body).has_value());
+}
+
+TEST(Part, divides_a_transaction_by_blocks) {
+  const auto parts = some_parts();
+  ASSERT_EQ(parts.size(), 3u);
+  const BlockId block = block_of(page_of(kAddress));
+  EXPECT_EQ(parts[0].first.value, block.value - 1);
+  EXPECT_EQ(parts[1].first, block);
+  EXPECT_EQ(parts[2].first.value, block.value + 5);
+  for (const auto& [own, part] : parts) {
+    EXPECT_EQ(part.blocks().size(), 3u);
+    for (const auto& [other, unused] : parts) EXPECT_TRUE(part.names(other));
+    EXPECT_FALSE(part.names(BlockId{1}));
+  }
+  ASSERT_EQ(parts[1].second.items().size(), 2u);
+  EXPECT_EQ(parts[0].second.items()[0].offset, kBlockBytes - 100);
+  EXPECT_EQ(parts[0].second.data().size(), 100u);
+  EXPECT_EQ(parts[1].second.data().size(), 208u);
+  EXPECT_TRUE(parts[1].second.writes());
+  EXPECT_FALSE(parts[2].second.writes());
+}
+
+Part one(ItemKind kind, std::uint64_t offset, std::size_t length) {
+  static const Bytes zeros(1000);
+  const Item item{kind, kAddress + offset, std::span(zeros).first(length)};
+  return parts_of(std::span(&item, 1))->front().second;
+}
+
+TEST(Part, conflicts_where_one_writes_what_the_other_wants) {
+  const Part compare = one(ItemKind::kCompare, 100, 10), write = one(ItemKind::kWrite, 109, 10);
+  EXPECT_FALSE(compare.conflicts(compare));
+  EXPECT_TRUE(compare.conflicts(write));
+  EXPECT_TRUE(write.conflicts(compare));
+  EXPECT_TRUE(write.conflicts(write));
+  EXPECT_FALSE(compare.conflicts(one(ItemKind::kWrite, 110, 10)));
+  EXPECT_FALSE(write.conflicts(one(ItemKind::kWrite, 99, 10)));
+  EXPECT_TRUE(write.writes_to(118, 1));
+  EXPECT_FALSE(write.writes_to(119, 1));
+  EXPECT_FALSE(compare.writes_to(100, 10));
+}
+
+TEST(Part, that_fits_no_message_is_refused) {
+  const Bytes data(wire::kMaxBodyBytes);
+  const Item item{ItemKind::kWrite, kAddress, data};
+  EXPECT_FALSE(parts_of(std::span(&item, 1)).has_value());
+  const Item largest{
+      ItemKind::kWrite, kAddress,
+      std::span(data).first(wire::kMaxDurablePartBytes - sizeof(wire::DurablePart) - 8 - sizeof(wire::DurableItem))};
+  ASSERT_TRUE(parts_of(std::span(&largest, 1)).has_value());
+  EXPECT_EQ(parts_of(std::span(&largest, 1))->front().second.bytes().size(), wire::kMaxDurablePartBytes);
+}
+
+}  // namespace
+}  // namespace gallocy::durable

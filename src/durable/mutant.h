@@ -1,0 +1,32 @@
+// Bugs that can be built into the core, to see whether the simulations find them. Only where GALLOCY_DURABLE_MUTANTS is
+// defined, which tests/sim does for its own copy of the layer.
+#pragma once
+
+namespace gallocy::durable {
+
+enum class Mutant : unsigned char {
+  kNone,
+  kAcknowledgeEarly,     // the caller is told before the last member has the record
+  kKeepVotes,            // votes of the epoch before count
+  kAcceptStale,          // messages of an older epoch are taken
+  kSkipCompare,          // comparisons are not made
+  kNoSharedLocks,        // what a transaction compares may be written before it is decided
+  kNoLocks,              // a prepare does not look for other transactions
+  kReadThroughLock,      // reads do not wait for the decision
+  kUnlockEarly,          // the writes are applied as soon as they are prepared
+  kForgetPrepared,       // a new primary forgets what is not decided
+  kKeepOrphans,          // a backup keeps records that its new primary does not have
+  kNotSettled,           // a new primary refuses and answers before its company has its records
+  kCommitAlone,          // of a dead coordinator: commits without asking the other companies
+  kAbortOnDeath,         // of a dead coordinator: aborts without asking the other companies
+  kForgetEarly,          // the coordinator lets records be forgotten when it has decided
+  kForgetWhenCommitted,  // of a dead coordinator: forgets when the others know the decision, but not yet their backups
+  kDoneEarly,            // a primary says that all have applied when it has
+  kSyncWithoutRecords,   // a new member of a company gets no records
+  kApplyAgain,           // a backup applies what it had applied and forgotten
+  kKeepApplied,          // what was applied to an image that is being restored is not applied again
+  kRestoredEarly,        // a member takes its image for complete after the first page
+  kNoRestore,            // a new member of a company gets no image
+};
+
+}  // namespace gallocy::durable

@@ -1,0 +1,196 @@
+#include "durable_cluster.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+
+namespace gallocy::durable {
+
+std::uint64_t digest(const Message& message) {
+  std::uint64_t sum = static_cast<std::uint64_t>(message.verb);
+  for (const std::byte b : encode(message)) sum = sim::mix(sum, std::to_integer<std::uint64_t>(b));
+  return sum;
+}
+
+}  // namespace gallocy::durable
+
+namespace gallocy::sim {
+namespace {
+
+using durable::Company;
+using durable::Core;
+using durable::Message;
+
+constexpr const char* kVerbs[] = {"Read",   "ReadReply", "Prepare", "Refused",   "Replicate", "Prepared", "Commit",
+                                  "Abort",  "Apply",     "Drop",    "Resolved",  "Done",      "Forget",   "Sync",
+                                  "Synced", "Status",    "Page",    "PageTaken", "Restored"};
+
+std::string describe(const Message& m) {
+  return fmt::format("{} t={}.{} block={} detail={} epoch={}", kVerbs[static_cast<std::size_t>(m.verb)],
+                     m.id.coordinator, m.id.sequence, m.block, m.detail, m.epoch);
+}
+
+constexpr BlockId kFirstBlock{1024};
+
+}  // namespace
+
+DurableCluster::DurableCluster(const DurableClusterOptions& options)
+    : options_(options),
+      spares_(options.spares),
+      cores_(options.nodes + options.spares),
+      network_(static_cast<std::uint16_t>(options.nodes + options.spares), options.seed) {
+  Prng prng(options.seed);
+  slow_news_ = prng.one_in(3) ? 20 + prng.below(100) : 1 + prng.below(10);
+  log_.emplace_back();
+  for (std::uint16_t n = 0; n < options.nodes; ++n) log_.back().push_back(NodeId{n});
+  for (std::uint16_t n = 0; n < options.nodes; ++n) {
+    cores_[n] = std::make_unique<Core>(NodeId{n}, durable::History(Epoch{1}, log_.back()),
+                                       std::span<const durable::DurableRegion>(), options.core);
+    cores_[n]->map_region(kFirstBlock, options.blocks, options.backups);
+  }
+}
+
+std::uint64_t DurableCluster::address(std::uint64_t block, std::uint32_t offset) const {
+  return address_of(first_page(BlockId{kFirstBlock.value + block})) + offset;
+}
+
+unsigned DurableCluster::alive() const {
+  unsigned count = 0;
+  for (const auto& core : cores_) count += core != nullptr;
+  return count;
+}
+
+void DurableCluster::log(const std::string& line) const {
+  if (options_.trace) std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+bool DurableCluster::deliver(Prng& prng) {
+  std::vector<NodeId> late;
+  for (std::uint16_t n = 0; n < nodes(); ++n) {
+    if (behind(NodeId{n})) late.push_back(NodeId{n});
+  }
+  if (!late.empty() && (network_.pending() == 0 || prng.one_in(slow_news_))) {
+    hear(late[prng.below(late.size())]);
+    return true;
+  }
+  if (network_.pending() == 0) return false;
+  auto delivery = network_.deliver_random(prng);
+  // Of deaths nodes hear from the log.
+  if (!delivery.message || !up(delivery.to)) return true;
+  log(fmt::format("{} -> {} {}", delivery.from, delivery.to, describe(*delivery.message)));
+  step(delivery.to, [&](Core& core) {
+    const auto decoded = durable::decode(type_of(*delivery.message), durable::encode(*delivery.message));
+    CHECK(decoded.has_value(), describe(*delivery.message));
+    CHECK(core.message(delivery.from, *decoded), delivery.from, delivery.to, describe(*delivery.message));
+  });
+  return true;
+}
+
+void DurableCluster::hear(NodeId node) {
+  const Epoch epoch{core(node).epoch().value + 1};
+  log(fmt::format("{} is in epoch {}", node, epoch));
+  digest_ = mix(digest_, std::uint64_t{node.value} << 32 | epoch.value);
+  step(node, [&](Core& core) { core.epoch(epoch, log_[epoch.value - 1]); });
+}
+
+void DurableCluster::finish_step(NodeId node) {
+  Core& core = *cores_[node.value];
+  core.flush();
+  durable::Effects effects = core.take_effects();
+  core.check_invariants();
+  for (auto& [to, message] : effects.messages) network_.send(node, to, std::move(message));
+  for (const auto& done : effects.reads) {
+    if (on_read) on_read(node, done);
+  }
+  for (const auto& done : effects.commits) {
+    log(fmt::format("{} outcome {} of {}", node, static_cast<int>(done.outcome), done.ticket));
+    if (on_commit) on_commit(node, done);
+  }
+}
+
+void DurableCluster::crash(NodeId node, Prng& prng) {
+  log(fmt::format("{} crashes", node));
+  digest_ = mix(digest_, node.value);
+  cores_[node.value].reset();
+  network_.kill(node, prng);
+}
+
+std::vector<NodeId> DurableCluster::members() const {
+  std::vector<NodeId> members;
+  for (std::uint16_t n = 0; n < nodes(); ++n) {
+    if (up(NodeId{n})) members.push_back(NodeId{n});
+  }
+  return members;
+}
+
+bool DurableCluster::published() const { return log_.back() == members(); }
+
+void DurableCluster::publish() {
+  if (published()) return;
+  log_.push_back(members());
+  log(fmt::format("epoch {} has {} members", log_.size(), log_.back().size()));
+}
+
+void DurableCluster::join() {
+  const NodeId node{static_cast<std::uint16_t>(options_.nodes + joined_++)};
+  auto members = log_.back();
+  members.push_back(node);
+  log_.push_back(members);
+  log(fmt::format("epoch {}: {} joins", log_.size(), node));
+  durable::History history(Epoch{1}, log_[0]);
+  for (std::size_t i = 1; i < log_.size(); ++i) history.add(Epoch{static_cast<std::uint32_t>(i + 1)}, log_[i]);
+  const durable::DurableRegion region{kFirstBlock, options_.blocks, options_.backups, Epoch{1}};
+  cores_[node.value] = std::make_unique<Core>(node, history, std::span(&region, 1), options_.core);
+}
+
+bool DurableCluster::restored() const {
+  for (std::uint16_t n = 0; n < nodes(); ++n) {
+    if (up(NodeId{n}) && (behind(NodeId{n}) || !core(NodeId{n}).redundant())) return false;
+  }
+  return published();
+}
+
+Core& DurableCluster::primary(std::uint64_t block) {
+  const BlockId id{kFirstBlock.value + block};
+  for (std::uint16_t n = 0; n < nodes(); ++n) {
+    if (up(NodeId{n}) && core(NodeId{n}).company(id).primary() == NodeId{n}) return core(NodeId{n});
+  }
+  CHECK(false, "no primary", block);
+  std::abort();
+}
+
+void DurableCluster::check_block(BlockId block) const {
+  const Company company = core(members().front()).company(block);
+  CHECK(company.size() == std::min<std::size_t>(options_.backups + 1, alive()), block, company.size());
+  const durable::Block* first = core(company.primary()).block(block);
+  for (unsigned i = 0; i < company.size(); ++i) {
+    CHECK(core(company[i]).company(block) == company, block, company[i]);
+    const durable::Block* copy = core(company[i]).block(block);
+    CHECK(copy == nullptr || copy->complete, "not restored", block, company[i]);
+    for (std::uint32_t page = 0; page < kBlockPages; ++page) {
+      const bool here = copy != nullptr && copy->image.has(page), there = first != nullptr && first->image.has(page);
+      CHECK(here == there, "pages differ", block, company[i], page);
+      CHECK(!here || copy->image.page(page) == first->image.page(page), "images differ", block, company[i], page);
+    }
+  }
+}
+
+void DurableCluster::check_rest() const {
+  CHECK(restored(), "redundancy is not back");
+  for (const NodeId node : members()) {
+    CHECK(core(node).open() == 0, "hangs", node, core(node).open());
+    for (std::uint64_t b = 0; b < options_.blocks; ++b) {
+      const durable::Block* block = core(node).block(BlockId{kFirstBlock.value + b});
+      if (block == nullptr || block->records.empty()) continue;
+      const durable::TransactionId& id = block->records.front().id;
+      CHECK(false, "a record is kept", node, b, id.coordinator, id.sequence, block->records.front().committed);
+    }
+  }
+  for (std::uint64_t b = 0; b < options_.blocks; ++b) check_block(BlockId{kFirstBlock.value + b});
+}
+
+}  // namespace gallocy::sim

@@ -1,0 +1,89 @@
+// DurableCluster: cores of durable memory with a network and a log of memberships, in one thread, as a function of a
+// seed. Messages go through their encoding. Each node hears of each epoch at a time of its own; what a dead node had
+// sent may arrive long after.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "durable/core.h"
+#include "network.h"
+
+namespace gallocy::durable {
+// For Network, which finds it by the message's namespace.
+std::uint64_t digest(const Message& message);
+}  // namespace gallocy::durable
+
+namespace gallocy::sim {
+
+struct DurableClusterOptions {
+  std::uint16_t nodes = 3;   // members of the first epoch
+  std::uint16_t spares = 0;  // that may join later
+  unsigned backups = 1;
+  std::uint64_t blocks = 4;
+  std::uint64_t seed = 1;
+  durable::Options core;
+  bool trace = false;
+};
+
+class DurableCluster {
+ public:
+  explicit DurableCluster(const DurableClusterOptions& options);
+
+  // Called with what a core answers.
+  std::function<void(NodeId, const durable::ReadDone&)> on_read;
+  std::function<void(NodeId, const durable::CommitDone&)> on_commit;
+
+  std::uint16_t nodes() const { return static_cast<std::uint16_t>(cores_.size()); }
+  bool up(NodeId node) const { return cores_[node.value] != nullptr; }
+  durable::Core& core(NodeId node) { return *cores_[node.value]; }
+  const durable::Core& core(NodeId node) const { return *cores_[node.value]; }
+  unsigned alive() const;
+  std::uint64_t address(std::uint64_t block, std::uint32_t offset) const;
+  std::uint64_t digest() const { return mix(network_.digest(), digest_); }
+  std::uint64_t epochs() const { return log_.size(); }
+  std::uint64_t messages() const { return network_.sent(); }
+
+  // One event at a node: f(core); then its effects are carried out.
+  template <typename F>
+  void step(NodeId node, F f) {
+    f(*cores_[node.value]);
+    finish_step(node);
+  }
+  // Delivers one message, or the news of one epoch to one node. False: there is nothing to deliver.
+  bool deliver(Prng& prng);
+  // The node stops; its death is not in the log yet.
+  void crash(NodeId node, Prng& prng);
+  void join();
+  bool can_join() const { return joined_ < spares_; }
+  // An entry of the log: the members are those that have neither crashed nor not joined yet.
+  void publish();
+  bool published() const;
+
+  // Every node has heard of all epochs, and everything is at as many nodes as it should be.
+  bool restored() const;
+  // At rest: the same images at all members of each company, nothing open, nothing kept.
+  void check_rest() const;
+  durable::Core& primary(std::uint64_t block);
+
+  void log(const std::string& line) const;
+
+ private:
+  std::vector<NodeId> members() const;
+  bool behind(NodeId node) const { return up(node) && core(node).epoch() < latest(); }
+  Epoch latest() const { return Epoch{static_cast<std::uint32_t>(log_.size())}; }
+  void hear(NodeId node);
+  void finish_step(NodeId node);
+  void check_block(BlockId block) const;
+
+  DurableClusterOptions options_;
+  std::uint16_t spares_ = 0, joined_ = 0;
+  std::vector<std::unique_ptr<durable::Core>> cores_;
+  std::vector<std::vector<NodeId>> log_;  // members of epochs 1 …
+  Network<durable::Message> network_;
+  std::uint64_t digest_ = 0;
+  std::uint64_t slow_news_ = 1;
+};
+
+}  // namespace gallocy::sim

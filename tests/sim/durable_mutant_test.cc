@@ -1,0 +1,84 @@
+// The checkers must catch bugs: for each bug that can be built into the core (durable/mutant.h), some seed among the
+// first few thousand must fail. Each batch of seeds runs in a process of its own, because a failed CHECK ends it.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include "durable_simulation.h"
+
+namespace gallocy::sim {
+namespace {
+
+using durable::Mutant;
+
+constexpr std::uint64_t kBatch = 20;
+
+// True: a checker stopped one of these runs, or the core one of its own checks did.
+bool fails(std::uint64_t first_seed, Mutant mutant) {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    (void)std::freopen("/dev/null", "w", stderr);
+    std::signal(SIGABRT, SIG_DFL);
+    ::alarm(60);  // going round for ever is caught too
+    for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed)
+      (void)run_durable(seed, {.joins = seed % 2 == 0, .mutant = mutant});
+    ::_exit(0);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0) {
+  }
+  return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+struct Bug {
+  Mutant mutant;
+  const char* name;
+  std::uint64_t seeds = 3000;  // among which one must fail
+};
+
+class DurableMutant : public testing::TestWithParam<Bug> {};
+
+TEST_P(DurableMutant, is_caught) {
+  const Bug& bug = GetParam();
+  std::uint64_t seed = 1;
+  while (seed <= bug.seeds && !fails(seed, bug.mutant)) seed += kBatch;
+  std::printf("%s: caught among seeds %llu …\n", bug.name, static_cast<unsigned long long>(seed));
+  EXPECT_LE(seed, bug.seeds) << "not caught";
+}
+
+// kNotSettled, kForgetWhenCommitted and kKeepApplied need deaths at exact moments: DurableScenario has them.
+constexpr Bug kBugs[] = {
+    {Mutant::kAcknowledgeEarly, "acknowledge_early"},
+    {Mutant::kKeepVotes, "keep_votes"},
+    {Mutant::kAcceptStale, "accept_stale"},
+    {Mutant::kSkipCompare, "skip_compare"},
+    {Mutant::kNoSharedLocks, "no_shared_locks"},
+    {Mutant::kNoLocks, "no_locks"},
+    {Mutant::kReadThroughLock, "read_through_lock"},
+    {Mutant::kUnlockEarly, "unlock_early"},
+    {Mutant::kForgetPrepared, "forget_prepared"},
+    {Mutant::kKeepOrphans, "keep_orphans"},
+    {Mutant::kCommitAlone, "commit_alone"},
+    {Mutant::kAbortOnDeath, "abort_on_death"},
+    {Mutant::kForgetEarly, "forget_early"},
+    {Mutant::kDoneEarly, "done_early"},
+    {Mutant::kSyncWithoutRecords, "sync_without_records"},
+    {Mutant::kApplyAgain, "apply_again"},
+    {Mutant::kRestoredEarly, "restored_early"},
+    {Mutant::kNoRestore, "no_restore"},
+};
+
+INSTANTIATE_TEST_SUITE_P(all, DurableMutant, testing::ValuesIn(kBugs),
+                         [](const auto& bug) { return std::string(bug.param.name); });
+
+TEST(DurableMutants, none_passes_where_mutants_fail) {
+  for (std::uint64_t seed = 1; seed < 200; seed += kBatch) EXPECT_FALSE(fails(seed, Mutant::kNone)) << seed;
+}
+
+}  // namespace
+}  // namespace gallocy::sim

@@ -1,0 +1,313 @@
+// Histories of durable memory, message by message. Those that show what a rule is for end in a violation without it.
+#include <gtest/gtest.h>
+
+#include "durable_script.h"
+
+namespace gallocy::sim {
+namespace {
+
+using durable::Lease;
+using durable::Mutant;
+using durable::Outcome;
+
+TEST(DurableScenario, one_company_commits_in_three_messages) {
+  DurableScript s(4, 1);
+  const BlockId block = s.block_of({1, 2});
+  s.commit(0, 1, {block}, 7);
+  s.deliver(0, 1);
+  s.deliver(1, 2);
+  EXPECT_FALSE(s.outcome(1));
+  s.deliver(2, 0);
+  EXPECT_EQ(s.outcome(1), Outcome::kDone);
+  EXPECT_EQ(s.value(1, block), 0u);
+  s.deliver_all();
+  EXPECT_EQ(s.value(1, block), 7u);
+  EXPECT_EQ(s.value(2, block), 7u);
+  EXPECT_EQ(s[1].records() + s[2].records(), 0u);
+}
+
+TEST(DurableScenario, a_comparison_that_fails_changes_nothing) {
+  DurableScript s(5, 1);
+  const BlockId a = s.block_of({1, 2}), b = s.block_of({2, 3});
+  s.commit(0, 1, {a}, 7);
+  s.deliver_all();
+  s.commit(4, 2, {a, b}, 8, 0);
+  s.deliver_all();
+  EXPECT_EQ(s.outcome(2), Outcome::kConflict);
+  EXPECT_EQ(s.value(1, a), 7u);
+  EXPECT_EQ(s.value(2, b), 0u);
+  EXPECT_EQ(s[2].records() + s[3].records(), 0u);
+}
+
+TEST(DurableScenario, a_read_waits_for_the_decision) {
+  DurableScript s(5, 1);
+  const BlockId a = s.block_of({1, 2}), b = s.block_of({3, 4});
+  s.commit(0, 1, {a, b}, 7);
+  s.deliver(0, 1);
+  s.read(4, 2, a);
+  s.deliver(4, 1);
+  s.deliver(1, 4);
+  EXPECT_FALSE(s.read_value(2));
+  s.deliver_all();
+  EXPECT_EQ(s.read_value(2), 7u);
+}
+
+TEST(DurableScenario, of_two_that_meet_one_is_told_so) {
+  DurableScript s(4, 1);
+  const BlockId block = s.block_of({2, 3});
+  s.commit(0, 1, {block}, 7, 0);
+  s.commit(1, 2, {block}, 8, 0);
+  s.deliver_all();
+  EXPECT_EQ(s.outcome(1), Outcome::kDone);
+  EXPECT_EQ(s.outcome(2), Outcome::kConflict);
+  EXPECT_EQ(s.value(2, block), 7u);
+}
+
+// The caller was told; then coordinator and primary die before anybody hears of the decision.
+TEST(DurableScenario, what_was_acknowledged_survives_coordinator_and_primary) {
+  DurableScript s(5, 2);
+  const BlockId block = s.block_of({1, 2, 3});
+  s.commit(0, 1, {block}, 7);
+  s.deliver(0, 1);
+  s.deliver(1, 2);
+  s.deliver(1, 3);
+  s.deliver(2, 0);
+  s.deliver(3, 0);
+  EXPECT_EQ(s.outcome(1), Outcome::kDone);
+  s.crash(0);
+  s.crash(1);
+  s.epoch();
+  s.deliver_all();
+  EXPECT_EQ(s[2].company(block).primary(), NodeId{2});
+  for (const unsigned node : {2, 3, 4}) EXPECT_EQ(s.value(node, block), 7u) << node;
+  EXPECT_TRUE(s[2].redundant());
+  EXPECT_EQ(s[2].records() + s[3].records() + s[4].records(), 0u);
+}
+
+// One of two companies never heard of it.
+TEST(DurableScenario, a_dead_coordinators_half_prepared_transaction_did_not_happen) {
+  DurableScript s(6, 1);
+  const BlockId a = s.block_of({1, 2}), b = s.block_of({3, 4});
+  s.commit(0, 1, {a, b}, 7);
+  s.deliver(0, 1);
+  s.deliver(1, 2);
+  s.crash(0);
+  s.epoch();
+  s.deliver_all();
+  EXPECT_EQ(s.value(1, a), 0u);
+  EXPECT_EQ(s.value(3, b), 0u);
+  s.commit(5, 2, {a, b}, 8, 0);
+  s.deliver_all();
+  EXPECT_EQ(s.outcome(2), Outcome::kDone);
+}
+
+// A node that was told that its transaction did not happen may tell others. So a new primary must not say so while one
+// of its company may go on with it.
+void refused_while_a_backup_has_it(Mutant mutant, bool& told, std::uint64_t& value) {
+  DurableScript s(7, 2, mutant);
+  const BlockId block = s.block_of({1, 2, 3});
+  s.commit(0, 1, {block}, 7, 0);
+  s.deliver(0, 1);
+  s.deliver(1, 3);  // and not to 2, which is primary next
+  s.crash(1);
+  s.epoch();
+  s.commit(4, 2, {block}, 8, 0);
+  s.deliver(4, 2);  // in the way of the first
+  s.deliver(0, 2);
+  s.deliver(2, 0);
+  told = s.outcome(1) == Outcome::kConflict;
+  s.crash(0);
+  s.crash(2);
+  s.epoch();
+  s.deliver_all();
+  value = s.value(3, block);
+}
+
+TEST(DurableScenario, nobody_is_refused_before_the_company_is_settled) {
+  bool told = false;
+  std::uint64_t value = 0;
+  refused_while_a_backup_has_it(Mutant::kNone, told, value);
+  EXPECT_FALSE(told && value == 7);
+  refused_while_a_backup_has_it(Mutant::kNotSettled, told, value);
+  EXPECT_TRUE(told && value == 7) << told << " " << value;
+}
+
+// A primary that knows that a dead coordinator's transaction happened, while its backup does not: the other companies
+// must not forget it, because that backup may have to ask them.
+std::pair<std::uint64_t, std::uint64_t> forgotten_before_the_backup_knew(Mutant mutant) {
+  DurableScript s(6, 1, mutant);
+  const BlockId a = s.block_of({1, 2}), b = s.block_of({3, 4});
+  s.commit(0, 1, {a, b}, 7);
+  for (const auto& [primary, backup] : {std::pair(1u, 2u), std::pair(3u, 4u)}) {
+    s.deliver(0, primary);
+    s.deliver(primary, backup);
+  }
+  s.crash(0);
+  s.epoch();
+  for (const auto& [primary, backup] : {std::pair(1u, 2u), std::pair(3u, 4u)}) {
+    s.deliver(primary, backup);
+    s.deliver(backup, primary);
+  }
+  s.deliver(1, 3);
+  s.deliver(3, 1);
+  for (int i = 0; i < 3; ++i) {
+    s.deliver(1, 2);
+    s.deliver(2, 1);
+  }
+  s.crash(3);
+  s.epoch();
+  s.deliver_all();
+  return {s.value(1, a), s.value(4, b)};
+}
+
+TEST(DurableScenario, nobody_forgets_while_a_backup_may_have_to_ask) {
+  EXPECT_EQ(forgotten_before_the_backup_knew(Mutant::kNone), std::pair(std::uint64_t{7}, std::uint64_t{7}));
+  EXPECT_EQ(forgotten_before_the_backup_knew(Mutant::kForgetWhenCommitted),
+            std::pair(std::uint64_t{7}, std::uint64_t{0}));
+}
+
+// A new member heard from one primary that a transaction happened, and gets its image from the next, which has not
+// heard that yet.
+std::uint64_t restored_by_another_primary(Mutant mutant) {
+  DurableScript s(6, 2, mutant);
+  const BlockId block = s.block_of({1, 2, 3});
+  s.commit(5, 1, {block}, 6);
+  s.deliver_all();
+  s.commit(0, 2, {block}, 7);
+  s.deliver(0, 1);
+  for (const unsigned backup : {2, 3}) s.deliver(1, backup), s.deliver(backup, 0);
+  EXPECT_EQ(s.outcome(2), Outcome::kDone);
+  s.deliver(0, 1);
+  s.crash(3);
+  s.epoch();
+  const unsigned added = s[0].company(block)[2].value;
+  s.deliver(1, added);
+  s.crash(1);
+  s.epoch();
+  s.deliver(2, added);
+  s.deliver(added, 2);
+  s.deliver(2, added);  // the pages
+  s.deliver_all();
+  return s.value(added, block);
+}
+
+TEST(DurableScenario, what_was_applied_before_the_pages_came_is_applied_again) {
+  EXPECT_EQ(restored_by_another_primary(Mutant::kNone), 7u);
+  EXPECT_EQ(restored_by_another_primary(Mutant::kKeepApplied), 6u);
+}
+
+// The primary gave one transaction up for another that conflicts with it; one backup heard of it and one did not, which
+// is primary next and tells the first that it has the old one.
+TEST(DurableScenario, a_backup_never_has_two_that_conflict) {
+  DurableScript s(7, 2);
+  const BlockId a = s.block_of({1, 2, 3}), b = s.block_of({4, 5, 6});
+  s.commit(5, 1, {b}, 6);
+  s.deliver_all();
+  s.commit(0, 2, {a, b}, 7, 0);  // conflicts in b
+  s.deliver(0, 1);
+  for (const unsigned backup : {2, 3}) s.deliver(1, backup);
+  s.deliver(0, 4);
+  s.deliver(4, 0);
+  EXPECT_EQ(s.outcome(2), Outcome::kConflict);
+  s.deliver(0, 1);
+  s.commit(4, 3, {a}, 8, 0);
+  s.deliver(4, 1);
+  s.deliver(1, 3);
+  s.crash(1);
+  s.epoch();
+  s.deliver(2, 3, 1);
+  s.crash(2);
+  s.epoch();
+  s.deliver_all();
+  EXPECT_EQ(s.outcome(3), Outcome::kDone);
+  EXPECT_EQ(s.value(3, a), 8u);
+}
+
+TEST(DurableScenario, messages_of_an_epoch_before_are_void) {
+  DurableScript s(4, 1);
+  const BlockId block = s.block_of({1, 2});
+  s.commit(0, 1, {block}, 7);
+  s.deliver(0, 1);
+  s.deliver(1, 2);
+  s.crash(1);
+  s.hear(0, Epoch{2});
+  s.deliver(2, 0);  // has the record, but in epoch 1
+  EXPECT_FALSE(s.outcome(1));
+  s.hear(2, Epoch{2});
+  s.hear(3, Epoch{2});
+  s.deliver_all();
+  EXPECT_EQ(s.outcome(1), Outcome::kDone);
+}
+
+TEST(DurableScenario, what_comes_from_a_later_epoch_waits) {
+  DurableScript s(4, 1);
+  const BlockId block = s.block_of({1, 2});
+  s.crash(3);
+  s.hear(0, Epoch{2});
+  s.commit(0, 1, {block}, 7);
+  s.deliver(0, 1);
+  s.deliver(1, 2);
+  EXPECT_EQ(s[1].records(), 0u);
+  s.hear(1, Epoch{2});
+  s.hear(2, Epoch{2});
+  s.deliver_all();
+  EXPECT_EQ(s.outcome(1), Outcome::kDone);
+}
+
+TEST(DurableScenario, without_a_lease_nobody_is_told_anything) {
+  DurableScript s(4, 1);
+  const BlockId block = s.block_of({1, 2});
+  s[0].set_lease(Lease::kLapsed);
+  s.commit(0, 1, {block}, 7);
+  s.deliver_all();
+  EXPECT_FALSE(s.outcome(1));
+  s[0].set_lease(Lease::kHeld);
+  s.carry_out(0);
+  s.deliver_all();
+  EXPECT_EQ(s.outcome(1), Outcome::kDone);
+}
+
+TEST(DurableScenario, more_deaths_than_backups_lose_the_block_and_say_so) {
+  DurableScript s(5, 1);
+  const BlockId block = s.block_of({1, 2});
+  s.commit(0, 1, {block}, 7);
+  s.deliver_all();
+  s.crash(1);
+  s.crash(2);
+  s.epoch();
+  s.deliver_all();
+  s.read(0, 2, block);
+  s.commit(0, 3, {block}, 8);
+  s.deliver_all();
+  EXPECT_EQ(s.reads.at(2).outcome, Outcome::kLost);
+  EXPECT_EQ(s.reads.at(2).block, block);
+  EXPECT_EQ(s.outcome(3), Outcome::kLost);
+  EXPECT_EQ(s.commits.at(3).block, block);
+}
+
+TEST(DurableScenario, one_death_after_the_other_loses_nothing) {
+  DurableScript s(6, 1);
+  const BlockId block = s.block_of({1, 2});
+  s.commit(5, 1, {block}, 7);
+  s.deliver_all();
+  for (int deaths = 0; deaths < 4; ++deaths) {
+    const NodeId primary = s[5].company(block).primary();
+    if (primary == NodeId{5}) break;
+    s.crash(primary.value);
+    s.epoch();
+    s.deliver_all();
+    EXPECT_EQ(s.value(s[5].company(block).primary().value, block), 7u);
+  }
+}
+
+TEST(DurableScenario, bytes_outside_of_durable_regions_are_refused) {
+  DurableScript s(3, 1);
+  const BlockId outside{DurableScript::kFirst.value - 1};
+  s.read(0, 1, outside);
+  EXPECT_EQ(s.reads.at(1).outcome, Outcome::kNotDurable);
+  s.commit(0, 2, {outside}, 7);
+  EXPECT_EQ(s.outcome(2), Outcome::kNotDurable);
+}
+
+}  // namespace
+}  // namespace gallocy::sim

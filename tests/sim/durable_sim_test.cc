@@ -1,0 +1,59 @@
+// Seeded simulations of durable memory.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+
+#include "coherence_seeds.h"
+#include "durable_simulation.h"
+
+namespace gallocy::sim {
+namespace {
+
+// Adds up what the runs of one test did, so that a run that tests nothing shows.
+DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
+  DurableReport sum;
+  const std::uint64_t seeds = for_each_seed(usually, [&](std::uint64_t seed, bool trace) {
+    workload.trace = trace;
+    const DurableReport r = run_durable(seed, workload);
+    sum.messages += r.messages;
+    sum.epochs += r.epochs;
+    sum.crashes += r.crashes;
+    sum.joins += r.joins;
+    sum.reads += r.reads;
+    sum.committed += r.committed;
+    sum.several += r.several;
+    sum.conflicts += r.conflicts;
+    sum.unknown += r.unknown;
+  });
+  const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
+  std::printf(
+      "%llu seeds, %llu messages, %llu epochs, %llu crashes, %llu joins; %llu reads, %llu transactions committed (%llu "
+      "in several companies), %llu conflicts, %llu without an answer\n",
+      n(seeds), n(sum.messages), n(sum.epochs), n(sum.crashes), n(sum.joins), n(sum.reads), n(sum.committed),
+      n(sum.several), n(sum.conflicts), n(sum.unknown));
+  if (seeds >= 100) {
+    // Every mechanism was used.
+    EXPECT_GT(sum.several, 5 * seeds);
+    EXPECT_GT(sum.conflicts, seeds);
+    EXPECT_EQ(sum.unknown > 0, workload.crashes);
+  }
+  return sum;
+}
+
+TEST(DurableSim, nodes_die_and_join) {
+  const DurableReport sum = run_seeds(1500, {});
+  EXPECT_GT(sum.crashes, 0u);
+}
+
+TEST(DurableSim, nodes_die) { run_seeds(1000, {.joins = false}); }
+
+TEST(DurableSim, nodes_join) { run_seeds(200, {.crashes = false}); }
+
+TEST(DurableSim, a_seed_replayed_gives_the_same_digest) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed)
+    EXPECT_EQ(run_durable(seed, {}).digest, run_durable(seed, {}).digest) << "seed " << seed;
+  EXPECT_NE(run_durable(1, {}).digest, run_durable(2, {}).digest);
+}
+
+}  // namespace
+}  // namespace gallocy::sim

@@ -1,0 +1,26 @@
+// One seeded run: clients on all nodes transfer money between accounts, look at all of them at once, and write
+// registers, while nodes die and join; then everything has to come to rest.
+#pragma once
+
+#include <cstdint>
+
+#include "durable/mutant.h"
+
+namespace gallocy::sim {
+
+struct DurableWorkload {
+  bool crashes = true;
+  bool joins = true;
+  durable::Mutant mutant = durable::Mutant::kNone;
+  bool trace = false;
+};
+
+struct DurableReport {
+  std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0, joins = 0, reads = 0;
+  std::uint64_t committed = 0, several = 0, conflicts = 0;  // several: committed in more than one company
+  std::uint64_t unknown = 0;                                // the node died before the answer
+};
+
+DurableReport run_durable(std::uint64_t seed, const DurableWorkload& workload);
+
+}  // namespace gallocy::sim
