@@ -119,6 +119,12 @@ void DurableCluster::crash(NodeId node, Prng& prng) {
   network_.kill(node, prng);
 }
 
+void DurableCluster::set_lease(NodeId node, durable::Lease lease) {
+  log(fmt::format("{} {}", node, lease == durable::Lease::kHeld ? "has a lease again" : "has no lease"));
+  digest_ = mix(digest_, node.value);
+  step(node, [&](Core& core) { core.set_lease(lease); });
+}
+
 std::vector<NodeId> DurableCluster::members() const {
   std::vector<NodeId> members;
   for (std::uint16_t n = 0; n < nodes(); ++n) {

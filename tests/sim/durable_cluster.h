@@ -55,6 +55,8 @@ class DurableCluster {
   bool deliver(Prng& prng);
   // The node stops; its death is not in the log yet.
   void crash(NodeId node, Prng& prng);
+  // It may not be sure that it is a member, for a while; or is again.
+  void set_lease(NodeId node, durable::Lease lease);
   void join();
   bool can_join() const { return joined_ < spares_; }
   // An entry of the log: the members are those that have neither crashed nor not joined yet.

@@ -51,10 +51,10 @@ TEST_P(DurableMutant, is_caught) {
   EXPECT_LE(seed, bug.seeds) << "not caught";
 }
 
-// kNotSettled, kForgetWhenCommitted and kKeepApplied need deaths at exact moments: DurableScenario has them.
+// kKeepVotes, kNotSettled, kForgetWhenCommitted and kKeepApplied need deaths at exact moments: DurableScenario has
+// them.
 constexpr Bug kBugs[] = {
     {Mutant::kAcknowledgeEarly, "acknowledge_early"},
-    {Mutant::kKeepVotes, "keep_votes"},
     {Mutant::kAcceptStale, "accept_stale"},
     {Mutant::kSkipCompare, "skip_compare"},
     {Mutant::kNoSharedLocks, "no_shared_locks"},

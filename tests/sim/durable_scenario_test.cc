@@ -223,6 +223,36 @@ TEST(DurableScenario, a_backup_never_has_two_that_conflict) {
   EXPECT_EQ(s.value(3, a), 8u);
 }
 
+// What a member said in the epoch before counts for the place that another has now. Whether the caller was told, and
+// what a reader sees then.
+std::pair<bool, std::uint64_t> votes_of_an_epoch_before(Mutant mutant) {
+  DurableScript s(6, 2, mutant);
+  const BlockId block = s.block_of({1, 2, 3});
+  s.commit(0, 1, {block}, 7);
+  s.deliver(0, 1);
+  s.deliver(1, 2);  // and not to 3
+  s.deliver(2, 0);
+  s.crash(1);
+  s.epoch();
+  const unsigned added = s[0].company(block)[2].value;
+  s.deliver(2, added);
+  s.deliver(added, 0);
+  s.crash(2);
+  s.epoch();
+  const unsigned reader = added == 4 ? 5 : 4;
+  s.read(reader, 2, block);
+  s.deliver(reader, 3);
+  s.deliver(3, reader);
+  return {s.outcome(1) == Outcome::kDone, s.read_value(2).value_or(7)};
+}
+
+TEST(DurableScenario, only_votes_of_this_epoch_count) {
+  const auto [told, value] = votes_of_an_epoch_before(Mutant::kNone);
+  EXPECT_TRUE(!told || value == 7);
+  const auto [told_then, value_then] = votes_of_an_epoch_before(Mutant::kKeepVotes);
+  EXPECT_TRUE(told_then && value_then == 0) << told_then << value_then;
+}
+
 TEST(DurableScenario, messages_of_an_epoch_before_are_void) {
   DurableScript s(4, 1);
   const BlockId block = s.block_of({1, 2});

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/check.h"
@@ -66,6 +67,7 @@ class Simulation {
   DurableReport run() {
     for (std::uint64_t step = 0; step < kSteps; ++step) one_step();
     cluster_.log("no more of it");
+    go_on();
     cluster_.publish();
     std::uint64_t rest = 0;
     while (cluster_.deliver(prng_)) CHECK(++rest < kRestSteps, "no rest");
@@ -108,6 +110,8 @@ class Simulation {
   void one_step() {
     if (prng_.one_in(client_every_)) begin_work();
     if (workload_.crashes && (prng_.one_in(crash_every_) || (crash_soon_ > 0 && --crash_soon_ == 0))) crash();
+    if (prng_.one_in(300)) pause();
+    if (paused_ && cluster_.up(*paused_) && prng_.one_in(60)) go_on();
     if (workload_.joins && prng_.one_in(join_every_) && cluster_.can_join()) {
       cluster_.join();
       ++report_.joins;
@@ -127,6 +131,18 @@ class Simulation {
     ++report_.crashes;
     // The next one, while all are busy with this.
     if (prng_.one_in(2)) crash_soon_ = 1 + prng_.below(60);
+  }
+
+  // A node is without a lease for a while, says nothing, and then everything at once.
+  void pause() {
+    const NodeId node{static_cast<std::uint16_t>(prng_.below(cluster_.nodes()))};
+    if ((paused_ && cluster_.up(*paused_)) || !cluster_.up(node)) return;
+    paused_ = node;
+    cluster_.set_lease(node, durable::Lease::kLapsed);
+  }
+  void go_on() {
+    if (paused_ && cluster_.up(*paused_)) cluster_.set_lease(*paused_, durable::Lease::kHeld);
+    paused_.reset();
   }
 
   void begin_work() {
@@ -300,6 +316,7 @@ class Simulation {
   std::vector<std::uint64_t> pending_;
   bool running_ = false;
   std::uint64_t last_number_ = 0, moment_ = 0;
+  std::optional<NodeId> paused_;
   unsigned may_die_ = 0;
   DurableReport report_;
 };
