@@ -144,7 +144,9 @@ void Core::restrict(BlockId block, PageSet pages, Access most) {
 void Core::set_right(BlockId block, PageSet pages, Access right) {
   RegionPages& r = region(block);
   for_each(pages, [&](unsigned i) {
-    r.local(page_at(block, i)).set_right(right);
+    LocalPage& page = r.local(page_at(block, i));
+    if (right < page.right()) note_loss(block, page);
+    page.set_right(right);
     if (!locked_until_.empty() && right != Access::kWrite) locked_until_.erase(page_at(block, i));
   });
 }
@@ -167,15 +169,19 @@ void Core::hold(PageId page, std::uint64_t least_us) {
     us = std::max(us, longer->second);
     longer_hold_us_.erase(longer);
   }
-  if (us == 0) return;
-  held_[next_held_] = {page, now_ + us};
+  hold_all(block_of(page), set_of(page), us);
+}
+
+void Core::hold_all(BlockId block, PageSet pages, std::uint64_t us) {
+  if (us == 0 || pages == 0) return;
+  held_[next_held_] = {block, pages, now_ + us};
   next_held_ = (next_held_ + 1) % held_.size();
 }
 
 bool Core::about_to_access(PageId page, std::uint64_t now, std::uint64_t hold_us) {
   now_ = now;
   for (Held& held : held_) {
-    if (held.until <= now_ || held.page != page) continue;
+    if (held.until <= now_ || held.block != block_of(page) || held.pages != set_of(page)) continue;
     held.until = now_ + hold_us;
     const auto lock = locked_until_.find(page);
     if (lock != locked_until_.end() && lock->second > held.until) return false;  // its release is waited for
@@ -192,9 +198,13 @@ PageSet Core::stuck(BlockId block, PageSet pages) const {
   PageSet found = 0;
   RegionPages& r = region(block);
   for (const Held& held : held_) {
-    if (held.until <= now_ || block_of(held.page) != block || !contains(pages, index_in_block(held.page))) continue;
-    if (r.local(held.page).mapped() == Access::kNone) continue;
-    found |= set_of(held.page);
+    if (held.until <= now_ || held.block != block) continue;
+    PageSet kept = 0;
+    for_each(held.pages & pages, [&](unsigned i) {
+      if (r.local(page_at(block, i)).mapped() != Access::kNone) kept |= set_of(i);
+    });
+    if (kept == 0) continue;
+    found |= kept;
     const_cast<Core*>(this)->look_again_at(held.until);
   }
   found |= pages & frozen(block);
@@ -253,7 +263,7 @@ void Core::unlocked(PageId page, std::uint64_t now, Effects& effects) {
   if (until == locked_until_.end() || until->second == 0) return;
   until->second = 0;
   for (Held& held : held_) {
-    if (held.page == page) held.until = now;  // it has been used
+    if (held.block == block_of(page)) held.pages &= ~set_of(page);  // it has been used
   }
   tick(now, effects);
 }
@@ -472,11 +482,13 @@ std::uint64_t Core::digest() const {
       const BlockState& state = r->block(block);
       mix(state.home_version), mix(state.home_plus_one), mix(state.writer), mix(state.writer_grants);
       mix(state.initialised);
+      if (looks_back()) mix(state.again[0] | state.again[1] << 8);
       for (unsigned i = 0; i < kBlockPages; ++i) {
         const LocalPage& p = r->local(page_at(block, i));
         const DirectoryEntry& e = r->entry(page_at(block, i));
         mix(p.right_bits | p.mapped_bits << 2 | p.pending_bits << 4 | p.evicting << 6 | p.predicted << 7 |
             p.waited << 8 | p.prefetched << 9 | p.lost << 10);
+        if (looks_back()) mix(p.had_bits | p.sample << 2);
         mix(e.state_bits | e.busy << 2 | e.migratory << 3 | e.owner << 6), mix(e.copyset);
       }
       if (const auto found = activity_.find(block); found != activity_.end()) {

@@ -15,8 +15,8 @@
 // 5. Messages between two nodes are delivered in order; nothing is assumed about the order across pairs.
 //
 // Files: core.cc (set-up, the lists of the driver), core_cache.cc (what a node does as requester, reader, owner),
-// core_home.cc (what it does as home), core_move.cc (homes that move), core_budget.cc (eviction and spilling),
-// core_failure.cc (death of a node).
+// core_history.cc (which pages it asks for together), core_home.cc (what it does as home), core_move.cc (homes that
+// move), core_budget.cc (eviction and spilling), core_failure.cc (death of a node).
 #pragma once
 
 #include <array>
@@ -51,6 +51,9 @@ struct Options {
   bool predict_migratory = true;       // grant exclusive on a read of a page whose readers always write next
   // The home of a block moves to a node after it got this many write grants in a row (0: never).
   unsigned move_home_after = 128;
+  // Pages of a block that were taken from this node at least so long ago are asked for together when one of them is
+  // touched again. ~0: never.
+  std::uint64_t revisit_after_us = 1000;
   std::uint64_t budget_pages = ~std::uint64_t{0};
 };
 
@@ -71,6 +74,7 @@ struct Counters {
   std::uint64_t evicted = 0, spilled = 0, homes_moved = 0;
   std::uint64_t predictions = 0, predictions_wrong = 0;
   std::uint64_t deferred = 0, refused = 0;
+  std::uint64_t again = 0, again_wrong = 0;  // pages asked for along with one that was lost; known to have been in vain
 };
 
 enum class FaultOutcome : std::uint8_t {
@@ -179,8 +183,8 @@ class Core {
     PageSet pages = 0;
     PageSet held = 0;
     NodeId requester{};
-    NodeId owner = kNoNode;  // forwarded to it
-    unsigned line = 0;
+    NodeId owner = kNoNode;         // forwarded to it
+    unsigned demand = 0, line = 0;  // where the requester faulted
     Access access = Access::kNone;
     std::uint8_t flags = 0;
     bool await_write_back = false, await_done = false;
@@ -205,7 +209,8 @@ class Core {
     PageSet pages = 0;
   };
   struct Held {
-    PageId page;
+    BlockId block;
+    PageSet pages = 0;
     std::uint64_t until = 0;
   };
 
@@ -230,7 +235,8 @@ class Core {
   void learn_home(BlockId block, NodeId home, std::uint32_t version);
   PageSet stuck(BlockId block, PageSet pages) const;  // of the mapped ones: those pinned or in their minimum hold
   void hold(PageId page, std::uint64_t least_us);     // or longer, if a thread asked for it
-  PageSet locked(BlockId block, PageSet pages);       // those that wait for the release of a lock
+  void hold_all(BlockId block, PageSet pages, std::uint64_t us);
+  PageSet locked(BlockId block, PageSet pages);  // those that wait for the release of a lock
   PageSet stuck_or_locked(BlockId block, PageSet pages);
   PageSet frozen(BlockId block) const;
   // Those of the message's pages that may leave now. The others are looked at again later.
@@ -240,7 +246,7 @@ class Core {
 
   // core_cache.cc
   void map_run(PageId page, Access want, unsigned pages);
-  void request(PageId page, Access want, unsigned pages, unsigned line);
+  void request(PageId page, Access want, PageSet pages, unsigned line);
   void read_ahead(PageId next, Access want, unsigned blocks);
   void install(BlockId block, PageSet pages, Access access, std::uint8_t flags);
   void accept(BlockId block, const wire::PageMessage& m, PageSet wanted);
@@ -250,6 +256,16 @@ class Core {
   bool on_forward(NodeId from, const wire::PageMessage& m);
   bool on_invalidate(NodeId from, const wire::PageMessage& m);
   bool prediction_was_wrong(BlockId block, PageSet pages);
+
+  // core_history.cc
+  static constexpr unsigned kHistoryClockShift = 6;
+  bool looks_back() const { return options_.longest_run > 1 && options_.revisit_after_us != ~std::uint64_t{0}; }
+  void note_loss(BlockId block, LocalPage& p);
+  void forget_history(BlockId block, PageSet pages);
+  void stamp(LocalPage& p) const { p.changed_at = static_cast<std::uint16_t>(now_ >> kHistoryClockShift); }
+  bool was_used_for(const LocalPage& p, Access want) const;
+  PageSet revisited(PageId page, Access want);
+  static void grow_again(BlockState& state, Access access);
 
   // core_home.cc
   void initialise(BlockId block);
@@ -263,7 +279,7 @@ class Core {
   void forward_to_owner(BlockId block, PageSet pages, const wire::PageMessage& request, Access access,
                         std::uint8_t flags);
   void note_writer(BlockId block, const Transaction& t);
-  void note_hand_over(PageId page, NodeId before, NodeId writer, unsigned line);
+  void note_hand_over(PageId page, NodeId before, NodeId writer, std::uint64_t lines);
   void transfer_done(BlockId block, Transaction& t);
   Transaction* transaction_of(BlockId block, PageSet pages);
   void close(BlockId block, Transaction* t);

@@ -146,6 +146,7 @@ std::uint64_t Core::evict_block(BlockId block, std::uint64_t most) {
   state.idle = 0;
   counters_.evicted += count(copies | owned);
   set_right(block, copies, Access::kNone);
+  forget_history(block, copies | owned);
   for_each(owned, [&](unsigned i) {
     const PageId page = page_at(block, i);
     LocalPage& p = r.local(page);
@@ -193,6 +194,7 @@ std::uint64_t Core::spill_block(BlockId block, std::uint64_t most) {
   state.idle = 0;
   (void)prediction_was_wrong(block, alone);
   set_right(block, alone, Access::kNone);
+  forget_history(block, alone);
   for_each(alone, [&](unsigned i) {
     DirectoryEntry& e = r.entry(page_at(block, i));
     e.set(PageState::kExclusive);
@@ -274,6 +276,7 @@ bool Core::on_put_ack(NodeId, const wire::PageMessage& m) {
   constexpr std::uint64_t kPauseUs = 200;
   if (back != given) puts_not_before_ = now_ + kPauseUs;
   set_right(block, given, Access::kNone);
+  forget_history(block, given);
   PageSet putting = 0;
   for (unsigned i = 0; i < kBlockPages; ++i) putting |= r.local(page_at(block, i)).putting != 0 ? set_of(i) : 0;
   if (putting == 0) puts_.erase(block);

@@ -5,6 +5,12 @@
 #include "coherence/core.h"
 
 namespace gallocy::coherence {
+namespace {
+
+// Pages that came together are worked on together. If one of them left at once the thread would soon stop for it.
+constexpr std::uint64_t kHoldPerPageUs = 4, kLongestHoldUs = 200;
+
+}  // namespace
 
 FaultOutcome Core::fault(PageId page, Access want, std::uint64_t now, Effects& effects, std::uint64_t hold_us,
                          unsigned line) {
@@ -21,6 +27,10 @@ FaultOutcome Core::fault(PageId page, Access want, std::uint64_t now, Effects& e
     if (is_home(block)) initialise(block);
     block_state(block).recent = 1;
     const bool marker = p.prefetched != 0;
+    if (p.sample != 0) {
+      p.sample = 0;
+      grow_again(block_state(block), p.right());
+    }
     const auto advice = streams_.fault(page, want, marker);
     const PageId behind{first_page(block).value +
                         std::min<std::size_t>(index_in_block(page) + advice.pages, kBlockPages)};
@@ -37,7 +47,9 @@ FaultOutcome Core::fault(PageId page, Access want, std::uint64_t now, Effects& e
       if (marker) read_ahead(behind, want, advice.blocks_ahead);
       return FaultOutcome::kPending;
     }
-    request(page, want, advice.pages, line);
+    const unsigned stream = std::min<unsigned>(advice.pages, kBlockPages - index_in_block(page));
+    streams_.extend(page, stream);
+    request(page, want, run(index_in_block(page), stream) | revisited(page, want), line);
     read_ahead(behind, want, advice.blocks_ahead);
     if (p.lost != 0) return FaultOutcome::kLost;
     return p.mapped() >= want ? FaultOutcome::kResolved : FaultOutcome::kPending;
@@ -59,7 +71,8 @@ void Core::map_run(PageId page, Access want, unsigned pages) {
   unsigned i = first;
   for (; i < std::min<unsigned>(first + pages, kBlockPages); ++i) {
     const LocalPage& p = r.local(page_at(block, i));
-    if (p.right() < want || p.mapped() >= want || p.evicting != 0 || (p.prefetched != 0 && i != first)) break;
+    if (p.right() < want || p.mapped() >= want || p.evicting != 0 || ((p.prefetched | p.sample) != 0 && i != first))
+      break;
     (p.right() == Access::kWrite ? writable : readable) |= set_of(i);
   }
   take_frames(block, readable | writable);
@@ -69,29 +82,26 @@ void Core::map_run(PageId page, Access want, unsigned pages) {
   wake(block, readable | writable);
 }
 
-// Asks the home for the page and for up to pages - 1 behind it (wishes, which the home may decline).
-void Core::request(PageId page, Access want, unsigned pages, unsigned line) {
+// Asks the home for the page and for others of its block (wishes, which the home may decline).
+void Core::request(PageId page, Access want, PageSet pages, unsigned line) {
   const BlockId block = block_of(page);
   RegionPages& r = region(block);
-  const unsigned first = index_in_block(page);
-  const unsigned end = std::min<unsigned>(first + pages, kBlockPages);
   wire::PageMessage m{.block = block.value,
                       .requester = options_.self.value,
                       .origin = options_.self.value,
                       .access = static_cast<std::uint8_t>(want),
-                      .demand = static_cast<std::uint8_t>(first),
+                      .demand = static_cast<std::uint8_t>(index_in_block(page)),
                       .line = static_cast<std::uint8_t>(line)};
-  for (unsigned i = first; i < end; ++i) {
+  for_each(pages, [&](unsigned i) {
     LocalPage& p = r.local(page_at(block, i));
-    if (p.right() >= want || p.pending() != Access::kNone || p.evicting != 0 || p.lost != 0) continue;
+    if (p.right() >= want || p.pending() != Access::kNone || p.evicting != 0 || p.lost != 0) return;
     p.set_pending(want);
     m.pages |= set_of(i);
     // After a death a request may be answered by the answer to an older one, when the copy is not here any more.
     if (p.right() == Access::kRead && !any_death_) m.held |= set_of(i);
-  }
+  });
   pending_[block] |= m.pages;
   list_block(block);
-  streams_.extend(page, end - first);
   counters_.prefetched += count(m.pages) - 1;
   if (is_home(block)) {
     serve(m);
@@ -113,7 +123,8 @@ void Core::read_ahead(PageId next, Access want, unsigned blocks) {
     if (marker.pending() != Access::kNone || (marker.prefetched != 0 && marker.right() >= want)) continue;
     if (marker.right() >= want || marker.evicting != 0 || marker.lost != 0) return;
     marker.prefetched = 1;
-    request(next, want, kBlockPages, 0);
+    streams_.extend(next, kBlockPages);
+    request(next, want, ~PageSet{0}, 0);
   }
 }
 
@@ -125,8 +136,10 @@ void Core::install(BlockId block, PageSet pages, Access access, std::uint8_t fla
     const PageId page = page_at(block, i);
     LocalPage& p = r.local(page);
     p.set_right(access);
+    p.had_bits = 0;
+    stamp(p);
     if (!locked_until_.empty()) locked_until_.erase(page);
-    if (p.prefetched != 0) to_map &= ~set_of(i);
+    if ((p.prefetched | p.sample) != 0) to_map &= ~set_of(i);
     if (p.waited != 0) hold(page, options_.minimum_hold_us);
     p.waited = 0;
     if ((flags & wire::kPagePredicted) != 0) {
@@ -134,6 +147,9 @@ void Core::install(BlockId block, PageSet pages, Access access, std::uint8_t fla
       checksums_[page] = frames_.checksum(page);
     }
   });
+  if (access == Access::kWrite && options_.minimum_hold_us != 0 && count(pages) > 1) {
+    hold_all(block, pages, std::min(count(pages) * kHoldPerPageUs, kLongestHoldUs));
+  }
   take_frames(block, pages);
   protect(block, to_map, access);
   wake(block, pages);
@@ -205,7 +221,7 @@ bool Core::on_decline(const wire::PageMessage& m) {
   }
   const PageSet pages = forget_pending(block, m.pages);
   RegionPages& r = region(block);
-  for_each(pages, [&](unsigned i) { r.local(page_at(block, i)).prefetched = 0; });
+  for_each(pages, [&](unsigned i) { r.local(page_at(block, i)).prefetched = r.local(page_at(block, i)).sample = 0; });
   counters_.declined += count(pages);
   if ((m.flags & wire::kPageLost) != 0) {
     lose(block, pages, NodeId{m.origin});

@@ -179,6 +179,7 @@ void Core::revoke_then_grant_write(BlockId block, PageSet pages, const wire::Pag
   Transaction t{.pages = pages,
                 .held = request.held,
                 .requester = requester,
+                .demand = request.demand,
                 .line = request.line,
                 .access = Access::kWrite,
                 .flags = flags};
@@ -271,6 +272,7 @@ void Core::forward_to_owner(BlockId block, PageSet pages, const wire::PageMessag
                                    .held = request.held,
                                    .requester = requester,
                                    .owner = owner,
+                                   .demand = request.demand,
                                    .line = request.line,
                                    .access = access,
                                    .flags = flags,
@@ -304,11 +306,11 @@ void Core::note_writer(BlockId block, const Transaction& t) {
       const bool only_two = exact_copysets() && (e.copyset & ~two) == 0;
       e.migratory = only_two ? std::min<unsigned>(e.migratory + 1u, 3u) : 0;
     }
-    note_hand_over(page, before, t.requester, t.line);
+    note_hand_over(page, before, t.requester, i == t.demand ? std::uint64_t{1} << (t.line & 63) : 0);
   });
 }
 
-void Core::note_hand_over(PageId page, NodeId before, NodeId writer, unsigned line) {
+void Core::note_hand_over(PageId page, NodeId before, NodeId writer, std::uint64_t lines) {
   constexpr std::size_t kMostPages = 4096;  // 64 bytes each; when full, pages that were handed over once make room
   if (hand_overs_.size() >= kMostPages && !hand_overs_.contains(page)) {
     std::erase_if(hand_overs_, [](const auto& item) { return item.second.hand_overs <= 1; });
@@ -317,16 +319,16 @@ void Core::note_hand_over(PageId page, NodeId before, NodeId writer, unsigned li
   SharedPage& shared = hand_overs_[page];
   shared.page = page;
   ++shared.hand_overs;
-  const auto note = [&](NodeId node, std::uint64_t lines) {
+  const auto note = [&](NodeId node, std::uint64_t touched) {
     for (SharedPage::Writer& w : shared.writers) {
       if (w.node != node && w.node != kNoNode) continue;
       w.node = node;
-      w.lines |= lines;
+      w.lines |= touched;
       return;
     }
   };
   note(before, 0);
-  note(writer, std::uint64_t{1} << (line & 63));
+  note(writer, lines);
 }
 
 // ---------------------------------------------------------------------------------------------- transactions

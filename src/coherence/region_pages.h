@@ -1,4 +1,4 @@
-// RegionPages: a node's private state for the pages and blocks of one region. 2 bytes per page for what this node may
+// RegionPages: a node's private state for the pages and blocks of one region. 4 bytes per page for what this node may
 // do with it, 8 bytes per page where this node is the home, 12 bytes per block of 64; nothing for parts nobody used.
 #pragma once
 
@@ -24,7 +24,10 @@ struct LocalPage {
   std::uint16_t waited : 1 = 0;        // a thread waits for it: it gets its minimum hold
   std::uint16_t prefetched : 1 = 0;    // came as a wish and was not touched as far as we know
   std::uint16_t lost : 1 = 0;          // its only copy died with a node
-  std::uint16_t putting : 1 = 0;  // a Put of it is not acknowledged (maybe a Forward took it meanwhile): no second one
+  std::uint16_t putting : 1 = 0;   // a Put of it is not acknowledged (maybe a Forward took it meanwhile): no second one
+  std::uint16_t had_bits : 2 = 0;  // the highest right lost since the last grant
+  std::uint16_t sample : 1 = 0;    // came along with another, and not touched: whether it is will show
+  std::uint16_t changed_at = 0;    // when the right changed, by a clock that wraps around (kHistoryClockShift)
 
   Access right() const { return static_cast<Access>(right_bits); }
   Access mapped() const { return static_cast<Access>(mapped_bits); }
@@ -33,7 +36,7 @@ struct LocalPage {
   void set_mapped(Access a) { mapped_bits = static_cast<std::uint16_t>(a) & 3; }
   void set_pending(Access a) { pending_bits = static_cast<std::uint16_t>(a) & 3; }
 };
-static_assert(sizeof(LocalPage) == 2);
+static_assert(sizeof(LocalPage) == 4);
 
 struct BlockState {
   std::uint32_t home_version = 0;    // see "Home moves" in docs/protocol.md
@@ -45,7 +48,7 @@ struct BlockState {
   std::uint8_t recent : 1 = 0;       // faulted in since the eviction hand last came by
   std::uint8_t idle : 1 = 0;         // unmapped by the eviction hand to see whether it is used
   std::uint8_t was_home : 1 = 0;     // this node handed it over (so the anchor's chain of forwards leads through here)
-  std::uint16_t unused = 0;
+  std::uint8_t again[2] = {};        // how sure it is which pages are read, written together: see core_history.cc
 };
 static_assert(sizeof(BlockState) == 12);
 

@@ -19,6 +19,7 @@ struct Choices {
   coherence::PlacementKind placement = coherence::PlacementKind::kNode;
   std::uint64_t hold_us = 0;
   unsigned run = 1;
+  std::uint64_t revisit_us = ~std::uint64_t{0};
   bool predict = false;
   unsigned move_after = 0;
   std::uint64_t budget = ~std::uint64_t{0};
@@ -33,6 +34,7 @@ Exploration exploration(std::string name, std::vector<std::vector<Operation>> of
                                .longest_run = c.run,
                                .predict_migratory = c.predict,
                                .move_home_after = c.move_after,
+                               .revisit_after_us = c.revisit_us,
                                .budget_pages = c.budget});
     if (!of_node[n].empty()) e.threads.push_back({NodeId{n}, of_node[n]});
   }
@@ -88,6 +90,12 @@ TEST(CoherenceExplore, home_moves) {
 
 TEST(CoherenceExplore, eviction) {
   explore(exploration("budget of one page", {{r(kA)}, {w(kA, 1), w(kB, 1)}, {w(kA, 2), r(kB)}}, {.budget = 1}));
+}
+
+TEST(CoherenceExplore, pages_that_come_back_together) {
+  explore(exploration("lost pages, asked for together",
+                      {{w(kA, 1), w(kB, 1), w(kA, 2), w(kB, 2), up(kA)}, {up(kA), up(kB), up(kA), r(kB)}},
+                      {.run = 2, .revisit_us = 0}));
 }
 
 TEST(CoherenceExplore, pins) {

@@ -48,7 +48,7 @@ std::uint64_t CoreInspector::whole_digest(const Core& core, std::uint64_t now) {
   }
   for (const BlockId block : core.blocks_with_frames_) mix(block.value);
   for (const Core::Held& held : core.held_) {
-    if (held.until > now) mix(held.page.value), mix(held.until - now);
+    if (held.until > now) mix(held.block.value), mix(held.pages), mix(held.until - now);
   }
   mix(core.puts_not_before_ > now ? core.puts_not_before_ - now : 0);
   for (std::size_t node = 0; node < core.dead_.size(); ++node) mix(core.dead_[node]), mix(core.room_[node]);

@@ -1,6 +1,7 @@
 #include "coherence_workload.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "base/check.h"
@@ -202,6 +203,7 @@ CoherenceSimulation::Options random_options(Prng& prng, unsigned nodes, std::vec
   const auto run = one_of(prng, {1u, 2u, 8u, 64u});
   const auto move = one_of(prng, {0u, 1u, 2u, 5u, 128u});
   const auto hold = one_of<std::uint64_t>(prng, {0, 10, 10, 100, 1000, 20'000});
+  const std::uint64_t revisit = std::array<std::uint64_t, 4>{0, 0, 100, 1000}[options.cluster.seed / 3 % 4];
   for (unsigned n = 0; n < nodes; ++n) {
     options.cluster.nodes.push_back(
         {.self = NodeId{static_cast<std::uint16_t>(n)},
@@ -210,6 +212,7 @@ CoherenceSimulation::Options random_options(Prng& prng, unsigned nodes, std::vec
          .longest_run = prng.one_in(8) ? 1 : run,
          .predict_migratory = !prng.one_in(4),
          .move_home_after = move,
+         .revisit_after_us = revisit,
          .budget_pages = tight ? pages / nodes + 4 + prng.below(pages / 2) : ~std::uint64_t{0}});
   }
   if (tight && prng.one_in(2)) {  // much less than the pages that are used: eviction all the time
