@@ -42,6 +42,7 @@ Process::Process(runtime::Runtime& runtime, const ProcessOptions& options)
       options_(options),
       self_(runtime.self()),
       nodes_(runtime.nodes()),
+      limits_(runtime.memory()),
       introductions_(nodes_),
       places_(nodes_to_use(options_.place, nodes_).value_or(std::vector{kHome}), self_, nodes_) {}
 

@@ -31,12 +31,14 @@
 #include "personality/backtrace.h"
 #include "personality/call_table.h"
 #include "personality/elf_image.h"
+#include "personality/file_pages.h"
 #include "personality/futex_table.h"
 #include "personality/guest_entry.h"
 #include "personality/held_locks.h"
 #include "personality/machine_view.h"
 #include "personality/memory_policy.h"
 #include "personality/object_map.h"
+#include "personality/page_limits.h"
 #include "personality/patched_sites.h"
 #include "personality/processor_features.h"
 #include "personality/signal_frame.h"
@@ -260,19 +262,49 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_memory.cc: at the home
   long memory_call(const Call& call);
-  long map_file(const Call& call);
   long residency(const Call& call);
   void carry_out(const Changes& changes);
-  void write_back_all();
-  bool fill(const Area& area, std::uint64_t begin, std::uint64_t end);
   bool place_outside(std::uint64_t low, std::uint64_t window, std::uint64_t bytes);
   bool change_here(const wire::GuestRequest& request);
   void leave_huge_pages_to_program();
-  bool map_lazily(const Area& area, std::uint64_t begin, std::uint64_t end, int fd);
-  void end_lazy_mappings(std::uint64_t begin, std::uint64_t end);
   void protect_everywhere(std::uint64_t begin, std::uint64_t end, int protection);
-  void discard_everywhere(std::uint64_t begin, std::uint64_t end);
+  void discard_everywhere(std::uint64_t begin, std::uint64_t end, const FilePart* unread = nullptr);
+  void move_bytes(std::uint64_t begin, std::uint64_t end, std::uint64_t to);
   void freeze_elsewhere(std::uint64_t begin, std::uint64_t end);
+
+  // process_mappings.cc: at the home
+  long map_file(const Call& call);
+  int keep_file(int fd);
+  void close_file(int file);
+  void release_file(int file);
+  bool reopen(int file);
+  void reload(const FilePart& part);
+  int map_in_kernel(const FilePart& part);
+  bool move_in_kernel(std::uint64_t begin, std::uint64_t end, std::uint64_t to);
+  void end_kernel_mappings(std::uint64_t begin, std::uint64_t end);
+  void write_back(const Change& change);
+  void write_back_all();
+
+  // process_file_pages.cc
+  struct FileTask;
+  bool read_touched(std::uint64_t address);
+  std::uint64_t read_part(const FileTask& task);
+  int reach_file(const FileTask& task);
+  void forget_file(int file);
+  std::vector<std::byte> contents_from_home(const FilePart& part);
+  int descriptor_of(int file);
+  void send_file_bytes(NodeId to, std::uint64_t ticket, int file, std::uint64_t offset, std::size_t bytes);
+  void touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t address);
+  void file_part_read(const wire::GuestRequest& request);
+  void answer_file_waiters() REQUIRES(file_pages_mu_);
+  void close_file_pages(std::uint64_t begin, std::uint64_t end);
+  void open_file_pages(std::uint64_t begin, std::uint64_t end);
+  void remove_file_pages(std::uint64_t begin, std::uint64_t end);
+  void replace_file_pages(const FilePart& part);
+  void leave_unread(const FilePart& part);
+  std::vector<FilePart> unread_parts(std::uint64_t begin, std::uint64_t end);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> read_ranges(std::uint64_t begin, std::uint64_t end);
+  void read_all(std::uint64_t begin, std::uint64_t end);
 
   // process_threads.cc
   long clone(GuestThread& thread, const Call& call, const ucontext_t& context);
@@ -292,10 +324,16 @@ class Process final : private GuestHandler, private ImageTarget {
   void finish();
 
   // process_children.cc: at the home
+  // What the child maps from files itself.
+  struct ChildMapping {
+    FilePart part;
+    int descriptor = -1, protection = 0, flags = 0;
+  };
+  std::vector<ChildMapping> mappings_of_child();
   long fork_process(const ThreadStart& start, bool waits);
   long lend_memory(GuestThread& thread, const ThreadStart& start);
   long serve_borrower(GuestThread& thread, const Call& call, ucontext_t& context);
-  bool copy_memory_to_child(int file, std::uint64_t file_begin);
+  bool copy_memory_to_child(int file, std::uint64_t file_begin, const std::vector<ChildMapping>& mappings);
   [[noreturn]] void become_child(const ThreadStart& start);
 
   // process_execute.cc
@@ -403,6 +441,8 @@ class Process final : private GuestHandler, private ImageTarget {
   void ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing = {});  // the others
   void post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
   void reply(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});
+  void answer(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});  // or this one
+  void answered(std::uint64_t ticket, long result, std::span<const std::byte> answer);
   static wire::GuestRequest request_for(wire::GuestRequestKind kind, const GuestThread& thread, const Call& call);
   static Call call_in(const wire::GuestRequest& request);
   void call_for(NodeId node, const wire::GuestRequest& request, std::span<const std::byte> data);
@@ -426,20 +466,33 @@ class Process final : private GuestHandler, private ImageTarget {
   std::uint64_t begin_ = 0, end_ = 0;          // the guest window
   std::uint64_t low_begin_ = 0, low_end_ = 0;  // of an executable with fixed addresses
   int home_pid_ = 0;
+  PageLimits limits_;
+  os::Mutex reached_mu_;
+  std::map<int, int> reached_ GUARDED_BY(reached_mu_);  // the home's mapped files: our descriptor, or -1
   struct sigaction bus_action_ {
   }, segv_action_{};  // of the fault engine
 
   // The home's.
   std::mutex space_mu_;
   std::unique_ptr<AddressSpace> space_;
-  std::map<int, int> files_;                              // of mappings: our descriptor by id
-  std::map<std::uint64_t, std::uint64_t> lazy_mappings_;  // begin and end: what the kernel reads from files
-  rlimit descriptors_{};  // the limit that the program was started with, and its children get
+  os::Mutex files_mu_;
+  std::map<int, int> files_ GUARDED_BY(files_mu_);  // of mappings: our descriptor by id
+  IntervalMap<bool> in_kernel_{false};              // of one node: what the kernel maps from files
+  rlimit descriptors_{};                            // the limit that the program was started with, and its children get
   os::Mutex descriptors_mu_;
   std::set<int> runtime_descriptors_ GUARDED_BY(descriptors_mu_);  // of the home: not the program's to use
   std::map<int, std::string> file_paths_;                          // of private mappings, which keep no descriptor
   int next_file_ = 0;
   HeldLocks held_locks_;
+  // Who waits until a page can be touched, or until nobody reads pages that it closes.
+  struct FileWaiter {
+    NodeId node;
+    std::uint64_t ticket = 0, begin = 0, end = 0;
+    bool closes = false;
+  };
+  os::Mutex file_pages_mu_;  // taken before that of limits_
+  FilePages file_pages_ GUARDED_BY(file_pages_mu_);
+  std::vector<FileWaiter> file_waiters_ GUARDED_BY(file_pages_mu_);
   std::mutex futex_mu_;
   FutexTable futexes_;
   std::once_flag watching_;

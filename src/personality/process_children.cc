@@ -6,7 +6,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "base/check.h"
 #include "os/processor_share.h"
@@ -32,18 +34,33 @@ static bool copy_from_file(int file, std::uint64_t file_begin, std::uint64_t beg
   return true;
 }
 
+// Shared file mappings, and what is unread of the private ones. In the parent, as the child takes no lock.
+std::vector<Process::ChildMapping> Process::mappings_of_child() {
+  std::vector<ChildMapping> mappings;
+  space_->visit(0, end_, [&](const Area& area) {
+    if (area.file == kNoFile) return;
+    const ChildMapping all{.part = {.begin = area.begin, .end = area.end, .file = area.file, .offset = area.offset},
+                           .descriptor = descriptor_of(area.file),
+                           .protection = area.protection,
+                           .flags = area.shared ? MAP_SHARED : MAP_PRIVATE};
+    if (area.shared) return mappings.push_back(all);
+    for (const FilePart& part : unread_parts(area.begin, area.end)) {
+      mappings.push_back(all);
+      mappings.back().part = part;
+    }
+  });
+  std::erase_if(mappings, [](const ChildMapping& m) { return m.descriptor < 0; });
+  return mappings;
+}
+
 // In the child: the program's memory as it was. The parent waits meanwhile.
-bool Process::copy_memory_to_child(int file, std::uint64_t file_begin) {
+bool Process::copy_memory_to_child(int file, std::uint64_t file_begin, const std::vector<ChildMapping>& mappings) {
   bool ok = true;
   space_->visit(0, end_, [&](const Area& area) {
     auto* const start = reinterpret_cast<void*>(area.begin);
     const std::size_t bytes = area.end - area.begin;
-    if (area.shared && area.file != kNoFile) {
-      if (::mmap(start, bytes, area.protection, MAP_SHARED | MAP_FIXED, files_.at(area.file),
-                 static_cast<off_t>(area.offset)) != MAP_FAILED)
-        return;
-    }
-    if (file < 0) return;  // a cluster of one: fork has copied it
+    if (area.shared && area.file != kNoFile) return;  // one of `mappings`
+    if (file < 0) return;                             // a cluster of one: fork has copied it
     const bool outside = area.begin < begin_;
     const std::uint64_t first = outside ? low_begin_ - (end_ - kOutsideBytes - file_begin) : file_begin;
     if (area.shared && area.file == kNoFile) {
@@ -57,6 +74,11 @@ bool Process::copy_memory_to_child(int file, std::uint64_t file_begin) {
     ok = ok && copy_from_file(file, first, area.begin, area.end);
     ok = ok && ::mprotect(start, bytes, area.protection) == 0;
   });
+  for (const ChildMapping& m : mappings) {
+    const void* const mapped = ::mmap(reinterpret_cast<void*>(m.part.begin), m.part.end - m.part.begin, m.protection,
+                                      m.flags | MAP_FIXED, m.descriptor, static_cast<off_t>(m.part.offset));
+    ok = ok && mapped != MAP_FAILED;
+  }
   return ok;
 }
 
@@ -181,7 +203,8 @@ long Process::fork_process(const ThreadStart& start, bool waits) {
     // Other nodes may have the only copies.
     std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
     space_->visit(0, end_, [&](const Area& area) {
-      if ((area.protection & (PROT_READ | PROT_WRITE)) != 0) ranges.emplace_back(area.begin, area.end);
+      if ((area.protection & (PROT_READ | PROT_WRITE)) == 0) return;
+      std::ranges::copy(read_ranges(area.begin, area.end), std::back_inserter(ranges));
     });
     for (const auto& [begin, end] : ranges) (void)runtime_.memory().prefault(begin, end - begin, Access::kRead);
   }
@@ -193,6 +216,7 @@ long Process::fork_process(const ThreadStart& start, bool waits) {
   }
   // The child takes no lock of the runtime: who holds one at this moment is not in the child to release it.
   const auto [file, file_begin] = runtime_.memory().file_behind(begin_);
+  const std::vector<ChildMapping> mappings = mappings_of_child();
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0) return -errno;
   const std::uint64_t mask = block_signals();
@@ -201,7 +225,7 @@ long Process::fork_process(const ThreadStart& start, bool waits) {
   descriptors_mu_.unlock();
   if (child == 0) {
     ::close(ready[0]);
-    if (!copy_memory_to_child(file, file_begin)) ::_exit(127);
+    if (!copy_memory_to_child(file, file_begin, mappings)) ::_exit(127);
     close_runtime_descriptors(ready[1]);
     if (::write(ready[1], "", 1) != 1) ::_exit(127);
     if (!waits) ::close(ready[1]);

@@ -1,8 +1,6 @@
-// The mmap family. The home decides (address_space.h), fills and writes back file mappings, and has every node set the
-// protections; the coherence state of the pages is a second, independent restriction.
-#include <fcntl.h>
+// The mmap family. The home decides (address_space.h), and has every node set the protections; the coherence state of
+// the pages is a second, independent restriction. Files: process_mappings.cc.
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,17 +16,6 @@
 
 namespace gallocy::personality {
 namespace {
-
-constexpr std::size_t kPieceBytes = 256 << 10;
-
-std::string path_of(int fd) {
-  char path[4096];
-  const ssize_t length = ::readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), path, sizeof path);
-  return length > 0 ? std::string(path, static_cast<std::size_t>(length)) : std::string();
-}
-
-// Executing is not restricted.
-int with_executing(int protection) { return (protection & PROT_READ) != 0 ? protection | PROT_EXEC : protection; }
 
 std::uint64_t up(std::uint64_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
 
@@ -77,6 +64,8 @@ long Process::memory_call(const Call& call) {
         ::madvise(reinterpret_cast<void*>(a(0)), a(1), static_cast<int>(call.arguments[2]));
       break;
     case SYS_msync:
+      if (nodes_ == 1 && in_guest(a(0)))
+        return ::msync(reinterpret_cast<void*>(a(0)), a(1), static_cast<int>(a(2))) == 0 ? 0 : -errno;
       space_->visit(a(0), a(0) + up(a(1)), [&](const Area& area) {
         if (area.shared && area.file != kNoFile && (area.protection & PROT_WRITE) != 0)
           changes.push_back({.kind = Change::Kind::kWriteBack,
@@ -108,159 +97,6 @@ long Process::residency(const Call& call) {
   return copy_out(static_cast<std::uint64_t>(call.arguments[2]), all.data(), all.size()) ? 0 : -EFAULT;
 }
 
-long Process::map_file(const Call& call) {
-  const int flags = static_cast<int>(call.arguments[3]);
-  const int fd = static_cast<int>(call.arguments[4]);
-  return map(static_cast<std::uint64_t>(call.arguments[0]), static_cast<std::uint64_t>(call.arguments[1]),
-             static_cast<int>(call.arguments[2]), flags, (flags & MAP_ANONYMOUS) != 0 ? -1 : fd,
-             static_cast<std::uint64_t>(call.arguments[5]), "");
-}
-
-long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, int flags, int fd, std::uint64_t offset,
-                  const std::string& name) {
-  const bool anonymous = (flags & MAP_ANONYMOUS) != 0;
-  const int type = flags & MAP_TYPE;
-  if (type == MAP_SHARED_VALIDATE) flags = (flags & ~MAP_TYPE) | MAP_SHARED;
-  int file = kNoFile;
-  const std::lock_guard lock(space_mu_);
-  if (!anonymous) {
-    struct stat status {};
-    if (::fstat(fd, &status) != 0) return -EBADF;
-    if (!S_ISREG(status.st_mode)) {
-      char path[] = "/dev/zero";
-      if (path_of(fd) != path) return -ENODEV;
-    }
-    const int access = ::fcntl(fd, F_GETFL) & O_ACCMODE;
-    if (access == O_WRONLY) return -EACCES;
-    if ((flags & MAP_TYPE) == MAP_SHARED && (protection & PROT_WRITE) != 0 && access != O_RDWR) return -EACCES;
-    file = next_file_++;
-    const int own = ::fcntl(fd, F_DUPFD_CLOEXEC, 1000);
-    if (own < 0) return -ENFILE;
-    files_[file] = own;
-    keep_descriptor(own);
-  }
-  Changes changes;
-  const long result = space_->map({.address = address,
-                                   .bytes = bytes,
-                                   .protection = protection,
-                                   .flags = flags,
-                                   .file = file,
-                                   .offset = offset,
-                                   .name = anonymous ? name : path_of(fd)},
-                                  changes);
-  carry_out(changes);
-  if (file == kNoFile && result >= 0 && nodes_ == 1 && (flags & MAP_TYPE) == MAP_SHARED) {
-    // Forked children share it.
-    CHECK(::mmap(reinterpret_cast<void*>(result), up(bytes), protection, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,
-                 0) != MAP_FAILED,
-          errno);
-  }
-  if (file == kNoFile) return result;
-  if (result < 0) {
-    close_descriptor(files_[file]);
-    files_.erase(file);
-    return result;
-  }
-  const auto begin = static_cast<std::uint64_t>(result);
-  const Area* const area = space_->find(begin);
-  CHECK(area != nullptr);
-  if (!map_lazily(*area, begin, begin + up(bytes), fd) &&
-      !fill({.begin = begin, .end = begin + up(bytes), .protection = protection, .file = file, .offset = offset}, begin,
-            begin + up(bytes))) {
-    return -EIO;
-  }
-  if ((flags & MAP_TYPE) == MAP_PRIVATE) {
-    file_paths_[file] = path_of(fd);
-    close_descriptor(files_[file]);
-    files_.erase(file);
-  }
-  return result;
-}
-
-// On one node the kernel can read a private mapping's file as it is touched. A shared one that cannot be written is as
-// good as private. False: it is to be filled.
-bool Process::map_lazily(const Area& area, std::uint64_t begin, std::uint64_t end, int fd) {
-  struct stat status {};
-  if (nodes_ > 1 || ::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) return false;
-  if (area.shared && (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR) return false;
-  const auto map = [&](int protection) {
-    return ::mmap(reinterpret_cast<void*>(begin), end - begin, protection, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
-                  static_cast<off_t>(area.offset + (begin - area.begin))) != MAP_FAILED;
-  };
-  // From some file systems nothing may be executed.
-  if (!map(with_executing(area.protection)) && !map(area.protection)) return false;
-  lazy_mappings_.emplace(begin, end);
-  return true;
-}
-
-// What of them lies in the range becomes memory without a file.
-void Process::end_lazy_mappings(std::uint64_t begin, std::uint64_t end) {
-  auto it = lazy_mappings_.upper_bound(begin);
-  if (it != lazy_mappings_.begin()) --it;
-  while (it != lazy_mappings_.end() && it->first < end) {
-    const auto [first, last] = *it;
-    const std::uint64_t from = std::max(first, begin), to = std::min(last, end);
-    if (from >= to) {
-      ++it;
-      continue;
-    }
-    space_->visit_permissions(from, to, [](std::uint64_t part, std::uint64_t part_end, int permission) {
-      CHECK(::mmap(reinterpret_cast<void*>(part), part_end - part, with_executing(permission),
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED,
-            errno);
-    });
-    it = lazy_mappings_.erase(it);
-    if (first < from) lazy_mappings_.emplace(first, from);
-    if (to < last) it = lazy_mappings_.emplace(to, last).first;
-  }
-}
-
-// The bytes of the area's file, written while the pages may be written, at this node.
-bool Process::fill(const Area& area, std::uint64_t begin, std::uint64_t end) {
-  const auto found = files_.find(area.file);
-  const auto path = file_paths_.find(area.file);
-  // Of a private mapping only the path is kept: programs map more files than they may have descriptors.
-  const int reopened =
-      found == files_.end() && path != file_paths_.end() ? ::open(path->second.c_str(), O_RDONLY | O_CLOEXEC) : -1;
-  const int fd = found != files_.end() ? found->second : reopened;
-  if (fd < 0) return false;
-  const os::Protection limit = limit_of(area.protection);
-  const bool limited = limit != os::Protection::kReadWrite;
-  if (limited) runtime_.memory().limit_here(begin, end - begin, os::Protection::kReadWrite);
-  std::vector<std::byte> piece(std::min<std::uint64_t>(kPieceBytes, end - begin));
-  bool ok = true;
-  for (std::uint64_t at = begin; at < end && ok;) {
-    const ssize_t got = ::pread(fd, piece.data(), std::min<std::uint64_t>(piece.size(), end - at),
-                                static_cast<off_t>(area.offset + (at - area.begin)));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) {
-      ok = got == 0;
-      break;
-    }
-    ok = copy_out(at, piece.data(), static_cast<std::size_t>(got));
-    at += static_cast<std::uint64_t>(got);
-  }
-  if (limited) runtime_.memory().limit_here(begin, end - begin, limit);
-  if (reopened >= 0) ::close(reopened);
-  return ok;
-}
-
-// Of shared file mappings, when the program ends.
-void Process::write_back_all() {
-  const std::unique_lock lock(space_mu_, std::try_to_lock);
-  if (!lock.owns_lock() || space_ == nullptr) return;  // a thread was in the middle of mmap: nothing waits for it now
-  Changes changes;
-  space_->visit(0, end_, [&](const Area& area) {
-    if (!area.shared || area.file == kNoFile || (area.protection & PROT_WRITE) == 0) return;
-    changes.push_back({.kind = Change::Kind::kWriteBack,
-                       .begin = area.begin,
-                       .end = area.end,
-                       .file = area.file,
-                       .offset = area.offset});
-  });
-  carry_out(changes);
-}
-
 void Process::carry_out(const Changes& changes) {
   for (const Change& c : changes) {
     switch (c.kind) {
@@ -270,38 +106,37 @@ void Process::carry_out(const Changes& changes) {
       case Change::Kind::kProtect:
         protect_everywhere(c.begin, c.end, c.protection);
         break;
-      case Change::Kind::kMove: {
-        // Readable and writable while it is copied, whatever the program may do with it.
-        (void)copy_within(c.to, c.begin, c.end - c.begin);
+      case Change::Kind::kMove:
+        move_bytes(c.begin, c.end, c.to);
         break;
-      }
-      case Change::Kind::kWriteBack: {
-        const auto found = files_.find(c.file);
-        struct stat status {};
-        if (found == files_.end() || ::fstat(found->second, &status) != 0) break;
-        const auto size = static_cast<std::uint64_t>(status.st_size);
-        const std::uint64_t end = std::min(c.end, c.begin + (size > c.offset ? size - c.offset : 0));
-        std::vector<std::byte> piece(kPieceBytes);
-        for (std::uint64_t at = c.begin; at < end; at += piece.size()) {
-          const std::size_t length = std::min<std::uint64_t>(piece.size(), end - at);
-          if (!copy_in(piece.data(), at, length)) break;
-          if (::pwrite(found->second, piece.data(), length, static_cast<off_t>(c.offset + (at - c.begin))) < 0) break;
-        }
+      case Change::Kind::kWriteBack:
+        write_back(c);
         break;
-      }
       case Change::Kind::kReload:
-        (void)fill(
-            {.begin = c.begin, .end = c.end, .protection = PROT_READ | PROT_WRITE, .file = c.file, .offset = c.offset},
-            c.begin, c.end);
+        reload({.begin = c.begin, .end = c.end, .file = c.file, .offset = c.offset});
         break;
       case Change::Kind::kFileReleased:
-        file_paths_.erase(c.file);
-        if (const auto found = files_.find(c.file); found != files_.end()) {
-          close_descriptor(found->second);
-          files_.erase(found);
-        }
+        release_file(c.file);
         break;
     }
+  }
+}
+
+// Readable and writable while it is copied, whatever the program may do with it. What is unread stays so.
+void Process::move_bytes(std::uint64_t begin, std::uint64_t end, std::uint64_t to) {
+  if (nodes_ == 1 && move_in_kernel(begin, end, to)) return;
+  close_file_pages(begin, end);
+  for (const FilePart& part : unread_parts(begin, end)) {
+    const std::uint64_t target = to + (part.begin - begin);
+    leave_unread({.begin = target, .end = target + (part.end - part.begin), .file = part.file, .offset = part.offset});
+  }
+  for (const auto& [first, last] : read_ranges(begin, end)) {
+    const std::uint64_t target = to + (first - begin);
+    limits_.lift(first, last);
+    limits_.lift(target, target + (last - first));
+    (void)copy_within(target, first, last - first);
+    limits_.restore(target, target + (last - first));
+    limits_.restore(first, last);
   }
 }
 
@@ -312,19 +147,25 @@ void Process::protect_everywhere(std::uint64_t begin, std::uint64_t end, int pro
   if (nodes_ > 1) ask_all(request);
 }
 
-// The pages read as zero from now on. Bytes of them may be on their way between any two nodes, as nodes send pages
-// ahead: so first all freeze them and say so to each other, on the links on which those bytes travel.
-void Process::discard_everywhere(std::uint64_t begin, std::uint64_t end) {
+// The pages read as zero, or are unread, from now on. Bytes of them may be on their way between any two nodes, as nodes
+// send pages ahead: so first all freeze them and say so to each other, on the links on which those bytes travel.
+void Process::discard_everywhere(std::uint64_t begin, std::uint64_t end, const FilePart* unread) {
   if (nodes_ == 1) {
-    end_lazy_mappings(begin, end);
+    end_kernel_mappings(begin, end);
     return runtime_.memory().zero_here(begin, end - begin);
   }
+  close_file_pages(begin, end);
+  if (unread != nullptr) replace_file_pages(*unread);
   runtime_.memory().freeze_here(begin, end - begin);
   freeze_elsewhere(begin, end);
+  if (unread != nullptr) limits_.set_unread(begin, end);
   runtime_.memory().zero_here(begin, end - begin);
-  wire::GuestRequest request{.kind = wire::GuestRequestKind::kDiscard, .words = {begin, end}};
+  if (unread == nullptr) limits_.set_read(begin, end);
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kDiscard,
+                             .words = {begin, end, unread != nullptr ? std::uint64_t{1} : 0}};
   ask_all(request);
   runtime_.memory().thaw_here(begin, end - begin);
+  unread != nullptr ? open_file_pages(begin, end) : remove_file_pages(begin, end);
 }
 
 // Asks all others to freeze the pages; each tells each other (kArrived), which tells the home.
@@ -351,10 +192,17 @@ bool Process::change_here(const wire::GuestRequest& request) {
   if (request.kind == Kind::kFreeze) {
     runtime_.memory().freeze_here(begin, end - begin);
   } else if (request.kind == Kind::kDiscard) {
+    const bool unread = request.words[2] != 0;
+    if (unread) limits_.set_unread(begin, end);
     runtime_.memory().zero_here(begin, end - begin);
+    if (!unread) limits_.set_read(begin, end);
     runtime_.memory().thaw_here(begin, end - begin);
+  } else if (request.kind == Kind::kUnread) {
+    limits_.set_unread(begin, end);
+  } else if (request.kind == Kind::kRead) {
+    limits_.set_read(begin, end);
   } else {
-    runtime_.memory().limit_here(begin, end - begin, limit_of(static_cast<int>(request.words[2])));
+    limits_.protect(begin, end, limit_of(static_cast<int>(request.words[2])));
   }
   return true;
 }

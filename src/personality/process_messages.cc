@@ -100,6 +100,19 @@ void Process::reply(NodeId node, std::uint64_t ticket, long result, std::span<co
   send(node, wire::MessageType::kGuestReply, std::as_bytes(std::span(&reply, 1)), answer);
 }
 
+void Process::answer(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer) {
+  node == self_ ? answered(ticket, result, answer) : reply(node, ticket, result, answer);
+}
+
+void Process::answered(std::uint64_t ticket, long result, std::span<const std::byte> answer) {
+  const os::MutexLock lock(questions_mu_);
+  const auto found = questions_.find(ticket);
+  if (found == questions_.end()) return;
+  found->second->result = result;
+  found->second->answer.assign(answer.begin(), answer.end());
+  found->second->flag.set();
+}
+
 // On the poller: nothing here may wait or touch the program's memory.
 bool Process::message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
                       std::span<const std::byte> payload) {
@@ -107,13 +120,7 @@ bool Process::message(NodeId from, wire::MessageType type, std::span<const std::
     wire::GuestReply reply;
     if (body.size() < sizeof reply) return false;
     std::memcpy(&reply, body.data(), sizeof reply);
-    const os::MutexLock lock(questions_mu_);
-    const auto found = questions_.find(reply.ticket);
-    if (found == questions_.end()) return true;
-    found->second->result = reply.result;
-    const auto answer = payload.empty() ? body.subspan(sizeof reply) : payload;
-    found->second->answer.assign(answer.begin(), answer.end());
-    found->second->flag.set();
+    answered(reply.ticket, reply.result, payload.empty() ? body.subspan(sizeof reply) : payload);
     return true;
   }
   wire::GuestRequest request;
@@ -136,6 +143,8 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       return true;
     case Kind::kProtect:
     case Kind::kDiscard:
+    case Kind::kUnread:
+    case Kind::kRead:
       if (!change_here(request)) return false;
       reply(from, request.ticket, 0);
       return true;
@@ -151,6 +160,23 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     }
     case Kind::kArrived:
       reply(kHome, request.words[0], 0);
+      return true;
+    case Kind::kTouch:
+      if (!is_home()) return false;
+      touch_file_page(from, request.ticket, request.words[0]);
+      return true;
+    case Kind::kFileBytes:
+      if (!is_home()) return false;
+      start_runtime_thread([this, from, request] {
+        send_file_bytes(from, request.ticket, static_cast<int>(request.words[0]), request.words[1], request.words[2]);
+      });
+      return true;
+    case Kind::kHasRead:
+      if (!is_home()) return false;
+      file_part_read(request);
+      return true;
+    case Kind::kFileGone:
+      forget_file(static_cast<int>(request.words[0]));
       return true;
     case Kind::kStart: {
       ThreadStart start;

@@ -39,13 +39,29 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
   const auto address = reinterpret_cast<std::uint64_t>(info.si_addr);
   if (answer_cpuid(info, context)) return;
   if (raised_by_hardware(number) && is_fault(info)) {
-    const bool page_fault = number == SIGBUS && info.si_code == BUS_ADRERR && this->in_guest(address);
+    const bool of_runtime = (thread == nullptr || !thread->is_forked_child) && this->in_guest(address);
+    const bool page_fault = of_runtime && number == SIGBUS && info.si_code == BUS_ADRERR;
     const bool write = (context.uc_mcontext.gregs[REG_ERR] & 2) != 0;
+    if (of_runtime && number == SIGSEGV && info.si_code == SEGV_ACCERR && nodes_ > 1) {
+      switch (limits_.judge(address, write)) {
+        case PageLimits::Verdict::kUnread:
+          if (read_touched(address)) return;
+          number = info.si_signo = SIGBUS;
+          info.si_code = BUS_ADRERR;
+          break;
+        case PageLimits::Verdict::kAllowed:
+          // It has become so meanwhile, but that the engine `sigsegv` learns of all faults in this way.
+          if ((segv_action_.sa_flags & SA_SIGINFO) == 0) return;
+          break;
+        case PageLimits::Verdict::kForbidden:
+          break;
+      }
+    }
     if (page_fault && (bus_action_.sa_flags & SA_SIGINFO) != 0) {
       return serve_fault(bus_action_, thread, number, info, context, write);
     }
-    if (number == SIGSEGV && info.si_code == SEGV_ACCERR && this->in_guest(address) &&
-        (segv_action_.sa_flags & SA_SIGINFO) != 0 && !runtime_.memory().is_beyond_limit(address, write)) {
+    if (of_runtime && number == SIGSEGV && info.si_code == SEGV_ACCERR && (segv_action_.sa_flags & SA_SIGINFO) != 0 &&
+        !runtime_.memory().is_beyond_limit(address, write)) {
       return serve_fault(segv_action_, thread, number, info, context, write);
     }
     if ((number == SIGSEGV || number == SIGBUS) && end_failed_copy(context)) return;

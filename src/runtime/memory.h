@@ -69,6 +69,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
 
   Result<> prefault(std::uint64_t address, std::uint64_t bytes, Access access);
   Result<> pinned(std::uint64_t address, std::uint64_t bytes, Access access, const std::function<void()>& f);
+  // Whole pages, whose bytes f may change in their frames; they are here for writing and stay meanwhile.
+  void overwrite(std::uint64_t address, std::uint64_t bytes, const std::function<void(std::byte* frames)>& f);
   std::uint64_t atomic(std::uint64_t address, unsigned width, sync_detail::AtomicOperation operation,
                        std::uint64_t operand, std::uint64_t expected);
   void release_pages(std::uint64_t address, std::uint64_t bytes);

@@ -48,6 +48,31 @@ Result<> Memory::pinned(std::uint64_t address, std::uint64_t bytes, Access acces
   return {};
 }
 
+// In ascending order, as pinned().
+void Memory::overwrite(std::uint64_t address, std::uint64_t bytes, const std::function<void(std::byte*)>& f) {
+  const PageId first = page_of(window_address(address)), end{first.value + bytes / kPageBytes};
+  std::byte* frames = nullptr;
+  {
+    const os::MutexLock lock(mu_);
+    frames = runtime_view(first);
+  }
+  // Frames that are not there yet are made in one step, for both views: the faults would cost several times as much.
+  ::madvise(frames, bytes, MADV_POPULATE_WRITE);
+  for (PageId page = first; page < end;) {
+    {
+      const os::MutexLock lock(mu_);
+      for (; page < end && core_.mapped(page) == Access::kWrite; ++page.value) core_.pin(page);
+    }
+    if (page < end) CHECK(wait_for_page(page, Access::kWrite, 0, /*pin_it=*/true), page), ++page.value;
+  }
+  f(frames);
+  const os::MutexLock lock(mu_);
+  for (PageId page = first; page < end; ++page.value) {
+    core_.unpin(page, now_us(), effects_);
+    carry_out();
+  }
+}
+
 void Memory::release_pages(std::uint64_t address, std::uint64_t bytes) {
   if (engine_ == nullptr) {
     ::madvise(reinterpret_cast<void*>(address), bytes, MADV_DONTNEED);
@@ -72,13 +97,19 @@ void Memory::limit_here(std::uint64_t address, std::uint64_t bytes, os::Protecti
   engine_->limit(reinterpret_cast<std::byte*>(address), bytes, most);
   if (!engine_->applies_limits_later()) return;
   const std::uint64_t begin = window_address(address);
-  for (const BlockId block : core_.blocks_with_frames()) {
+  const auto again = [&](BlockId block) {
     for (unsigned i = 0; i < kBlockPages; ++i) {
       const PageId page{first_page(block).value + i};
       const Access mapped = core_.mapped(page);
       if (address_of(page) - begin >= bytes || mapped == Access::kNone) continue;
       engine_->protect(program_address(page), kPageBytes, protection(mapped), protection(mapped));
     }
+  };
+  const BlockId first = block_of(page_of(begin)), last = block_of(page_of(begin + bytes - 1));
+  if (last.value - first.value < core_.blocks_with_frames().size()) {
+    for (BlockId block = first; block <= last; ++block.value) again(block);
+  } else {
+    std::ranges::for_each(core_.blocks_with_frames(), again);
   }
 }
 

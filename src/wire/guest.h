@@ -14,7 +14,13 @@ enum class GuestRequestKind : std::uint32_t {
   kFreeze,      // home -> all: words: begin, end: pages whose bytes are not to be sent; trailing: by node but the home,
                 // the ticket of the home's question whether what was sent to that node has arrived
   kArrived,     // any -> any, behind what it had sent: word: that ticket, to answer the home with
-  kDiscard,     // home -> all: words: begin, end: frozen pages become zero, and thaw
+  kDiscard,     // home -> all: words: begin, end: frozen pages become zero, and thaw; 1: they are unread from now on
+  kUnread,      // home -> all: words: begin, end: pages of a file mapping that nobody has read yet
+  kRead,        // home -> node: words: begin, end: pages that are not unread (any more)
+  kTouch,       // node -> home: word: an unread page that was touched; answered when it is there, or by a FileTask
+  kFileBytes,   // node -> home: words: file, offset, bytes; the answer carries them
+  kHasRead,     // node -> home: words: begin and end of a FileTask, and how far it was read
+  kFileGone,    // home -> all: word: a file of which nothing is mapped any more
   kStart,       // any -> node: start a thread; trailing: the start's registers
   kFutex,       // any -> home: words: operation, address, count, bits, second address, second count, ticket of the wait
   kWake,        // home -> node: word: ticket of the wait

@@ -34,6 +34,13 @@ TEST_P(RunOnHosts, programs_of_the_suite) {
   }
 }
 
+// Hosts that cannot reach the home's process read its files through it.
+TEST_P(RunOnHosts, mapped_files) {
+  expect_as_natively({std::string(RUN_PROGRAMS) + "/mmap_untouched"});
+  namespaces_ = "unshare -m -p -f --kill-child";
+  expect_as_natively({std::string(RUN_PROGRAMS) + "/mmap_untouched"});
+}
+
 TEST_P(RunOnHosts, python_threads) {
   if (::access("/usr/bin/python3", X_OK) != 0) GTEST_SKIP() << "there is no python3";
   expect_as_natively({"/usr/bin/python3", "-c",

@@ -21,7 +21,7 @@ class BareHosts : public LaunchFixture {
 
   // On this machine's home and `count` hosts.
   std::unique_ptr<Process> run_on_hosts(unsigned count, const Arguments& program, Process::Options options = {}) {
-    const std::string how = std::string("ip netns exec {host} unshare -m ") + BARE_HOST + " " + folder_ + "/root " +
+    const std::string how = "ip netns exec {host} " + namespaces_ + " " + BARE_HOST + " " + folder_ + "/root " +
                             GALLOCY_COMMAND + " {command}";
     Arguments all{"ip",
                   "netns",
@@ -45,6 +45,7 @@ class BareHosts : public LaunchFixture {
 
   FakeHosts hosts_;
   Arguments flags_;  // more of them
+  std::string namespaces_ = "unshare -m";
 };
 
 }  // namespace gallocy::testing

@@ -1,0 +1,57 @@
+#include "personality/page_limits.h"
+
+#include <vector>
+
+namespace gallocy::personality {
+
+void PageLimits::apply(std::uint64_t begin, std::uint64_t end) {
+  unread_.visit(begin, end, [&](std::uint64_t from, std::uint64_t to, bool unread) {
+    if (unread) return memory_.limit_here(from, to - from, os::Protection::kNone);
+    asked_.visit(from, to, [&](std::uint64_t part, std::uint64_t part_end, os::Protection most) {
+      memory_.limit_here(part, part_end - part, most);
+    });
+  });
+}
+
+void PageLimits::protect(std::uint64_t begin, std::uint64_t end, os::Protection most) {
+  const os::MutexLock lock(mu_);
+  asked_.assign(begin, end, most);
+  unread_.visit(begin, end, [&](std::uint64_t from, std::uint64_t to, bool unread) {
+    if (!unread) memory_.limit_here(from, to - from, most);
+  });
+}
+
+void PageLimits::set_unread(std::uint64_t begin, std::uint64_t end) {
+  const os::MutexLock lock(mu_);
+  unread_.assign(begin, end, true);
+  memory_.limit_here(begin, end - begin, os::Protection::kNone);
+}
+
+void PageLimits::set_read(std::uint64_t begin, std::uint64_t end) {
+  const os::MutexLock lock(mu_);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> parts;
+  unread_.visit(begin, end, [&](std::uint64_t from, std::uint64_t to, bool unread) {
+    if (unread) parts.emplace_back(from, to);
+  });
+  unread_.assign(begin, end, false);
+  for (const auto& [from, to] : parts) apply(from, to);
+}
+
+void PageLimits::lift(std::uint64_t begin, std::uint64_t end) {
+  const os::MutexLock lock(mu_);
+  memory_.limit_here(begin, end - begin, os::Protection::kReadWrite);
+}
+
+void PageLimits::restore(std::uint64_t begin, std::uint64_t end) {
+  const os::MutexLock lock(mu_);
+  apply(begin, end);
+}
+
+PageLimits::Verdict PageLimits::judge(std::uint64_t address, bool write) const {
+  const os::MutexLock lock(mu_);
+  const os::Protection most = asked_.at(address);
+  if (most == os::Protection::kNone || (write && most != os::Protection::kReadWrite)) return Verdict::kForbidden;
+  return unread_.at(address) ? Verdict::kUnread : Verdict::kAllowed;
+}
+
+}  // namespace gallocy::personality

@@ -1,0 +1,41 @@
+// PageLimits: what the program may do with its pages on this node, whatever the coherence protocol allows: what it
+// asked for itself (mprotect), and nothing as long as a page of a file mapping is unread (process_file_pages.cc).
+//
+// The limits asked for are the same on all nodes when a system call returns; what is unread a node may believe longer
+// than it is true.
+//
+// Threads: any, the poller and fault handlers too. Nobody touches the program's memory under the lock.
+#pragma once
+
+#include <cstdint>
+
+#include "os/mutex.h"
+#include "personality/address_space_ranges.h"
+#include "runtime/memory.h"
+
+namespace gallocy::personality {
+
+class PageLimits {
+ public:
+  explicit PageLimits(runtime::Memory& memory) : memory_(memory) {}
+
+  void protect(std::uint64_t begin, std::uint64_t end, os::Protection most);
+  void set_unread(std::uint64_t begin, std::uint64_t end);
+  void set_read(std::uint64_t begin, std::uint64_t end);
+  // Readable and writable for the runtime, until restore().
+  void lift(std::uint64_t begin, std::uint64_t end);
+  void restore(std::uint64_t begin, std::uint64_t end);
+
+  enum class Verdict : std::uint8_t { kAllowed, kForbidden, kUnread };
+  Verdict judge(std::uint64_t address, bool write) const;
+
+ private:
+  void apply(std::uint64_t begin, std::uint64_t end) REQUIRES(mu_);
+
+  runtime::Memory& memory_;
+  mutable os::Mutex mu_;
+  IntervalMap<os::Protection> asked_ GUARDED_BY(mu_){os::Protection::kReadWrite};
+  IntervalMap<bool> unread_ GUARDED_BY(mu_){false};
+};
+
+}  // namespace gallocy::personality
