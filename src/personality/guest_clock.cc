@@ -80,13 +80,20 @@ void find_kernel_functions() {
 // These run as the program's code, with its fs register. Where the kernel has no such function, the system call traps.
 #define AS_PROGRAM __attribute__((optimize("no-stack-protector")))
 
+}  // namespace
+
+AS_PROGRAM bool counts_from_start(long clock) {
+  return clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_MONOTONIC_COARSE ||
+         clock == CLOCK_BOOTTIME;
+}
+
+namespace {
+
 AS_PROGRAM int guest_clock_gettime(clockid_t clock, timespec* time) {
   const int failed = g_kernel.clock_gettime != nullptr
                          ? g_kernel.clock_gettime(clock, time)
                          : static_cast<int>(raw_system_call(SYS_clock_gettime, clock, reinterpret_cast<long>(time)));
-  const bool since_start = clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_RAW ||
-                           clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_BOOTTIME;
-  if (failed != 0 || g_offset_ns == 0 || !since_start) return failed;
+  if (failed != 0 || g_offset_ns == 0 || !counts_from_start(clock)) return failed;
   const std::int64_t ns = time->tv_sec * 1'000'000'000 + time->tv_nsec + g_offset_ns;
   time->tv_sec = ns / 1'000'000'000;
   time->tv_nsec = ns % 1'000'000'000;

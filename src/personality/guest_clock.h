@@ -17,6 +17,8 @@ void fill_clock_functions(std::span<const void*, kClockFunctions> functions);
 // Of this node: home's CLOCK_MONOTONIC minus ours, ns.
 void set_clock_offset(std::int64_t ns);
 std::int64_t clock_offset();
+// Whether the clock counts from the machine's start, so that the offset is to be added to its readings.
+bool counts_from_start(long clock);
 // Processors of this node are numbered from `first` on in the order of `processors`, which are the kernel's numbers.
 // Until this is called, processors and nodes are the kernel's.
 void set_processor_numbers(unsigned node, unsigned first, std::span<const unsigned> processors);

@@ -160,6 +160,7 @@ long Process::serve_plain(GuestThread& thread, const Call& call) {
     case SYS_getrusage:
     case SYS_clock_getres:
     case SYS_clock_gettime:
+    case SYS_clock_nanosleep:
       if (const long result = usage_call(thread, call); result != -ENOSYS) return result;
       break;
     case SYS_prctl:

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -16,6 +17,7 @@ namespace gallocy::personality {
 namespace {
 
 constexpr std::int64_t kSecondNs = 1'000'000'000;
+constexpr std::int64_t kLongestSleepSeconds = 4'000'000'000;  // in which nanoseconds can be counted
 
 // Clock ids that name a thread or process are made of its id (CPUCLOCK_PID in Linux's posix-timers.h).
 constexpr long kPerThread = 4;
@@ -93,10 +95,31 @@ long Process::usage_call(GuestThread& thread, const Call& call) {
       return argument(call, 1) == 0 || store(argument(call, 1), timespec{0, 1}) ? 0 : -EFAULT;
     case SYS_clock_gettime: {
       const auto clock = static_cast<int>(call.arguments[0]);
-      if (clock >= 0 && clock != CLOCK_PROCESS_CPUTIME_ID) return -ENOSYS;
-      const std::int64_t ns = processor_time(thread, clock);
-      if (ns < 0) return ns;
+      std::int64_t ns = 0;
+      if (counts_from_start(clock)) {
+        timespec own{};
+        if (::clock_gettime(clock, &own) != 0) return -errno;
+        ns = own.tv_sec * kSecondNs + own.tv_nsec + clock_offset();
+      } else {
+        if (clock >= 0 && clock != CLOCK_PROCESS_CPUTIME_ID) return -ENOSYS;
+        ns = processor_time(thread, clock);
+        if (ns < 0) return ns;
+      }
       return store(argument(call, 1), timespec{ns / kSecondNs, ns % kSecondNs}) ? 0 : -EFAULT;
+    }
+    case SYS_clock_nanosleep: {
+      // Until a time of the home's clock.
+      if (call.arguments[1] != TIMER_ABSTIME || !counts_from_start(call.arguments[0]) || clock_offset() == 0)
+        return -ENOSYS;
+      const auto until = load<timespec>(argument(call, 2));
+      if (!until) return -EFAULT;
+      if (until->tv_sec < 0 || until->tv_nsec < 0 || until->tv_nsec >= kSecondNs) return -EINVAL;
+      if (until->tv_sec > kLongestSleepSeconds) return -ENOSYS;
+      const std::int64_t own_ns =
+          std::max<std::int64_t>(until->tv_sec * kSecondNs + until->tv_nsec - clock_offset(), 0);
+      const timespec own{own_ns / kSecondNs, own_ns % kSecondNs};
+      return interruptible_system_call(thread, SYS_clock_nanosleep, call.arguments[0], TIMER_ABSTIME,
+                                       reinterpret_cast<long>(&own), 0);
     }
     default:
       return -ENOSYS;

@@ -41,6 +41,15 @@ TEST_P(RunOnHosts, mapped_files) {
   expect_as_natively({std::string(RUN_PROGRAMS) + "/mmap_untouched"});
 }
 
+// Hosts that started at other times than the home.
+TEST_P(RunOnHosts, clocks) {
+  for (const char* started : {"-20000", "100000"}) {
+    SCOPED_TRACE(started);
+    namespaces_ = std::string("unshare -m -T -f --kill-child --monotonic ") + started + " --boottime " + started;
+    for (const char* name : {"clocks", "sleeps"}) expect_as_natively({std::string(RUN_PROGRAMS) + "/" + name});
+  }
+}
+
 TEST_P(RunOnHosts, python_threads) {
   if (::access("/usr/bin/python3", X_OK) != 0) GTEST_SKIP() << "there is no python3";
   expect_as_natively({"/usr/bin/python3", "-c",

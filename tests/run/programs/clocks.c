@@ -1,6 +1,7 @@
 // Clocks: monotonic over threads on all nodes, time and gettimeofday agree, CPU clocks run, resolutions.
 #define _GNU_SOURCE
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/times.h>
 
@@ -19,6 +20,11 @@ static void* body(void* argument) {
     last = now;
     pthread_mutex_unlock(&mutex);
   }
+  // The system call reads the same clock.
+  struct timespec before, called, after;
+  CHECK(clock_gettime(CLOCK_MONOTONIC, &before) == 0 && syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &called) == 0);
+  CHECK(clock_gettime(CLOCK_MONOTONIC, &after) == 0);
+  CHECK(before.tv_sec <= called.tv_sec && called.tv_sec <= after.tv_sec);
   struct timespec begin, end, real;
   CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin) == 0);
   do CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end) == 0);
