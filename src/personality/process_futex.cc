@@ -77,6 +77,22 @@ bool compare(std::uint32_t old, std::uint32_t encoded) {
 
 }  // namespace
 
+// What forked children and other processes may have a part in is the kernel's, on one node: there memory is ordinary.
+static bool may_be_between_processes(int operation) {
+  switch (operation & FUTEX_CMD_MASK) {
+    case FUTEX_WAIT:
+    case FUTEX_WAIT_BITSET:
+    case FUTEX_WAKE:
+    case FUTEX_WAKE_BITSET:
+    case FUTEX_REQUEUE:
+    case FUTEX_CMP_REQUEUE:
+    case FUTEX_WAKE_OP:
+      return true;
+    default:
+      return false;  // those with owners, whose threads only the runtime knows
+  }
+}
+
 long Process::futex(GuestThread& thread, const Call& call) {
   const auto address = static_cast<std::uint64_t>(call.arguments[0]);
   const int operation = static_cast<int>(call.arguments[1]);
@@ -86,6 +102,10 @@ long Process::futex(GuestThread& thread, const Call& call) {
   const auto timeout = static_cast<std::uint64_t>(call.arguments[3]);
   const bool realtime = (operation & FUTEX_CLOCK_REALTIME) != 0;
   if (address % 4 != 0) return -EINVAL;
+  if (nodes_ == 1 && (operation & FUTEX_PRIVATE_FLAG) == 0 && may_be_between_processes(operation)) {
+    const long* const a = call.arguments;
+    return interruptible_system_call(thread, SYS_futex, a[0], a[1], a[2], a[3], a[4], a[5]);
+  }
   switch (operation & FUTEX_CMD_MASK) {
     case FUTEX_WAIT:
     case FUTEX_WAIT_BITSET: {
@@ -275,6 +295,7 @@ long Process::let_page_go(std::uint64_t page) {
 }
 
 long Process::wake_address(std::uint64_t address, std::uint32_t most) {
+  if (nodes_ == 1) (void)raw_system_call(SYS_futex, static_cast<long>(address), FUTEX_WAKE, most);
   wire::GuestRequest request{.words = {kWakeUp, address, most, FUTEX_BITSET_MATCH_ANY}};
   return futex_request(request);
 }
