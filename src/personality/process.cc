@@ -33,7 +33,8 @@ constexpr std::uint64_t kGuestBytes = std::uint64_t{4} << 40;
 constexpr std::uint64_t kBrkBytes = std::uint64_t{256} << 30;
 constexpr std::uint64_t kStackBytes = 8 << 20;
 constexpr std::string_view kPreloadingLinker = "/ld-linux-x86-64.so.2";  // glibc's
-constexpr int kClockTries = 4;                                           // the shortest says most
+// The shortest says most. Where the clocks are one, few are enough.
+constexpr int kClockTries = 64, kOneClockTries = 4;
 
 }  // namespace
 
@@ -64,16 +65,17 @@ Result<> Process::prepare() {
     // Machines that started at different times count from different starts.
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kClock};
     std::int64_t shortest = os::kNoDeadline;
-    for (int tries = 0; tries < kClockTries; ++tries) {
+    bool one_clock = true;
+    for (int tries = 0; tries < (one_clock ? kOneClockTries : kClockTries); ++tries) {
       std::vector<std::byte> pid;
       const std::int64_t before = os::monotonic_ns();
       const long home = ask(kHome, request, {}, &pid);
       const std::int64_t after = os::monotonic_ns();
       if (pid.size() == sizeof home_pid_) std::memcpy(&home_pid_, pid.data(), sizeof home_pid_);
+      one_clock = one_clock && before <= home && home <= after;
       if (after - before >= shortest) continue;
       shortest = after - before;
-      // If the home's clock may be this one, it is.
-      set_clock_offset(before <= home && home <= after ? 0 : home - (before + after) / 2);
+      set_clock_offset(one_clock ? 0 : home - (before + after) / 2);
     }
   }
   const Introduction introduction = introduce();

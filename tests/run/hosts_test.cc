@@ -46,7 +46,9 @@ TEST_P(RunOnHosts, clocks) {
   for (const char* started : {"-20000", "100000"}) {
     SCOPED_TRACE(started);
     namespaces_ = std::string("unshare -m -T -f --kill-child --monotonic ") + started + " --boottime " + started;
-    for (const char* name : {"clocks", "sleeps"}) expect_as_natively({std::string(RUN_PROGRAMS) + "/" + name});
+    // Clocks of two machines can be compared no better than to half of a round trip.
+    expect_as_natively({std::string(RUN_PROGRAMS) + "/clocks", "1000000"});
+    expect_as_natively({std::string(RUN_PROGRAMS) + "/sleeps"});
   }
 }
 

@@ -13,7 +13,7 @@
 namespace gallocy::sim {
 namespace {
 
-constexpr std::uint64_t kMostSeeds = 10'000;
+constexpr std::uint64_t kMostSeeds = 60'000;
 
 // True: a checker stopped the run, or the core one of its own.
 bool fails(std::uint64_t seed, const Workload& workload) {
@@ -32,12 +32,17 @@ bool fails(std::uint64_t seed, const Workload& workload) {
   return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+// Bytes that nobody wants any more come after deaths most of all, when requests are made twice; rarely even then.
+unsigned crashes_for(Mutant mutant) { return mutant == Mutant::kPlaceEverything ? 2 : 0; }
+
 class CoherenceMutant : public testing::TestWithParam<std::pair<Mutant, std::string_view>> {};
 
 TEST_P(CoherenceMutant, is_caught) {
   const auto [mutant, name] = GetParam();
   std::uint64_t seed = 1;
-  while (seed <= kMostSeeds && !fails(seed, {.kind = WorkloadKind::kMixed, .mutant = mutant})) ++seed;
+  while (seed <= kMostSeeds &&
+         !fails(seed, {.kind = WorkloadKind::kMixed, .crashes = crashes_for(mutant), .mutant = mutant}))
+    ++seed;
   std::printf("%.*s: caught at seed %llu\n", static_cast<int>(name.size()), name.data(),
               static_cast<unsigned long long>(seed));
   EXPECT_LE(seed, kMostSeeds) << "not caught";
