@@ -118,7 +118,9 @@ long Process::lend_memory(GuestThread& thread, const ThreadStart& start) {
   const std::uint64_t mask = block_signals();
   thread.in_vfork_child = true;
   const char traps_only = std::exchange(thread.traps_only, 1);
+  runtime::Waiting::may_poll(false);
   const long child = borrow_memory(stack + kBorrowerStackBytes - 64, begin_borrower, &borrower);
+  runtime::Waiting::may_poll(true);
   thread.in_vfork_child = false;
   thread.traps_only = traps_only;
   thread.guest_fs = guest_fs;

@@ -13,7 +13,12 @@ constexpr std::int64_t kLongestPollUs = 1'000;
 constexpr std::int64_t kLongestServeUs = 20'000;
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
+// In page faults, too, so its memory must be there without an allocation at first use.
+[[gnu::tls_model("initial-exec")]] thread_local bool t_may_poll = true;
+
 }  // namespace
+
+void Waiting::may_poll(bool may) { t_may_poll = may; }
 
 bool WaitFlag::sleep(std::int64_t deadline_ns) {
   std::uint32_t expected = kClear;
@@ -29,7 +34,7 @@ bool WaitFlag::sleep(std::int64_t deadline_ns) {
 
 bool Waiting::wait(WaitFlag& flag, std::int64_t deadline_ns) {
   if (flag.is_set()) return true;
-  if (mesh_ == nullptr || !mesh_->try_claim()) return flag.sleep(deadline_ns);
+  if (mesh_ == nullptr || !t_may_poll || !mesh_->try_claim()) return flag.sleep(deadline_ns);
   std::int64_t next_us = 0;
   while (!flag.is_set()) {
     const std::int64_t now_ns = os::monotonic_ns();

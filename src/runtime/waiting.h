@@ -43,6 +43,9 @@ class Waiting {
 
   // Until the flag is set; false at the deadline.
   bool wait(WaitFlag& flag, std::int64_t deadline_ns = os::kNoDeadline);
+  // Whether the calling thread may take over the poller's role: not while it stands for another process (vfork), as
+  // what the poller starts would end with that one.
+  static void may_poll(bool may);
   // One turn of the loop thread.
   void serve();
   // Work for the poller has come up that is due in so many microseconds: it should not sleep longer.
