@@ -84,7 +84,7 @@ const std::vector<Entry> kPhoenix = {
     {"linear_regression", ".", "tests/linear_regression/linear_regression-pthread", {"{points}"}, {"{points}"}, " = "},
     {"matrix_multiply", "{matrices}", "tests/matrix_multiply/matrix_multiply-pthread", {"64"}, {"1024"}, " "},
     {"pca", ".", "tests/pca/pca-pthread", {"-r", "50", "-c", "50"}, {"-r", "1500", "-c", "1500"}, " "},
-    {"string_match", ".", "tests/string_match/string_match-pthread", {"{lines}"}, {"{lines}"}, "Keys Size"},
+    {"string_match", ".", "tests/string_match/string_match-pthread", {"{points}"}, {"{points}"}, "Keys Size"},
     {"histogram", ".", "tests/histogram/histogram-pthread", {"{picture}"}, {"{picture}"}, " - "}};
 
 std::vector<BuiltProgram> programs_of(const path& suite, const std::vector<Entry>& table, Scale scale) {

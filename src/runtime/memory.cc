@@ -36,7 +36,7 @@ coherence::PlacementKind placement_kind(Placement::Kind kind) {
 
 // How long a page stays for a thread that leaves the fault handler. Returning and making the access takes 1 or 2 µs,
 // but a timer that fires meanwhile takes the core from the thread for ten.
-constexpr std::uint64_t kHoldUs = 15;
+constexpr std::uint64_t kHoldUs = 20;
 
 }  // namespace
 
