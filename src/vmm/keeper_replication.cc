@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "vmm/replication_body.h"
 
 namespace gallocy::vmm {
 namespace {
@@ -13,20 +14,6 @@ using wire::ByteWriter;
 
 // Far above what kMaxRegions and kMaxNames allow, home runs of a large window included.
 constexpr std::uint64_t kMaxSnapshotBytes = std::uint64_t{1} << 30;
-
-tl::unexpected<Error> garbled(std::string_view what) {
-  return fail(ErrorCode::kProtocol, fmt::format("VMM log: {}", what));
-}
-
-template <typename Body>
-Bytes body_of(const Body& fixed, std::span<const std::byte> tail = {}) {
-  Bytes body;
-  body.reserve(sizeof fixed + tail.size());
-  ByteWriter writer(body);
-  writer.put(fixed);
-  writer.put_bytes(tail);
-  return body;
-}
 
 }  // namespace
 

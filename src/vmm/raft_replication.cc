@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "vmm/replication_body.h"
 
 namespace gallocy::vmm {
 namespace {
@@ -12,20 +13,6 @@ using raft::Change;
 using raft::ServerId;
 using wire::ByteReader;
 using wire::ByteWriter;
-
-tl::unexpected<Error> garbled(std::string_view what) {
-  return fail(ErrorCode::kProtocol, fmt::format("VMM log: {}", what));
-}
-
-template <typename Body>
-Bytes body_of(const Body& fixed, std::span<const std::byte> tail = {}) {
-  Bytes body;
-  body.reserve(sizeof fixed + tail.size());
-  ByteWriter writer(body);
-  writer.put(fixed);
-  writer.put_bytes(tail);
-  return body;
-}
 
 // How many of so many servers vote: odd, for one more would make commits dearer and save nobody.
 std::size_t voters_among(std::size_t servers, std::size_t most) {
