@@ -1,14 +1,12 @@
 // The checkers must catch bugs: for each fault that a driver or a network could have (Mutant), some seed among the
 // first few must fail. Each seed runs in a process of its own, because a failed CHECK ends it.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <string_view>
 
 #include "coherence_workload.h"
+#include "failing_run.h"
 
 namespace gallocy::sim {
 namespace {
@@ -17,19 +15,7 @@ constexpr std::uint64_t kMostSeeds = 60'000;
 
 // True: a checker stopped the run, or the core one of its own.
 bool fails(std::uint64_t seed, const Workload& workload) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    (void)std::freopen("/dev/null", "w", stderr);
-    std::signal(SIGABRT, SIG_DFL);
-    ::alarm(20);  // going round for ever is caught too
-    (void)run_workload(seed, workload);
-    ::_exit(0);
-  }
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-  }
-  return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  return fails_in_a_child(20, [&] { (void)run_workload(seed, workload); });
 }
 
 // Bytes that nobody wants any more come after deaths most of all, when requests are made twice; rarely even then.

@@ -1,14 +1,12 @@
 // The checkers must catch bugs: for each bug that can be built into the core (durable/mutant.h), some seed among the
 // first few thousand must fail. Each batch of seeds runs in a process of its own, because a failed CHECK ends it.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <string>
 
 #include "durable_simulation.h"
+#include "failing_run.h"
 
 namespace gallocy::sim {
 namespace {
@@ -19,20 +17,10 @@ constexpr std::uint64_t kBatch = 20;
 
 // True: a checker stopped one of these runs, or the core one of its own checks did.
 bool fails(std::uint64_t first_seed, Mutant mutant) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    (void)std::freopen("/dev/null", "w", stderr);
-    std::signal(SIGABRT, SIG_DFL);
-    ::alarm(60);  // going round for ever is caught too
+  return fails_in_a_child(60, [&] {
     for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed)
       (void)run_durable(seed, {.joins = seed % 2 == 0, .mutant = mutant});
-    ::_exit(0);
-  }
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-  }
-  return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  });
 }
 
 struct Bug {

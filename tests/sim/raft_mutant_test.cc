@@ -1,13 +1,11 @@
 // The checkers must catch bugs: for each bug that can be built into the core (raft/mutant.h), some seed among the first
 // few thousand must fail. Each batch of seeds runs in a process of its own, because a failed CHECK ends it.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <string>
 
+#include "failing_run.h"
 #include "raft_simulation.h"
 
 namespace gallocy::sim {
@@ -25,20 +23,10 @@ RaftWorkload workload_of(Mutant mutant, std::uint64_t seed) {
 
 // True: a checker stopped one of these runs, or the core one of its own checks did.
 bool fails(std::uint64_t first_seed, Mutant mutant) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    (void)std::freopen("/dev/null", "w", stderr);
-    std::signal(SIGABRT, SIG_DFL);
-    ::alarm(20);  // going round for ever is caught too
+  return fails_in_a_child(20, [&] {
     for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed)
       (void)run_raft(seed, workload_of(mutant, seed));
-    ::_exit(0);
-  }
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-  }
-  return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  });
 }
 
 struct Bug {

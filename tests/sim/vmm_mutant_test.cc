@@ -2,13 +2,11 @@
 // (raft/mutant.h), and drivers that misuse the log. Each batch of seeds runs in a process of its own, because a failed
 // CHECK ends it.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <string>
 
+#include "failing_run.h"
 #include "vmm_simulation.h"
 
 namespace gallocy::sim {
@@ -20,19 +18,9 @@ constexpr std::uint64_t kBatch = 20;
 
 // True: a check stopped one of these runs.
 bool fails(std::uint64_t first_seed, const VmmWorkload& workload) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    (void)std::freopen("/dev/null", "w", stderr);
-    std::signal(SIGABRT, SIG_DFL);
-    ::alarm(30);  // going round for ever is caught too
+  return fails_in_a_child(30, [&] {
     for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed) (void)run_vmm(seed, workload);
-    ::_exit(0);
-  }
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-  }
-  return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  });
 }
 
 struct Bug {
