@@ -5,33 +5,18 @@
 // that of a thread whose affinity was never set: it may use all.
 #pragma once
 
-#include <array>
 #include <bitset>
-#include <climits>
 #include <cstdint>
 #include <vector>
 
 #include "base/ids.h"
+#include "os/processor_mask.h"
 
 namespace gallocy::personality {
 
 using NodeSet = std::bitset<kMaxNodes>;
 
-// As the kernel and cpu_set_t lay it out.
-class ProcessorMask {
- public:
-  static constexpr unsigned kMost = 8192;  // as many as Linux knows on x86-64
-
-  bool has(unsigned processor) const { return (words_[processor / 64] >> (processor % 64) & 1) != 0; }
-  void add(unsigned processor) { words_[processor / 64] |= std::uint64_t{1} << (processor % 64); }
-  bool empty() const { return *this == ProcessorMask{}; }
-  std::uint64_t* data() { return words_.data(); }
-  const std::uint64_t* data() const { return words_.data(); }
-  bool operator==(const ProcessorMask&) const = default;
-
- private:
-  std::array<std::uint64_t, kMost / 64> words_{};
-};
+using os::ProcessorMask;
 
 class ProcessorNumbers {
  public:
