@@ -122,6 +122,11 @@ Result<> Regions::wait_until_everywhere(RegionId region, std::int64_t deadline_n
   }
 }
 
+Result<> Regions::majority() {
+  const os::MutexLock lock(mu_);
+  return nodes_ < kLeastForRaft ? Result<>() : log_.usable();
+}
+
 bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
   const os::MutexLock lock(mu_);
   if (type == wire::kRegionHere || type == wire::kRegionEverywhere) return region_news(from, type, body);

@@ -32,6 +32,9 @@ class Regions {
   Result<Region> map(const RegionOptions& options);
   Result<Region> attach(std::string_view name, std::chrono::milliseconds timeout);
 
+  // An error if the log is kept by a majority, and this node has no connection to one any more.
+  Result<> majority();
+
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
   void node_died(NodeId node);
   void tick();  // every 100 ms or so

@@ -209,7 +209,12 @@ std::size_t Runtime::payload_target(NodeId from, const wire::FrameHeader& header
 void Runtime::frame_arrived(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
                             std::span<const std::byte> payload) {
   Peer& peer = peers_[from.value];
-  if (peer.lost) return;
+  if (peer.lost) {
+    // It was stopped, or cut off, and does not know that the others have gone on without it.
+    if (header.type == static_cast<std::uint16_t>(wire::MessageType::kHeartbeat))
+      mesh_->send(from, {.type = static_cast<std::uint16_t>(wire::MessageType::kExpelled)}, {}, {});
+    return;
+  }
   peer.heard_us.store(last_beat_us_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   if (!route(from, static_cast<wire::MessageType>(header.type), body, payload)) {
     log_event(LogLevel::kError, "frame_refused", "node", from, "type", header.type, "bytes", body.size());
@@ -241,6 +246,11 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
     peers_[from.value].left = true;
     return true;
   }
+  if (type == wire::MessageType::kExpelled) {
+    die(static_cast<int>(ErrorCode::kPeerLost),
+        fmt::format("gallocy: node {}: node {} took it for dead, as it did not answer; the others go on without it",
+                    self(), from));
+  }
   wire::Heartbeat beat;
   if (type != wire::MessageType::kHeartbeat || body.size() != sizeof beat) return false;
   std::memcpy(&beat, body.data(), sizeof beat);
@@ -264,6 +274,9 @@ void Runtime::lost(NodeId peer, std::string_view reason) {
   regions_->node_died(peer);
   sync_->node_died(peer);
   threads_->node_died(peer);
+  // Whoever has the majority goes on without this node. It must not go on beside them.
+  if (const auto company = regions_->majority(); !company)
+    die(static_cast<int>(ErrorCode::kPeerLost), fmt::format("gallocy: node {}: {}", self(), company.error().message));
 }
 
 // ---------------------------------------------------------------------------------------------- statistics

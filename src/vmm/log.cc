@@ -115,7 +115,7 @@ void Log::submit_to_new_reign(std::uint64_t now, Effects& effects) {
 }
 
 void Log::declare_deaths(std::uint64_t now, Effects& effects) {
-  if (!replication_->orders() || !replication_->usable()) return;
+  if (!replication_->usable() || !machine_.is_member(options_.self)) return;
   for (auto& [node, request] : down_) {
     if (!machine_.is_member(node) || open_.contains(request)) continue;
     request = next_request_;

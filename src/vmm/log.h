@@ -4,7 +4,9 @@
 // Threads: none; pure. One thread at a time calls, and carries the effects out (their order: Effects). After the events
 // of one turn the driver calls flush(), and tick() when next_deadline() has come. `now`: as in replication.h.
 //
-// A node that a peer_down was reported of is declared dead (MemberDied) by the node that orders the records.
+// A node that a peer_down was reported of is proposed to be dead (MemberDied) by everyone who was told, before anything
+// else that it proposes. Where two nodes say so of each other the log has one of them first, and the other is none of
+// its members any more.
 //
 // Invariants
 // 1. A ticket is resolved exactly once: with the outcome of its entry, after this node has applied it; with the reason

@@ -48,6 +48,7 @@ enum class MessageType : std::uint16_t {
   // node to node housekeeping: 0x6xx
   kHeartbeat = 0x600,
   kLeave,
+  kExpelled,
   // process mode: 0x7xx, bodies in wire/guest.h
   kGuestRequest = 0x700,
   kGuestReply,

@@ -1,5 +1,7 @@
 // memory_node ACTION [argument…]: a program that does one thing on all nodes, for the tests of budgets and failures. It
 // says "node N is PID" when it has joined and "node N is ready" when the test may strike.
+#include <signal.h>
+
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -241,6 +243,27 @@ void mapping(const Call& call) {
   say("finished");
 }
 
+// outlive VICTIM: it is stopped, taken for dead, and goes on. The others wait until it is gone for good.
+void outlive(const Call& call) {
+  Node& node = call.node;
+  const unsigned survivor = call.number(0) == 0 ? 1 : 0;
+  Word& victim = *program::shared<Word>("victim", 1, gallocy::Placement::on(survivor));
+  if (is_victim(call)) victim = static_cast<Word>(::getpid());
+  program::need(node.barrier());
+  const auto pid = static_cast<pid_t>(program::load(victim));
+  program::need(node.barrier());
+  say("is ready");
+  if (is_victim(call)) sleep_long();
+  if (auto met = node.barrier(); met || met.error().code != ErrorCode::kPeerLost) wrong("Node::barrier() did not fail");
+  ++*program::shared<Word>("after " + std::to_string(node.id()), 1);
+  say("mapped without it");
+  for (unsigned i = 0; ::kill(pid, 0) == 0; ++i) {
+    if (i == 2000) wrong("the node that was taken for dead lives on");
+    ::usleep(10'000);
+  }
+  say("finished");
+}
+
 // lost VICTIM: only it has written the page; one of the others touches it after its death.
 void lost(const Call& call) {
   Node& node = call.node;
@@ -302,6 +325,7 @@ const std::map<std::string, void (*)(const Call&)> kActions = {
     {"robust", robust},
     {"waits", waits},
     {"mapping", mapping},
+    {"outlive", outlive},
     {"lost", lost},
     {"free", free_badly},
 };

@@ -193,6 +193,39 @@ TEST_P(NodesContinue, with_mapping_and_locking) {
   }
 }
 
+// The machine of a node sleeps for longer than the others wait, and wakes up. Its own last words may be missing: the
+// launcher ends it too. What counts is that it is gone, and that it split nothing before.
+TEST_P(NodesContinue, and_end_one_that_they_took_for_dead) {
+  const unsigned victim = GetParam();
+  auto launcher = act({"-n", "3", "--on-peer-lost", "continue"}, {"outlive", std::to_string(victim)});
+  for (unsigned node = 0; node < 3; ++node) await_ready(*launcher, node);
+  kill_node(*launcher, victim, SIGSTOP);
+  for (unsigned node = 0; node < 3; ++node) {
+    if (node == victim) continue;
+    ASSERT_TRUE(launcher->await_output("node " + std::to_string(node) + " mapped without it\n", milliseconds(60'000)))
+        << launcher->output() << launcher->error();
+  }
+  kill_node(*launcher, victim, SIGCONT);
+  EXPECT_EQ(launcher->wait(milliseconds(60'000)), 0) << launcher->error();
+  for (unsigned node = 0; node < 3; ++node) {
+    if (node != victim) expect_finished(*launcher, node);
+  }
+}
+
+// Two of three die at once: the third cannot know whether they do.
+TEST_F(Nodes, without_a_majority_end) {
+  auto launcher = act({"-n", "3", "--on-peer-lost", "continue"}, {"compute", "0"});
+  for (unsigned node = 0; node < 3; ++node) await_ready(*launcher, node);
+  const pid_t last = pid_of(*launcher, 2);
+  ::kill(last, SIGSTOP);
+  kill_node(*launcher, 0);
+  kill_node(*launcher, 1);
+  ::kill(last, SIGCONT);
+  EXPECT_EQ(launcher->wait(kAllEnd), 70) << launcher->error();
+  EXPECT_THAT(launcher->error(),
+              HasSubstr("gallocy: node 2: of the nodes 0, 1, 2, which keep the cluster's log, only 1"));
+}
+
 TEST_P(NodesContinue, unless_they_touch_what_died_with_it) {
   const unsigned toucher = (GetParam() + 1) % 3, other = (GetParam() + 2) % 3;
   auto launcher = after_death("lost", std::to_string(toucher));
