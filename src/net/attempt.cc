@@ -176,12 +176,28 @@ Attempt::State Attempt::fail(ErrorCode code, std::string reason, bool may_pass) 
 
 Connection Attempt::take_connection() {
   CHECK(state_ == State::kDone);
-  Connection connection{.peer = peer(), .socket = std::move(socket_), .tls = std::move(tls_), .dialed = dialed_};
+  Connection connection{.peer = peer(),
+                        .build = std::string(handshake_.peer_build()),
+                        .socket = std::move(socket_),
+                        .tls = std::move(tls_),
+                        .dialed = dialed_};
   if (uses_shm()) {
     connection.memory = std::move(memory_);
     connection.peer_doorbell = std::move(received_fds_.back());
   }
   return connection;
+}
+
+Attempt::Setting attempt_setting(const MeshOptions& options, int doorbell, const TlsContext* tls) {
+  return {.identity = {.self = options.self,
+                       .nodes = options.nodes,
+                       .links = options.links,
+                       .membership = options.membership,
+                       .secret = options.secret,
+                       .build_id = options.build_id},
+          .tls = tls,
+          .doorbell = doorbell,
+          .peer_timeout = options.peer_timeout};
 }
 
 }  // namespace gallocy::net

@@ -16,7 +16,8 @@ namespace gallocy::net {
 
 // A connection that both sides have accepted.
 struct Connection {
-  NodeId peer{};
+  NodeId peer{};  // kNoNode: a visitor
+  std::string build{};
   Fd socket;
   std::unique_ptr<TlsSession> tls;  // null: in the clear
   bool dialed = false;
@@ -26,7 +27,7 @@ struct Connection {
 
 class Attempt {
  public:
-  // What all attempts of a node have in common; outlives them.
+  // What all attempts of a node have in common; outlives them. See attempt_setting().
   struct Setting {
     Handshake::Identity identity;
     const TlsContext* tls = nullptr;  // null: in the clear
@@ -96,5 +97,8 @@ class Attempt {
   Error error_;
   bool may_pass_ = false;
 };
+
+// `options` and `tls` are borrowed.
+Attempt::Setting attempt_setting(const MeshOptions& options, int doorbell, const TlsContext* tls);
 
 }  // namespace gallocy::net

@@ -110,6 +110,7 @@ void Handshake::take_hello(std::span<const std::byte> bytes) {
   if (dials_) {
     if (theirs_.answer != Answer::kGoOn) return refuse(theirs_.answer);
     if (answer != Answer::kGoOn) return refuse(answer);
+    peer_ = NodeId{theirs_.from};
     put(proof(true));
     step_ = Step::kVerdict;
     return;
@@ -123,20 +124,29 @@ void Handshake::take_hello(std::span<const std::byte> bytes) {
 }
 
 Answer Handshake::judge(const Hello& theirs) const {
-  if (theirs.build != mine_.build) return Answer::kOtherBuild;
+  if (identity_.membership == Membership::kFixed && theirs.build != mine_.build) return Answer::kOtherBuild;
   if (theirs.links != mine_.links) return Answer::kOtherLinks;
   if (theirs.nodes != mine_.nodes) return Answer::kOtherSize;
-  if (theirs.to != mine_.from || theirs.reserved != 0) return Answer::kWrongNode;
-  const bool is_expected = dials_ ? theirs.from == peer_.value : theirs.from > mine_.from && theirs.from < mine_.nodes;
-  if (!is_expected || theirs.nonce == mine_.nonce) return Answer::kWrongNode;
+  const bool visits = !dials_ && theirs.from == kNoNode.value;
+  if (theirs.to != (visits ? kNoNode.value : mine_.from) || theirs.reserved != 0) return Answer::kWrongNode;
+  if (!is_expected(theirs) || theirs.nonce == mine_.nonce) return Answer::kWrongNode;
   return Answer::kGoOn;
 }
+
+// The higher number dials the lower. A visitor calls for nobody in particular.
+bool Handshake::is_expected(const Hello& theirs) const {
+  if (dials_) return peer_ == kNoNode ? theirs.from < mine_.nodes : theirs.from == peer_.value;
+  if (theirs.from == kNoNode.value) return identity_.membership == Membership::kOpen;
+  return theirs.from > mine_.from && theirs.from < mine_.nodes;
+}
+
+std::string_view Handshake::peer_build() const { return build_of(theirs_); }
 
 void Handshake::take_proof(std::span<const std::byte> bytes) {
   Verdict verdict;
   if (!equal_macs(bytes, proof(true))) {
     verdict.answer = Answer::kWrongSecret;
-  } else if (is_connected_ && is_connected_(peer_)) {
+  } else if (peer_ != kNoNode && is_connected_ && is_connected_(peer_)) {
     verdict.answer = Answer::kConnected;
   } else {
     verdict.mac = proof(false);

@@ -7,6 +7,9 @@
 //   acceptor  Verdict  whether it goes on, HMAC-SHA-256(secret, "gallocy acceptor" | both Hellos)
 //   dialer    Ready
 //
+// The dialer is a peer, which has a number, or a visitor, which has none and only asks one thing (net/visit.h). Members
+// of an open cluster (mesh.h) may run different programs, and take visitors.
+//
 // 1. Each side proves that it knows the secret for a nonce of the other, and for both ids: a recorded proof is
 // worthless,
 //    and because of the labels nobody can be made to answer its own challenge.
@@ -53,7 +56,7 @@ struct Hello {
   std::uint16_t version = wire::kProtocolVersion;
   Answer answer = Answer::kGoOn;
   std::uint8_t links = 0;  // LinkKind
-  std::uint16_t from = 0;  // node ids
+  std::uint16_t from = 0;  // node ids; kNoNode: a visitor
   std::uint16_t to = 0;
   std::uint16_t nodes = 0;
   std::uint16_t reserved = 0;
@@ -77,6 +80,7 @@ class Handshake {
     NodeId self{};
     std::uint16_t nodes = 0;
     LinkKind links = LinkKind::kTcp;
+    Membership membership = Membership::kFixed;
     std::string_view secret;
     std::string_view build_id;
   };
@@ -100,8 +104,9 @@ class Handshake {
   bool verdict_is_next() const { return step_ == Step::kVerdict; }
   bool ready_is_next() const { return step_ == Step::kReady; }
 
-  // Known once the peer's Hello was taken; only claimed until kDone.
+  // Known once the peer's Hello was taken; only claimed until kDone. kNoNode: a visitor.
   NodeId peer() const { return peer_; }
+  std::string_view peer_build() const;
   // When refused: the reason in words that fit "node 3 at host:port …" (dialer) or stand alone (acceptor).
   const Error& refusal() const { return refusal_; }
 
@@ -115,6 +120,7 @@ class Handshake {
   void take_verdict(std::span<const std::byte> bytes);
   void take_ready(std::span<const std::byte> bytes);
   Answer judge(const Hello& theirs) const;
+  bool is_expected(const Hello& theirs) const;
   void refuse(Answer answer);
   void refuse(ErrorCode code, std::string reason);
   Mac proof(bool of_dialer) const;

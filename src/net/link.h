@@ -63,6 +63,8 @@ class Link {
   // Ends a link from this side: nothing more is sent or read; the poller reports it.
   void give_up(const char* reason) EXCLUDES(send_mu_);
 
+  // Puts the link into the epoll set. Once, before anything else; the poller only.
+  virtual void enter_epoll() = 0;
   // Delivers what is here, up to one read. Returns whether there was anything.
   bool receive(FrameSink& sink);
   bool over() const { return over_; }

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "net/connector.h"
+#include "net/door.h"
 #include "net/poller.h"
 #include "net/shm_link.h"
 #include "net/tcp_link.h"
@@ -14,10 +15,17 @@ namespace {
 class MeshImpl final : public Mesh {
  public:
   static Result<std::unique_ptr<Mesh>> open(MeshOptions options);
-  ~MeshImpl() override { close(std::chrono::milliseconds(0)); }
+  ~MeshImpl() override {
+    close_door();
+    close(std::chrono::milliseconds(0));
+  }
 
   PeerAddress address() const override { return {options_.listen_host, options_.listen_port}; }
   Result<> connect(const std::vector<PeerAddress>& addresses) override;
+  Result<> enter(NodeId self, const std::vector<Peer>& others) override;
+  void open_door(std::function<void(Visit&)> receive) override;
+  void close_door() override { door_.reset(); }
+  std::string build_of(NodeId peer) const override;
   void send(NodeId to, const wire::FrameHeader& header, std::span<const std::byte> body, std::span<const iovec> payload,
             WhenFull when_full) override;
   void serve(FrameSink& sink, std::chrono::microseconds timeout) override { poller_.serve(sink, timeout); }
@@ -27,24 +35,34 @@ class MeshImpl final : public Mesh {
   void wake() override { poller_.wake(); }
   void wake_at(std::int64_t ns) override { poller_.wake_at(ns); }
   void close(std::chrono::milliseconds timeout) override;
-  bool unreachable(NodeId peer) const override { return links_[peer.value] && links_[peer.value]->unreachable(); }
+  bool unreachable(NodeId peer) const override { return link(peer) != nullptr && link(peer)->unreachable(); }
   Counters counters(NodeId peer) const override;
 
  private:
   explicit MeshImpl(MeshOptions options)
       : options_(std::move(options)),
-        links_(options_.nodes),
+        peers_(options_.nodes),
         poller_(options_.links, options_.spin, options_.loop_spin) {}
   Result<> listen();
-  void add_link(Connection connection);
+  Result<> link_to(const std::vector<Peer>& others, int listener);
+  Link& make_link(Connection connection);
+  Link* link(NodeId peer) const { return peers_[peer.value].link.load(std::memory_order_acquire); }
 
-  // Constant after connect().
+  // Constant after connect() or enter().
   MeshOptions options_;
   Fd listener_;
   std::unique_ptr<TlsContext> tls_;
-  std::vector<std::unique_ptr<Link>> links_;  // index: node id; none for this node
+
+  // By node id. A link stays when its peer has gone: somebody may just be sending.
+  struct PeerLink {
+    std::atomic<Link*> link{nullptr};
+    std::unique_ptr<Link> owner;  // set, with the build, before the link is published
+    std::string build;
+  };
+  std::vector<PeerLink> peers_;
 
   Poller poller_;
+  std::unique_ptr<Door> door_;
 };
 
 Result<std::unique_ptr<Mesh>> MeshImpl::open(MeshOptions options) {
@@ -73,35 +91,68 @@ Result<> MeshImpl::listen() {
 }
 
 Result<> MeshImpl::connect(const std::vector<PeerAddress>& addresses) {
-  Connector connector(options_, listener_.get(), poller_.doorbell(), tls_.get());
-  auto connections = connector.connect_all(addresses);
+  CHECK(addresses.size() == options_.nodes, addresses.size(), options_.nodes);
+  std::vector<Peer> others;
+  for (std::uint16_t n = 0; n < options_.nodes; ++n) {
+    if (NodeId{n} != options_.self) others.push_back({NodeId{n}, addresses[n]});
+  }
+  auto connected = link_to(others, listener_.get());
   // Nobody else belongs here, so nobody else may knock.
   listener_ = Fd();
-  if (!connections) return tl::unexpected(std::move(connections).error());
-  for (Connection& connection : *connections) add_link(std::move(connection));
+  return connected;
+}
+
+Result<> MeshImpl::enter(NodeId self, const std::vector<Peer>& others) {
+  CHECK(options_.membership == Membership::kOpen && self.value < options_.nodes, self);
+  options_.self = self;
+  return link_to(others, -1);
+}
+
+Result<> MeshImpl::link_to(const std::vector<Peer>& others, int listener) {
+  Connector connector(options_, listener, poller_.doorbell(), tls_.get());
+  GALLOCY_ASSIGN(auto connections, connector.connect_all(others));
+  for (Connection& connection : connections) poller_.add(make_link(std::move(connection)));
   return {};
 }
 
-void MeshImpl::add_link(Connection connection) {
+void MeshImpl::open_door(std::function<void(Visit&)> receive) {
+  CHECK(options_.membership == Membership::kOpen && !door_);
+  door_ = std::make_unique<Door>(
+      options_, listener_.get(), tls_.get(),
+      Door::Host{.is_connected = [this](NodeId peer) { return link(peer) != nullptr; },
+                 .take_in = [this](Connection connection) { poller_.add_later(make_link(std::move(connection))); },
+                 .receive = std::move(receive)});
+}
+
+std::string MeshImpl::build_of(NodeId peer) const {
+  return peer == options_.self ? options_.build_id : link(peer) != nullptr ? peers_[peer.value].build : "";
+}
+
+Link& MeshImpl::make_link(Connection connection) {
   const Link::Setup setup{.peer = connection.peer,
                           .epoll = poller_.epoll(),
                           .peer_timeout = options_.peer_timeout,
                           .more_follows = poller_.more_follows()};
-  auto& link = links_[connection.peer.value];
+  PeerLink& peer = peers_[connection.peer.value];
+  peer.build = std::move(connection.build);
   if (options_.links == LinkKind::kShm) {
-    link = std::make_unique<ShmLink>(setup, std::move(connection.socket), std::move(connection.memory),
-                                     std::move(connection.peer_doorbell), connection.dialed);
+    peer.owner = std::make_unique<ShmLink>(setup, std::move(connection.socket), std::move(connection.memory),
+                                           std::move(connection.peer_doorbell), connection.dialed);
   } else {
-    link = std::make_unique<TcpLink>(setup, std::move(connection.socket), std::move(connection.tls));
+    peer.owner = std::make_unique<TcpLink>(setup, std::move(connection.socket), std::move(connection.tls));
   }
-  poller_.add(*link);
+  peer.link.store(peer.owner.get(), std::memory_order_release);
+  return *peer.owner;
 }
 
 void MeshImpl::send(NodeId to, const wire::FrameHeader& header, std::span<const std::byte> body,
                     std::span<const iovec> payload, WhenFull when_full) {
-  CHECK(to.value < links_.size() && links_[to.value], to);
+  CHECK(to.value < peers_.size(), to);
+  Link* const way = link(to);
+  CHECK(way != nullptr || options_.membership == Membership::kOpen, to);
+  if (way == nullptr) return;  // in another's name: it is not here any more, or never came
   const Caller caller = when_full == WhenFull::kQueue ? Caller::kPoller : poller_.caller();
-  links_[to.value]->send(header, body, payload, caller, poller_.gather());
+  way->send(header, body, payload, caller, poller_.gather());
 }
 
 void MeshImpl::close(std::chrono::milliseconds timeout) {
@@ -110,8 +161,8 @@ void MeshImpl::close(std::chrono::milliseconds timeout) {
 }
 
 Mesh::Counters MeshImpl::counters(NodeId peer) const {
-  CHECK(peer.value < links_.size(), peer);
-  return links_[peer.value] ? links_[peer.value]->counters() : Counters{};
+  CHECK(peer.value < peers_.size(), peer);
+  return link(peer) != nullptr ? link(peer)->counters() : Counters{};
 }
 
 }  // namespace

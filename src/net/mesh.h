@@ -10,7 +10,7 @@
 //
 // Invariants
 // 1. Frames of one peer are delivered in the order they were sent; nothing is lost or repeated while the peer is up.
-// 2. After peer_down(n) no frame of n is delivered, and send(n) discards.
+// 2. After peer_down(n) no frame of n is delivered, and send(n) discards. A number is not used again.
 // 3. While claimed, the loop thread neither receives nor is woken by arriving frames.
 // 4. Memory for unsent frames is at most kOutboxBytes per peer plus what the poller itself answers, which is bounded by
 // the peers'
@@ -21,6 +21,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +33,8 @@
 #include "wire/frame.h"
 
 namespace gallocy::net {
+
+class Visit;
 
 class FrameSink {
  public:
@@ -47,15 +50,23 @@ class FrameSink {
   virtual void frame_arrived(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
                              std::span<const std::byte> payload) = 0;
 
+  // A node has joined an open cluster: before any frame of it, and before the first that may be sent to it.
+  virtual void peer_up(NodeId) {}
+
   // The peer is gone: closed, reset, silent for longer than the bound, or it broke the protocol.
   virtual void peer_down(NodeId peer, std::string_view reason) = 0;
 };
 
 enum class LinkKind : std::uint8_t { kTcp, kShm };
 
+// kFixed: all nodes are there from the start to the end, and run the same program. kOpen: nodes come and go, and may be
+// different programs; links are TCP.
+enum class Membership : std::uint8_t { kFixed, kOpen };
+
 struct MeshOptions {
-  NodeId self{};
-  std::uint16_t nodes = 1;
+  NodeId self{};            // kOpen: given by enter()
+  std::uint16_t nodes = 1;  // kOpen: how many numbers there are for nodes
+  Membership membership = Membership::kFixed;
   LinkKind links = LinkKind::kTcp;
   std::string secret;    // cluster secret, 16 … 256 bytes
   std::string build_id;  // of this program; peers must have the same
@@ -75,6 +86,11 @@ struct PeerAddress {
   std::uint16_t port = 0;
 };
 
+struct Peer {
+  NodeId node{};
+  PeerAddress address{};
+};
+
 // What a thread that is not the poller does while the peer's outbox is full. kQueue is for senders that hold a lock
 // which the poller needs, and whose frames are bounded otherwise (a request per thread and the answers to them).
 enum class WhenFull : std::uint8_t { kWait, kQueue };
@@ -91,6 +107,16 @@ class Mesh {
   // Connects to every other node; addresses[i] is node i's. Authenticates both ways by the cluster secret and compares
   // protocol version and build. Returns when all links are up, or with an error that names the node that is not.
   virtual Result<> connect(const std::vector<PeerAddress>& addresses) = 0;
+
+  // The same in an open cluster, whose present members are `others`: this node is the last to come, as `self`.
+  virtual Result<> enter(NodeId self, const std::vector<Peer>& others) = 0;
+  // From now on nodes that join may connect (FrameSink::peer_up), and visitors are received: each on a thread of its
+  // own, on which `receive` may wait. Open clusters only, after enter().
+  virtual void open_door(std::function<void(Visit&)> receive) = 0;
+  // No more of both. Returns when all visitors have gone.
+  virtual void close_door() = 0;
+  // The program that the peer runs.
+  virtual std::string build_of(NodeId peer) const = 0;
 
   // Queues and, as far as the peer takes it at once, sends a frame. Body and payload are copied where they cannot leave
   // before the call returns. A thread that is not the poller waits while the peer's outbox is full.

@@ -72,8 +72,35 @@ Poller::Poller(LinkKind links, microseconds spin, microseconds loop_spin)
 
 void Poller::add(Link& link) {
   os::MutexLock lock(role_mu_);
+  take_in(link);
+}
+
+void Poller::take_in(Link& link) {
+  link.enter_epoll();
   live_.push_back(&link);
   polls_directly_ = is_shm_ || live_.size() <= kDirectPeers;
+}
+
+void Poller::add_later(Link& link) {
+  {
+    os::MutexLock lock(newcomers_mu_);
+    newcomers_.push_back(&link);
+    has_newcomers_ = true;
+  }
+  wake();
+}
+
+void Poller::adopt(FrameSink& sink) {
+  std::vector<Link*> newcomers;
+  {
+    os::MutexLock lock(newcomers_mu_);
+    newcomers.swap(newcomers_);
+    has_newcomers_ = false;
+  }
+  for (Link* link : newcomers) {
+    take_in(*link);
+    sink.peer_up(link->peer());
+  }
 }
 
 bool Poller::is_poller() const { return poller_.load(std::memory_order_relaxed) == &this_thread; }
@@ -118,6 +145,8 @@ void Poller::awake() {
 // ---- receiving
 
 bool Poller::deliver(FrameSink& sink) {
+  if (has_newcomers_.load(std::memory_order_relaxed)) [[unlikely]]
+    adopt(sink);
   if (++turn_ % kFullTurns == 0) {
     const bool any = deliver_from_ready(sink, 0);
     return deliver_from_all(sink) || any;

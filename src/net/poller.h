@@ -33,8 +33,10 @@ class Poller {
   int doorbell() const { return doorbell_.get(); }  // shm: what peers ring
   bool* more_follows() { return &more_follows_; }
 
-  // Not while anybody polls. Links outlive the poller.
+  // Links outlive the poller. add: not while anybody polls. add_later: the poller takes the link over in its next turn,
+  // and says so (FrameSink::peer_up).
   void add(Link& link);
+  void add_later(Link& link);
 
   // As in mesh.h.
   void serve(FrameSink& sink, std::chrono::microseconds timeout);
@@ -60,6 +62,8 @@ class Poller {
   bool serve_once(FrameSink& sink, std::int64_t spin_until_ns, bool woken);
   bool sleep_on_outer(std::int64_t timeout_ns);
 
+  void adopt(FrameSink& sink) REQUIRES(role_mu_);
+  void take_in(Link& link) REQUIRES(role_mu_);
   void take_role() REQUIRES(role_mu_);
   void give_role() REQUIRES(role_mu_);
   void watch_links(bool wanted) REQUIRES(role_mu_);
@@ -81,6 +85,10 @@ class Poller {
   std::atomic<bool> wake_{false};
   std::atomic<const void*> poller_{nullptr};  // names the thread that holds the role
   std::atomic<const void*> loop_{nullptr};    // names the loop thread
+
+  os::Mutex newcomers_mu_;
+  std::vector<Link*> newcomers_ GUARDED_BY(newcomers_mu_);
+  std::atomic<bool> has_newcomers_{false};
 
   std::vector<Link*> live_ GUARDED_BY(role_mu_);     // links that are not over
   bool polls_directly_ GUARDED_BY(role_mu_) = true;  // looks at every link in every turn, not at those that epoll names

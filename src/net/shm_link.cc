@@ -24,8 +24,11 @@ ShmLink::ShmLink(const Setup& setup, Fd socket, Fd memory, Fd peer_doorbell, boo
       outgoing_(dialed ? mapping_.rings().to_acceptor : mapping_.rings().to_dialer),
       incoming_(dialed ? mapping_.rings().to_dialer : mapping_.rings().to_acceptor) {
   ::fcntl(peer_doorbell_.get(), F_SETFL, O_NONBLOCK);  // it came from the peer: ringing must not wait
+}
+
+void ShmLink::enter_epoll() {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = static_cast<Link*>(this)}};
-  CHECK(::epoll_ctl(setup.epoll, EPOLL_CTL_ADD, socket_.get(), &event) == 0, errno);
+  CHECK(::epoll_ctl(setup_.epoll, EPOLL_CTL_ADD, socket_.get(), &event) == 0, errno);
 }
 
 Transfer ShmLink::write_some(std::span<const iovec> pieces) {

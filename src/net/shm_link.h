@@ -14,6 +14,7 @@ class ShmLink final : public Link {
   // `dialed`: which of the two rings is this side's to write.
   ShmLink(const Setup& setup, Fd socket, Fd memory, Fd peer_doorbell, bool dialed);
 
+  void enter_epoll() override;
   void on_event() override;
   bool before_sleep() override { return !peer_gone_ && incoming_.announce_sleep(); }
   bool after_sleep() override { return incoming_.end_sleep(); }

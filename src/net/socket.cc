@@ -92,6 +92,16 @@ std::uint16_t local_port(int socket) {
   return ntohs(reinterpret_cast<sockaddr_in&>(address.storage).sin_port);
 }
 
+std::string local_host(int socket) {
+  SocketAddress address;
+  address.length = sizeof address.storage;
+  auto* name = reinterpret_cast<sockaddr*>(&address.storage);
+  CHECK(::getsockname(socket, name, &address.length) == 0, errno);
+  char host[NI_MAXHOST];
+  if (::getnameinfo(name, address.length, host, sizeof host, nullptr, 0, NI_NUMERICHOST) != 0) return "";
+  return host;
+}
+
 SocketAddress unix_address(std::uint16_t port) {
   SocketAddress address;
   auto& name = reinterpret_cast<sockaddr_un&>(address.storage);

@@ -47,6 +47,8 @@ Result<std::vector<SocketAddress>> resolve(const std::string& host, std::uint16_
 // A TCP socket that listens on host and port (0: chosen by the kernel).
 Result<Fd> listen_tcp(const std::string& host, std::uint16_t port);
 std::uint16_t local_port(int socket);
+// The numeric address of this end of a TCP connection.
+std::string local_host(int socket);
 
 // A Unix socket in the abstract name space of this network namespace, numbered like a TCP port (0: any free number,
 // which is returned in `port`).

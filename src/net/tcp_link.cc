@@ -33,9 +33,9 @@ TcpLink::TcpLink(const Setup& setup, Fd socket, std::unique_ptr<TlsSession> tls)
     : Link(setup),
       socket_(std::move(socket)),
       tls_(std::move(tls)),
-      inbox_(std::make_unique_for_overwrite<std::byte[]>(kInboxBytes)) {
-  epoll_change(setup.epoll, EPOLL_CTL_ADD, socket_.get(), EPOLLIN, this);
-}
+      inbox_(std::make_unique_for_overwrite<std::byte[]>(kInboxBytes)) {}
+
+void TcpLink::enter_epoll() { epoll_change(setup_.epoll, EPOLL_CTL_ADD, socket_.get(), EPOLLIN, this); }
 
 Transfer TcpLink::write_some(std::span<const iovec> pieces) {
   if (tls_) return tls_->write(pieces);
@@ -82,7 +82,10 @@ void TcpLink::wants_output(bool waits) {
 
 void TcpLink::hang_up() { ::shutdown(socket_.get(), SHUT_RDWR); }
 
-void TcpLink::leave_epoll() { epoll_change(setup_.epoll, EPOLL_CTL_DEL, socket_.get(), 0, this); }
+void TcpLink::leave_epoll() {
+  epoll_change(setup_.epoll, EPOLL_CTL_DEL, socket_.get(), 0, this);
+  inbox_.reset();
+}
 
 bool TcpLink::delivered() const {
   int unacknowledged = 0;

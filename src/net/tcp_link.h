@@ -14,6 +14,7 @@ class TcpLink final : public Link {
   // `tls` is null for a connection in the clear; its handshake is over.
   TcpLink(const Setup& setup, Fd socket, std::unique_ptr<TlsSession> tls);
 
+  void enter_epoll() override;
   bool before_sleep() override { return !tls_ || !tls_->has_pending(); }
   bool delivered() const override;
   bool unreachable() const override;
@@ -32,7 +33,7 @@ class TcpLink final : public Link {
 
   const Fd socket_;
   const std::unique_ptr<TlsSession> tls_;
-  const std::unique_ptr<std::byte[]> inbox_;
+  std::unique_ptr<std::byte[]> inbox_;  // until the link is over
 };
 
 }  // namespace gallocy::net
