@@ -197,7 +197,8 @@ constexpr const char* kComputeBound =
     "the kernel's, and the detour of system calls.";
 
 constexpr const char* kSharingBound =
-    "Two nodes of this machine: faults on what the threads share, in units of pages, and the hand-overs of barriers.";
+    "Two nodes of this machine: faults on what the threads share, in units of pages, and the hand-overs of barriers. "
+    "Threads that share too much move to one node, and then have half of the processors.";
 
 void Maker::add_starts() {
   plans_.push_back({"run.true.1", "ms", Goal::kAtMost, 15,

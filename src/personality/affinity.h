@@ -25,6 +25,7 @@ class ProcessorNumbers {
 
   unsigned total() const { return first_.back(); }
   unsigned first(NodeId node) const { return first_[node.value]; }
+  unsigned count(NodeId node) const { return first_[node.value + 1u] - first_[node.value]; }
   ProcessorMask all() const;
   // Those of `mask` that exist.
   ProcessorMask existing(const ProcessorMask& mask) const;

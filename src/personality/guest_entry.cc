@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "os/clock.h"
 #include "os/os_error.h"
 #include "personality/processors.h"
 
@@ -159,7 +160,7 @@ namespace {
 static_assert(offsetof(GuestThread, self) == 0 && offsetof(GuestThread, runtime_fs) == 8);
 static_assert(offsetof(GuestThread, guest_fs) == 16 && offsetof(GuestThread, selector) == 24);
 static_assert(offsetof(GuestThread, signal_pending) == 26 && offsetof(GuestThread, signal_deferred) == 27);
-static_assert(offsetof(GuestThread, clock_functions) == 32);
+static_assert(offsetof(GuestThread, noting) == 29 && offsetof(GuestThread, clock_functions) == 32);
 
 constexpr std::size_t kSignalStackBytes = 256 << 10;  // of which the kernel's frame takes up to 11 KiB (AMX)
 constexpr std::size_t kVectorStateBytes = 4096;       // behind it; see patched_entry.cc
@@ -242,13 +243,46 @@ void set_signal_mask(std::uint64_t mask) {
   raw_system_call(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&mask), 0, 8);
 }
 
+Pause::Pause(ActiveTime& time) : time_(time.pause_began_ns.load(std::memory_order_relaxed) == 0 ? &time : nullptr) {
+  if (time_ != nullptr) time_->pause_began_ns.store(os::monotonic_ns(), std::memory_order_relaxed);
+}
+
+Pause::~Pause() {
+  if (time_ == nullptr) return;
+  const std::int64_t pause = os::monotonic_ns() - time_->pause_began_ns.load(std::memory_order_relaxed);
+  time_->paused_ns.fetch_add(pause, std::memory_order_relaxed);
+  time_->pause_began_ns.store(0, std::memory_order_relaxed);
+}
+
+static void absorb_kick(GuestThread& thread);
+
 long interruptible_system_call(GuestThread& thread, long number, long a, long b, long c, long d, long e, long f) {
   const long call[7] = {number, a, b, c, d, e, f};
+  const Pause pause(thread.active);
+  if (thread.move_to.load() != kNoNode.value) absorb_kick(thread);
   if (thread.in_patched_call != 0) return gallocy_interruptible(call);  // signals are not blocked
   set_signal_mask(kernel_mask(thread.guest_mask));
   const long result = gallocy_interruptible(call);
   block_signals();
   return result;
+}
+
+// The program would notice a kick in the middle of a call (of recv with MSG_WAITALL, for instance). None is sent to a
+// thread that is inside the runtime, so it is here now or not on its way.
+void absorb_kick(GuestThread& thread) {
+  { const os::MutexLock lock(thread.kick_mu); }
+  if (thread.in_patched_call != 0) {
+    raw_system_call(SYS_getpid);  // it comes at the end of a call
+    return;
+  }
+  const std::uint64_t kick = bit(kKickSignal);
+  const timespec at_once{};
+  raw_system_call(SYS_rt_sigtimedwait, reinterpret_cast<long>(&kick), 0, reinterpret_cast<long>(&at_once), sizeof kick);
+}
+
+void kick_in_guest(GuestThread& thread) {
+  const os::MutexLock lock(thread.kick_mu);
+  if (thread.selector == 1) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
 }
 
 static bool add_signal_stack(GuestThread& thread) {
@@ -333,27 +367,57 @@ void forget_guest_thread() {
   _writegsbase_u64(0);
 }
 
-void enter_guest(GuestThread& thread, const GuestRegisters& registers) {
-  // A signal frame as the kernel would have made it (arch/x86/include/asm/sigframe.h), for rt_sigreturn to restore: so
-  // registers and mask change in one step.
-  struct alignas(64) {
-    _libc_fpstate floating{};
-    ucontext_t context{};
-  } frame;
-  frame.floating.cwd = registers.x87_control;
-  frame.floating.ftw = 0;
-  frame.floating.mxcsr = registers.mxcsr;
-  frame.floating.mxcr_mask = 0xffff;
-  std::memcpy(frame.context.uc_mcontext.gregs, registers.general, sizeof registers.general);
-  constexpr std::uint64_t kUserSegments = 0x002b'0000'0000'0033;  // cs, and ss in the highest word
-  frame.context.uc_mcontext.gregs[REG_CSGSFS] = static_cast<greg_t>(kUserSegments);
-  frame.context.uc_mcontext.gregs[REG_EFL] = 0x202;
-  frame.context.uc_mcontext.fpregs = &frame.floating;
-  frame.context.uc_flags = 0x6;  // UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
-  ::sigaltstack(nullptr, &frame.context.uc_stack);
+namespace {
+
+constexpr std::uint64_t kUserSegments = 0x002b'0000'0000'0033;  // cs, and ss in the highest word
+constexpr std::uint64_t kPlainFlags = 0x202;                    // reserved, and interrupts
+constexpr std::size_t kMostStateBytes = 12 << 10;               // with AMX
+
+// A signal frame as the kernel would have made it (arch/x86/include/asm/sigframe.h), for rt_sigreturn to restore: so
+// registers and mask change in one step.
+[[noreturn]] void enter(const GuestThread& thread, const GuestRegisters& registers, _libc_fpstate* state) {
+  ucontext_t context{};
+  std::memcpy(context.uc_mcontext.gregs, registers.general, sizeof registers.general);
+  context.uc_mcontext.gregs[REG_CSGSFS] = static_cast<greg_t>(kUserSegments);
+  context.uc_mcontext.fpregs = state;
+  context.uc_flags = 0x6;  // UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
+  ::sigaltstack(nullptr, &context.uc_stack);
   const std::uint64_t mask = kernel_mask(thread.guest_mask);
-  std::memcpy(&frame.context.uc_sigmask, &mask, sizeof mask);
-  gallocy_enter(&frame.context, registers.fs);
+  std::memcpy(&context.uc_sigmask, &mask, sizeof mask);
+  gallocy_enter(&context, registers.fs);
+}
+
+}  // namespace
+
+void enter_guest(GuestThread& thread, const GuestRegisters& registers) {
+  alignas(64) _libc_fpstate floating{};
+  floating.cwd = registers.x87_control;
+  floating.ftw = 0;
+  floating.mxcsr = registers.mxcsr;
+  floating.mxcr_mask = 0xffff;
+  GuestRegisters plain = registers;
+  plain.general[REG_EFL] = kPlainFlags;
+  enter(thread, plain, &floating);
+}
+
+void resume_guest(GuestThread& thread, const GuestRegisters& registers, std::span<const std::byte> state) {
+  alignas(64) std::byte own[kMostStateBytes];
+  CHECK(state.size() <= sizeof own, state.size());
+  std::memcpy(own, state.data(), state.size());
+  enter(thread, registers, reinterpret_cast<_libc_fpstate*>(own));
+}
+
+std::span<std::byte> context_state(const ucontext_t& context) {
+  // struct _fpx_sw_bytes (asm/sigcontext.h).
+  struct Software {
+    std::uint32_t magic, extended_bytes;
+  } software{};
+  constexpr std::uint32_t kMagic = 0x46505853;
+  auto* const state = reinterpret_cast<std::byte*>(context.uc_mcontext.fpregs);
+  if (state == nullptr) return {};
+  std::memcpy(&software, state + 464, sizeof software);
+  if (software.magic != kMagic || software.extended_bytes > kMostStateBytes) return {};
+  return {state, software.extended_bytes};
 }
 
 }  // namespace gallocy::personality

@@ -22,7 +22,9 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 
+#include "base/ids.h"
 #include "base/result.h"
 #include "os/mutex.h"
 #include "personality/guest_clock.h"
@@ -37,6 +39,30 @@ struct GuestRegisters {
   std::uint64_t fs = 0;
   std::uint32_t mxcsr = 0x1f80;
   std::uint16_t x87_control = 0x37f;
+};
+
+// How long a thread has been neither asleep nor in a system call that may sleep. Written by the thread itself.
+struct ActiveTime {
+  std::atomic<std::int64_t> began_ns{0}, paused_ns{0}, pause_began_ns{0};
+  std::int64_t processor_began_ns = 0;  // of its kernel thread
+
+  std::int64_t total_ns(std::int64_t now_ns) const {
+    const std::int64_t pause = pause_began_ns.load(std::memory_order_relaxed);
+    return (pause != 0 ? pause : now_ns) - began_ns.load(std::memory_order_relaxed) -
+           paused_ns.load(std::memory_order_relaxed);
+  }
+};
+
+// A pause of it. They may nest.
+class Pause {
+ public:
+  explicit Pause(ActiveTime& time);
+  ~Pause();
+  Pause(const Pause&) = delete;
+  Pause& operator=(const Pause&) = delete;
+
+ private:
+  ActiveTime* const time_;  // null: within another
 };
 
 struct PatchedFrame;
@@ -56,6 +82,7 @@ struct GuestThread {
   std::atomic<char> signal_pending{0};   // there is something in `pending`
   std::atomic<char> signal_deferred{0};  // a patched call is to return through a trap
   char traps_only = 1;                   // patched sites trap as others do
+  volatile char noting = 0;              // the preloaded library has an address of this node in a register
 
   const void* clock_functions[kClockFunctions] = {};  // where the vDSO's functions jump to
 
@@ -81,7 +108,13 @@ struct GuestThread {
   std::atomic<std::uint64_t> call_at_home{0};  // the ticket of a system call that the home makes for it; 0: none
   bool is_forked_child = false;                // the kernel serves its system calls: mask and stacks are the kernel's
   bool in_vfork_child = false;                 // a child process runs on this thread's memory
-  std::atomic<bool> must_end{false};           // another thread executes a new program
+  ActiveTime active;
+  std::int64_t processor_ns_elsewhere = 0;  // that it used before it came to this kernel thread
+  NodeId belongs_on = kNoNode;              // where the program's threads are spread; it may be elsewhere for a while
+  int frames_of_node = 0;  // of signals that interrupted the kernel's vDSO, whose place differs from node to node
+  os::Mutex kick_mu;       // while a kick is sent
+  std::atomic<NodeId::value_type> move_to{kNoNode.value};  // where the thread is to go on (process_moves.cc)
+  std::atomic<bool> must_end{false};                       // another thread executes a new program
 
   static constexpr std::size_t kMostPending = 32;
   std::array<PendingSignal, kMostPending> pending GUARDED_BY(mu);
@@ -129,11 +162,20 @@ void forget_guest_thread();
 // Runs the program from these registers on; thread.guest_mask is in force. All signals are blocked when called.
 [[noreturn]] void enter_guest(GuestThread& thread, const GuestRegisters& registers);
 
+// The same with all that a frame of the kernel holds: `state` is its floating point state, as context_state() gives it.
+[[noreturn]] void resume_guest(GuestThread& thread, const GuestRegisters& registers, std::span<const std::byte> state);
+// The floating point and vector registers in a signal frame, in the layout of this machine's XSAVE. Empty: they are not
+// in a form that can be taken elsewhere.
+std::span<std::byte> context_state(const ucontext_t& context);
+
 // Signals that the program can neither block nor ignore, because the runtime needs them.
 std::uint64_t kernel_mask(std::uint64_t guest_mask);
 // kKickSignal and those of faults: the program may set what it likes for them, but the kernel's disposition stays.
 bool is_runtime_signal(int number);
-inline constexpr int kKickSignal = SIGSTKFLT;  // unused by Linux; makes a thread look at `pending`
+inline constexpr int kKickSignal = SIGSTKFLT;  // unused by Linux; makes a thread look at `pending` and `move_to`
+// Interrupts the thread if it runs the program's code; any other call of the program is not disturbed. Any thread,
+// after it has set move_to.
+void kick_in_guest(GuestThread& thread);
 
 // A system call during which signals are let through. -EINTR, without having begun, if one is pending already.
 long interruptible_system_call(GuestThread& thread, long number, long a = 0, long b = 0, long c = 0, long d = 0,

@@ -45,7 +45,9 @@ Process::Process(runtime::Runtime& runtime, const ProcessOptions& options)
       nodes_(runtime.nodes()),
       limits_(runtime.memory()),
       introductions_(nodes_),
-      places_(nodes_to_use(options_.place, nodes_).value_or(std::vector{kHome}), self_, nodes_) {}
+      places_(nodes_to_use(options_.place, nodes_).value_or(std::vector{kHome}), self_, nodes_) {
+  for (std::uint16_t n = 0; n < nodes_; ++n) runs_on_[n] = n;
+}
 
 Result<> Process::prepare() {
   runtime_.set_extension([this](NodeId from, wire::MessageType type, std::span<const std::byte> body,

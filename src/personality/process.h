@@ -33,10 +33,12 @@
 #include "personality/elf_image.h"
 #include "personality/file_pages.h"
 #include "personality/futex_table.h"
+#include "personality/gathering.h"
 #include "personality/guest_entry.h"
 #include "personality/held_locks.h"
 #include "personality/machine_view.h"
 #include "personality/memory_policy.h"
+#include "personality/moved_thread.h"
 #include "personality/object_map.h"
 #include "personality/page_limits.h"
 #include "personality/patched_sites.h"
@@ -107,6 +109,7 @@ struct ThreadStart {
   std::uint64_t mask = 0;
   std::uint64_t parent_tid = 0, child_tid = 0, clear_tid = 0;  // addresses, or 0
   int guest_tid = 0;                                           // 0: a new one
+  NodeId belongs_on = kNoNode;                                 // kNoNode: where it begins
   ProcessorMask affinity;
 };
 
@@ -115,6 +118,7 @@ struct Introduction {
   std::uint32_t processors = 1;
   bool can_hide = false;                 // features of its processor
   std::uint64_t signal_stack_bytes = 0;  // AT_MINSIGSTKSZ
+  std::uint64_t state_layout = 0;        // of its processor's vector registers in a signal frame
   FeatureSet features;
 };
 
@@ -127,6 +131,7 @@ struct Agreement {
 struct Crash {
   PendingSignal signal;
   int guest_tid = 0;
+  NodeId node{};
   GuestRegisters registers;
 };
 
@@ -231,7 +236,7 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_affinity.cc
   void number_processors(const std::vector<std::uint32_t>& counts);
-  NodeId place_thread(const GuestThread& parent);
+  NodeId place_thread(const GuestThread& parent, NodeId& belongs_on);
   ProcessorMask affinity_set(int guest_tid);
   long affinity_call(const GuestThread& thread, const Call& call);
   long affinity_of(int guest_tid, bool sets, ProcessorMask& mask);
@@ -251,6 +256,7 @@ class Process final : private GuestHandler, private ImageTarget {
   void name_program(const std::string& path);
   long thread_name(GuestThread& thread, const Call& call);
   static long proxy_name(const Call& call);
+  long name_proxy(const GuestThread& thread, const char (&name)[16]);
 
   // process_usage.cc
   NodeUsage usage_here();
@@ -311,10 +317,15 @@ class Process final : private GuestHandler, private ImageTarget {
   long fork_anywhere(const ThreadStart& start, bool waits);
   long start_thread(NodeId node, const ThreadStart& start);
   long start_thread_here(const ThreadStart& start);
-  void run_thread(const ThreadStart& start, struct StartReport& report);
+  long make_thread(std::function<void(struct StartReport&)> body);
+  static void report_start(StartReport& report, long result);
+  void run_thread(const ThreadStart& start, StartReport& report);
   [[noreturn]] void end_thread(GuestThread& thread);
   [[noreturn]] void end_thread_quietly(GuestThread& thread);
   void delist(GuestThread& thread);
+  void withdraw(GuestThread& thread);
+  void thread_ended(int guest_tid);
+  void end_proxy(int guest_tid);
   bool end_other_threads(int guest_tid);
   bool end_threads_here(int but_guest_tid);
   void enlist(GuestThread& thread, std::uint64_t stack);
@@ -322,6 +333,31 @@ class Process final : private GuestHandler, private ImageTarget {
   [[noreturn]] void exit_process(int status);
   [[noreturn]] void leave(int status);
   void finish();
+
+  // process_moves.cc
+  struct Parked;
+  static NodeId origin_of(int guest_tid);
+  long ask_about_thread(int guest_tid, wire::GuestRequest& request, std::span<const std::byte> trailing,
+                        const std::function<long()>& here, std::vector<std::byte>* answer = nullptr);
+  long found_here(int guest_tid, long result);
+  bool is_movable(const GuestThread& thread, const ucontext_t& context) const;
+  bool is_of_node(const ucontext_t& context) const;
+  bool move_if_asked(GuestThread& thread, ucontext_t& context);
+  void come_back(GuestThread& thread, const MovedThread& moved);
+  long receive_thread(NodeId from, std::vector<std::byte> bytes);
+  void run_moved_thread(NodeId from, const std::vector<std::byte>& bytes, StartReport& report);
+  bool unpark(int guest_tid, std::vector<std::byte> thread);
+  void note_away(int guest_tid, NodeId node);
+
+  // process_gathering.cc
+  void note_threads_elsewhere();
+  bool may_gather();
+  [[noreturn]] void watch_sharing();
+  [[noreturn]] void shuffle_places(long period_ns);
+  void tell_places(const Gathering::Places& places);
+  SharingTotals sharing_of(NodeId node);
+  std::vector<std::byte> sharing_record();
+  bool take_places(std::span<const std::byte> places);
 
   // process_children.cc: at the home
   // What the child maps from files itself.
@@ -363,6 +399,7 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_signals.cc
   long signal_call(GuestThread& thread, const Call& call, ucontext_t& context);
+  std::uint64_t pending_at_home();
   long wait_for_signal(GuestThread& thread, const Call& call);
   long wait_in_kernel(GuestThread& thread, const Call& call);
   long set_action(const Call& call);
@@ -441,6 +478,8 @@ class Process final : private GuestHandler, private ImageTarget {
   void ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing = {});  // the others
   void post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
   void reply(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});
+  void reply_about_thread(NodeId node, const wire::GuestRequest& request, long result,
+                          std::span<const std::byte> answer = {});
   void answer(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});  // or this one
   void answered(std::uint64_t ticket, long result, std::span<const std::byte> answer);
   static wire::GuestRequest request_for(wire::GuestRequestKind kind, const GuestThread& thread, const Call& call);
@@ -515,6 +554,7 @@ class Process final : private GuestHandler, private ImageTarget {
     runtime::WaitFlag changed;
     bool has_call = false, ended = false;
     std::uint64_t ticket = 0;
+    NodeId node{};  // where the thread is
     Call call;
     std::vector<std::byte> data;  // of a call whose memory came with it
     bool with_data = false;
@@ -522,10 +562,19 @@ class Process final : private GuestHandler, private ImageTarget {
   };
   std::mutex proxies_mu_;
   std::unordered_map<int, std::shared_ptr<Proxy>> proxies_;  // by guest tid
-  void run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node);
+  void run_proxy(const std::shared_ptr<Proxy>& proxy);
+  NodeId node_of_caller(int guest_tid);
 
   os::Mutex threads_mu_;                                                   // taken with signals blocked
   std::unordered_map<int, GuestThread*> threads_ GUARDED_BY(threads_mu_);  // of this node, by guest tid
+  struct Away {
+    NodeId node;
+    Parked* parked;
+  };
+  std::unordered_map<int, Away> away_ GUARDED_BY(threads_mu_);  // threads that began here and are elsewhere
+  // Of threads that are not here any more.
+  std::int64_t active_ns_ GUARDED_BY(threads_mu_) = 0, processor_ns_ GUARDED_BY(threads_mu_) = 0;
+  std::array<std::atomic<NodeId::value_type>, kMaxNodes> runs_on_{};  // where threads that belong on a node run
 
   std::atomic<bool> patching_{false};
   os::Mutex patches_mu_;
@@ -552,7 +601,7 @@ class Process final : private GuestHandler, private ImageTarget {
   std::uint64_t next_ticket_ GUARDED_BY(questions_mu_) = 1;
   std::unordered_map<std::uint64_t, Question*> questions_ GUARDED_BY(questions_mu_);
 
-  std::atomic<std::uint64_t> threads_started_{0};
+  std::atomic<std::uint64_t> threads_started_{0}, threads_moved_{0};
   std::vector<StackPlace> stacks_ GUARDED_BY(threads_mu_);  // of threads that began here, for the report
   struct ThreadTrace {
     explicit ThreadTrace(int tid) : guest_tid(tid), begin_ns(os::monotonic_ns()) {}

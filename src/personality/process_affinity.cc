@@ -1,5 +1,5 @@
-// Which processors the program's threads may use, and where its new threads go. A thread's affinity is kept on its
-// node.
+// Which processors the program's threads may use, and where its new threads go. A thread's affinity is kept where it
+// is.
 #include <errno.h>
 #include <sys/syscall.h>
 
@@ -18,8 +18,12 @@ void Process::number_processors(const std::vector<std::uint32_t>& counts) {
   if (nodes_ > 1) set_processor_numbers(self_.value, numbers_.first(self_), usable_processors());
 }
 
-NodeId Process::place_thread(const GuestThread& parent) {
-  return places_.next(numbers_.nodes_of(affinity_set(parent.guest_tid)));
+// Where a new thread begins; it may belong elsewhere.
+NodeId Process::place_thread(const GuestThread& parent, NodeId& belongs_on) {
+  const NodeSet allowed = numbers_.nodes_of(affinity_set(parent.guest_tid));
+  belongs_on = places_.next(allowed);
+  const NodeId runs_on{runs_on_[belongs_on.value].load()};
+  return allowed[runs_on.value] ? runs_on : belongs_on;
 }
 
 // Empty: it was never set.
@@ -44,13 +48,11 @@ long Process::affinity_call(const GuestThread& thread, const Call& call) {
 
 // Sets the affinity of a thread anywhere to `mask`, or `mask` to that: then the result is its size in bytes.
 long Process::affinity_of(int guest_tid, bool sets, ProcessorMask& mask) {
-  const NodeId node{static_cast<std::uint16_t>(guest_tid >> kTidNodeShift)};
-  if (guest_tid < 0 || node.value >= nodes_) return -ESRCH;
-  if (node == self_) return affinity_here(guest_tid, sets, mask);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kAffinity,
                              .words = {static_cast<std::uint64_t>(guest_tid), sets ? 1u : 0u}};
   std::vector<std::byte> answer;
-  const long result = ask(node, request, std::as_bytes(std::span(&mask, 1)), &answer);
+  const auto here = [&] { return affinity_here(guest_tid, sets, mask); };
+  const long result = ask_about_thread(guest_tid, request, std::as_bytes(std::span(&mask, 1)), here, &answer);
   if (answer.size() == sizeof mask) std::memcpy(mask.data(), answer.data(), sizeof mask);
   return result;
 }
@@ -72,7 +74,7 @@ AllowedFacts Process::allowed_facts(int guest_tid) {
 long Process::affinity_here(int guest_tid, bool sets, ProcessorMask& mask) {
   const os::MutexLock lock(threads_mu_);
   const auto thread = threads_.find(guest_tid);
-  if (thread == threads_.end() && !is_home()) return -ESRCH;
+  if (thread == threads_.end() && (!is_home() || away_.contains(guest_tid))) return -ESRCH;
   const auto own_bytes = static_cast<long>((numbers_.total() + 63) / 64 * 8);
   if (nodes_ == 1 || thread == threads_.end()) {  // or another process: processors have the kernel's numbers
     const long result = raw_system_call(sets ? SYS_sched_setaffinity : SYS_sched_getaffinity,

@@ -67,7 +67,8 @@ void Process::system_call(GuestThread& thread, int number, ucontext_t& context) 
   }
   if (patching_ && thread.traps_only == 0 && !needs_frame(number)) count_trap(call_at, number);
   // Delivered when the handler has returned.
-  if (thread.signal_pending.load() != 0) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
+  const bool kicked = thread.signal_pending.load() != 0 || thread.move_to.load() != kNoNode.value;
+  if (kicked) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
 }
 
 long Process::serve(GuestThread& thread, const Call& call, ucontext_t& context) {

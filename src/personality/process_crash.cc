@@ -43,7 +43,7 @@ std::string text_of(const Crash& crash, const ObjectMap& objects, const std::str
   }
   const auto at = static_cast<std::uint64_t>(crash.registers.general[REG_RIP]);
   const std::string name = objects.name(at);
-  return text + fmt::format(" in thread {} on node {}, {}{}\n", crash.guest_tid, crash.guest_tid >> kTidNodeShift,
+  return text + fmt::format(" in thread {} on node {}, {}{}\n", crash.guest_tid, crash.node,
                             name.empty() ? fmt::format("instruction {:#x}", at) : name, lacks);
 }
 
@@ -70,7 +70,7 @@ void Process::catch_ends() {
 void Process::die_of(GuestThread& thread, const PendingSignal& signal, const ucontext_t& context) {
   // A child has this process's memory, but none of its threads and nodes.
   if (thread.is_forked_child || thread.in_vfork_child) end_by_signal(signal.number);
-  Crash crash{.signal = signal, .guest_tid = thread.guest_tid};
+  Crash crash{.signal = signal, .guest_tid = thread.guest_tid, .node = self_};
   std::memcpy(crash.registers.general, context.uc_mcontext.gregs, sizeof crash.registers.general);
   crash.registers.fs = thread.guest_fs;
   if (is_home()) {
@@ -94,8 +94,7 @@ void Process::end_by(const Crash& crash) {
 
 void Process::describe(const Crash& crash) {
   const ObjectMap objects = object_map({});
-  const NodeId node{static_cast<std::uint16_t>(crash.guest_tid >> kTidNodeShift)};
-  say(text_of(crash, objects, crash.signal.number == SIGILL ? lacks_text(node) : ""));
+  say(text_of(crash, objects, crash.signal.number == SIGILL ? lacks_text(crash.node) : ""));
   if (options_.backtrace == nullptr) return;
   const auto read = [this](std::uint64_t address, std::uint64_t& word) {
     return in_guest(address) && copy_in(&word, address, sizeof word);

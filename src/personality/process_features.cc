@@ -45,6 +45,7 @@ Introduction Process::introduce() const {
   return {.processors = static_cast<std::uint32_t>(usable_processors().size()),
           .can_hide = set_cpuid(true) && lacks.find("cpuid_fault") == std::string_view::npos,
           .signal_stack_bytes = ::getauxval(AT_MINSIGSTKSZ),
+          .state_layout = state_layout(),
           .features = processor_features(cpuid_here, enabled_state_here()) & ~features_named(lacks)};
 }
 

@@ -113,6 +113,12 @@ void Process::answered(std::uint64_t ticket, long result, std::span<const std::b
   found->second->flag.set();
 }
 
+// To a request whose first word is a thread's id.
+void Process::reply_about_thread(NodeId node, const wire::GuestRequest& request, long result,
+                                 std::span<const std::byte> answer) {
+  reply(node, request.ticket, found_here(static_cast<int>(request.words[0]), result), answer);
+}
+
 // On the poller: nothing here may wait or touch the program's memory.
 bool Process::message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
                       std::span<const std::byte> payload) {
@@ -241,7 +247,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       PendingSignal signal{.number = static_cast<int>(request.words[1])};
       if (trailing.size() != sizeof signal.info) return false;
       std::memcpy(&signal.info, trailing.data(), sizeof signal.info);
-      reply(from, request.ticket, deliver_here(static_cast<int>(request.words[0]), signal));
+      reply_about_thread(from, request, deliver_here(static_cast<int>(request.words[0]), signal));
       return true;
     }
     case Kind::kAction: {
@@ -255,17 +261,26 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       reply(from, request.ticket, 0);
       return true;
     }
-    case Kind::kEnded: {
-      forget_policy(static_cast<int>(request.words[0]));
-      const std::lock_guard lock(proxies_mu_);
-      const auto found = proxies_.find(static_cast<int>(request.words[0]));
-      if (found == proxies_.end()) return true;
-      const std::lock_guard proxy_lock(found->second->mu);
-      found->second->ended = true;
-      found->second->changed.set();
-      proxies_.erase(found);
+    case Kind::kEnded:
+      thread_ended(static_cast<int>(request.words[0]));
       return true;
-    }
+    case Kind::kMove:
+      start_runtime_thread(
+          [this, from, ticket = request.ticket, thread = std::vector<std::byte>(trailing.begin(), trailing.end())] {
+            reply(from, ticket, receive_thread(from, thread));
+          });
+      return true;
+    case Kind::kAway:
+      note_away(static_cast<int>(request.words[0]), NodeId{static_cast<std::uint16_t>(request.words[1])});
+      reply(from, request.ticket, 0);
+      return true;
+    case Kind::kPlaces:
+      if (!take_places(trailing)) return false;
+      reply(from, request.ticket, 0);
+      return true;
+    case Kind::kSharing:
+      reply(from, request.ticket, 0, sharing_record());
+      return true;
     case Kind::kFatal: {
       Crash crash;
       if (!is_home() || trailing.size() != sizeof crash) return false;
@@ -284,8 +299,8 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       return true;
     }
     case Kind::kThreadTime:
-      reply(from, request.ticket,
-            thread_time_here(static_cast<int>(request.words[0]), static_cast<long>(request.words[1])));
+      reply_about_thread(from, request,
+                         thread_time_here(static_cast<int>(request.words[0]), static_cast<long>(request.words[1])));
       return true;
     case Kind::kIntroduce: {
       Introduction introduction;
@@ -307,7 +322,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       if (trailing.size() != sizeof mask) return false;
       std::memcpy(mask.data(), trailing.data(), sizeof mask);
       const long result = affinity_here(static_cast<int>(request.words[0]), request.words[1] != 0, mask);
-      reply(from, request.ticket, result, std::as_bytes(std::span(&mask, 1)));
+      reply_about_thread(from, request, result, std::as_bytes(std::span(&mask, 1)));
       return true;
     }
     case Kind::kGiveHomes: {
@@ -334,6 +349,12 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
         reply(from, ticket, 0, std::as_bytes(std::span(tasks)));
       });
       return true;
+    case Kind::kPending: {
+      if (!is_home()) return false;
+      const std::uint64_t set = pending_at_home();
+      reply(from, request.ticket, 0, std::as_bytes(std::span(&set, 1)));
+      return true;
+    }
     case Kind::kTaker:
       reply(from, request.ticket, taker_here(static_cast<int>(request.words[0])));
       return true;
@@ -360,6 +381,7 @@ long Process::ask_home(GuestThread& thread, wire::GuestRequest& request, std::sp
   // From here on queue() tells the home of a signal.
   question.result = -EINTR;
   if (thread.signal_pending.load() == 0) {
+    const Pause pause(thread.active);
     post(kHome, request, data);
     (void)runtime_.waiting().wait(question.flag);
   }
@@ -376,17 +398,31 @@ void Process::call_for(NodeId node, const wire::GuestRequest& request, std::span
     if (slot == nullptr) {
       slot = std::make_shared<Proxy>();
       slot->thread.guest_tid = tid;
-      start_runtime_thread([this, made = slot, node] { run_proxy(made, node); });
+      start_runtime_thread([this, made = slot] { run_proxy(made); });
     }
     proxy = slot;
   }
   const std::lock_guard lock(proxy->mu);
   proxy->ticket = request.ticket;
+  proxy->node = node;
   proxy->call = call_in(request);
   proxy->with_data = request.kind == wire::GuestRequestKind::kDataCall;
   proxy->data.assign(data.begin(), data.end());
   proxy->has_call = true;
   proxy->changed.set();
+}
+
+// At the home: on which node a thread makes its calls.
+NodeId Process::node_of_caller(int guest_tid) {
+  {
+    const os::MutexLock lock(threads_mu_);
+    if (threads_.contains(guest_tid)) return self_;
+  }
+  const std::lock_guard lock(proxies_mu_);
+  const auto found = proxies_.find(guest_tid);
+  if (found == proxies_.end()) return origin_of(guest_tid);
+  const std::lock_guard proxy_lock(found->second->mu);
+  return found->second->node;
 }
 
 void Process::interrupt_call(int guest_tid, std::uint64_t ticket) {
@@ -400,7 +436,7 @@ void Process::interrupt_call(int guest_tid, std::uint64_t ticket) {
 }
 
 // At the home: makes the calls of one thread of another node.
-void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
+void Process::run_proxy(const std::shared_ptr<Proxy>& proxy) {
   proxy->thread.guest_mask = ~std::uint64_t{0};
   prepare_child_thread(proxy->thread);
   ::prctl(PR_SET_NAME, program_name_.c_str());
@@ -419,6 +455,7 @@ void Process::run_proxy(const std::shared_ptr<Proxy>& proxy, NodeId node) {
     proxy->has_call = false;
     const Call call = proxy->call;
     const std::uint64_t ticket = proxy->ticket;
+    const NodeId node = proxy->node;
     const std::vector<std::byte> data = std::move(proxy->data);
     const bool with_data = proxy->with_data;
     lock.unlock();

@@ -209,7 +209,7 @@ NodeId Process::home_of_page(int guest_tid, std::uint64_t address) {
       if (NodeId{n} == self_ ? runtime_.memory().home_of(address) == self_ : ask(NodeId{n}, request) != 0)
         return NodeId{n};
     }
-    const NodeId asking{static_cast<std::uint16_t>(guest_tid >> kTidNodeShift)};
+    const NodeId asking = node_of_caller(guest_tid);
     give_homes(down_to_page(address), down_to_page(address) + 1, {.mode = MPOL_BIND, .nodes = {asking}}, false);
   }
   return self_;

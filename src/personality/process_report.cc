@@ -18,7 +18,8 @@ constexpr std::uint64_t kLineBytes = 64;
 
 // Of one node, from the start on; behind it in its records are `stacks` of StackPlace and `pages` of SharedPage.
 struct Counters {
-  std::uint64_t threads = 0;  // of the program that began here
+  std::uint64_t threads = 0;  // of the program that were here, counted each time they came
+  std::uint64_t moves = 0;    // of these, how often they came from another node
   std::uint64_t read_faults = 0, write_faults = 0, fault_wait_ns = 0, pages_received = 0, bytes_sent = 0;
   std::uint64_t stacks = 0, pages = 0;
 };
@@ -90,6 +91,7 @@ std::vector<std::byte> Process::report_records() {
   }
   std::vector<std::byte> records;
   put(records, std::vector{Counters{.threads = threads_started_.load(),
+                                    .moves = threads_moved_.load(),
                                     .read_faults = s.read_faults,
                                     .write_faults = s.write_faults,
                                     .fault_wait_ns = s.fault_wait_ns,
@@ -108,16 +110,19 @@ void Process::report() {
                                  "read faults", "write faults", "waited ms", "pages in", "KiB out");
   std::vector<StackPlace> stacks;
   std::vector<SharedPage> pages;
+  std::uint64_t moves = 0;
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     const std::vector<std::byte> records = records_of(NodeId{n}, Records::kReport);
     std::span<const std::byte> rest = records;
     const auto first = take<Counters>(rest, 1);
     const Counters c = first.empty() ? Counters{} : first.front();
+    moves += c.moves;
     std::ranges::copy(take<StackPlace>(rest, c.stacks), std::back_inserter(stacks));
     std::ranges::copy(take<SharedPage>(rest, c.pages), std::back_inserter(pages));
     text += fmt::format("gallocy: {:>4} {:>8} {:>12} {:>12} {:>12} {:>12} {:>12}\n", n, c.threads, c.read_faults,
                         c.write_faults, c.fault_wait_ns / 1'000'000, c.pages_received, c.bytes_sent >> 10);
   }
+  if (moves != 0) text += fmt::format("gallocy: threads moved to others, or back, {} times\n", moves);
   std::vector<CallCount> calls;
   for (std::size_t number = 0; number < forwarded_.size(); ++number) {
     if (const std::uint64_t count = forwarded_[number].load(); count != 0) calls.push_back({count, number});

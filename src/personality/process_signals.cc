@@ -57,6 +57,8 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
           break;
       }
     }
+    const bool may_move = of_runtime && in_guest && (page_fault || info.si_code == SEGV_ACCERR);
+    if (may_move && move_if_asked(*thread, context)) return;
     if (page_fault && (bus_action_.sa_flags & SA_SIGINFO) != 0) {
       return serve_fault(bus_action_, thread, number, info, context, write);
     }
@@ -78,6 +80,7 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
   if (number == kKickSignal) {
     if (in_guest && thread->must_end.load()) end_thread_quietly(*thread);
     if (in_guest) deliver_pending(*thread, context);
+    if (in_guest) (void)move_if_asked(*thread, context);
     return;
   }
   if (in_guest) return deliver(*thread, {number, info}, context);
@@ -155,6 +158,7 @@ void Process::deliver(GuestThread& thread, const PendingSignal& signal, ucontext
     if (stops_by_default(signal.number)) return stop_process();
     die_of(thread, signal, context);
   }
+  thread.frames_of_node += is_of_node(context) ? 1 : 0;
   if (!push_signal_frame(thread, act, signal.number, signal.info, context)) die_of(thread, {SIGSEGV, {}}, context);
 }
 
@@ -227,10 +231,10 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
     case SYS_rt_sigreturn:
       if (!pop_signal_frame(thread, context)) die_of(thread, {SIGSEGV, {}}, context);
       apply_mask();
+      thread.frames_of_node -= is_of_node(context) && thread.frames_of_node > 0 ? 1 : 0;
       return context.uc_mcontext.gregs[REG_RAX];
     case SYS_rt_sigpending: {
-      std::uint64_t set = 0;
-      raw_system_call(SYS_rt_sigpending, reinterpret_cast<long>(&set), 8);
+      std::uint64_t set = pending_at_home();
       const os::MutexLock lock(thread.mu);
       for (std::size_t i = 0; i < thread.pending_count; ++i) set |= bit(thread.pending[i].number);
       set &= thread.guest_mask;
@@ -254,6 +258,20 @@ long Process::signal_call(GuestThread& thread, const Call& call, ucontext_t& con
     default:
       return -ENOSYS;
   }
+}
+
+// Those of the process are the home's kernel's.
+std::uint64_t Process::pending_at_home() {
+  std::uint64_t set = 0;
+  if (is_home()) {
+    raw_system_call(SYS_rt_sigpending, reinterpret_cast<long>(&set), 8);
+    return set;
+  }
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kPending};
+  std::vector<std::byte> answer;
+  (void)ask(kHome, request, {}, &answer);
+  if (answer.size() == sizeof set) std::memcpy(&set, answer.data(), sizeof set);
+  return set;
 }
 
 // A signal may have been sent to the thread, which is then in `pending`, or to the process: the home's kernel has it.
@@ -345,12 +363,10 @@ void Process::publish_action(int number, const GuestAction& action) {
 
 long Process::send_to_thread(int guest_tid, int number, const siginfo_t& info) {
   if (number < 0 || number > 64) return -EINVAL;
-  const NodeId node{static_cast<std::uint16_t>(guest_tid >> kTidNodeShift)};
-  if (node.value >= nodes_) return -ESRCH;
-  if (node == self_) return deliver_here(guest_tid, {number, info});
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kSignal,
                              .words = {static_cast<std::uint64_t>(guest_tid), static_cast<std::uint64_t>(number)}};
-  return ask(node, request, std::as_bytes(std::span(&info, 1)));
+  const auto here = [&] { return deliver_here(guest_tid, {number, info}); };
+  return ask_about_thread(guest_tid, request, std::as_bytes(std::span(&info, 1)), here);
 }
 
 // On any thread, the poller too.

@@ -143,10 +143,11 @@ std::optional<std::string> Process::own_text(const OwnFile& file) {
 // The kernel's file with the thread's name, at the home: for a thread of another node that of its proxy.
 std::string Process::name_file(int guest_tid) {
   int tid = 0;
-  if (guest_tid >> kTidNodeShift == self_.value) {
+  {
     const os::MutexLock lock(threads_mu_);
     if (const auto found = threads_.find(guest_tid); found != threads_.end()) tid = found->second->tid;
-  } else {
+  }
+  if (tid == 0) {
     const std::lock_guard lock(proxies_mu_);
     if (const auto found = proxies_.find(guest_tid); found != proxies_.end()) tid = found->second->thread.tid;
   }
@@ -218,11 +219,7 @@ long Process::thread_name(GuestThread& thread, const Call& call) {
     if (!given) return -EFAULT;
     given->copy(name, sizeof name - 1);
     raw_system_call(SYS_prctl, PR_SET_NAME, reinterpret_cast<long>(name));
-    if (is_home()) return 0;
-    Call at_home{.number = SYS_prctl, .arguments = {PR_SET_NAME}};
-    std::memcpy(&at_home.arguments[1], name, sizeof name);
-    wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, at_home);
-    return ask(kHome, request);
+    return is_home() ? 0 : name_proxy(thread, name);
   }
   if (!is_home()) {
     wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, call);
@@ -230,6 +227,13 @@ long Process::thread_name(GuestThread& thread, const Call& call) {
   }
   raw_system_call(SYS_prctl, PR_GET_NAME, reinterpret_cast<long>(name));
   return copy_out(argument(call, 1), name, sizeof name) ? 0 : -EFAULT;
+}
+
+long Process::name_proxy(const GuestThread& thread, const char (&name)[16]) {
+  Call at_home{.number = SYS_prctl, .arguments = {PR_SET_NAME}};
+  std::memcpy(&at_home.arguments[1], name, sizeof name);
+  wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, at_home);
+  return ask(kHome, request);
 }
 
 // On the proxy.

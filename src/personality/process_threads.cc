@@ -21,7 +21,7 @@ namespace gallocy::personality {
 // Filled by the new thread; whoever made it waits for that.
 struct StartReport {
   runtime::WaitFlag flag;
-  long guest_tid = 0;
+  long result = 0;
 };
 
 namespace {
@@ -77,7 +77,7 @@ long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& con
     if (child > 0 && start.parent_tid != 0) (void)store(start.parent_tid, static_cast<int>(child));
     return child;
   }
-  return start_thread(place_thread(thread), start);
+  return start_thread(place_thread(thread, start.belongs_on), start);
 }
 
 long Process::fork_anywhere(const ThreadStart& start, bool waits) {
@@ -88,16 +88,20 @@ long Process::fork_anywhere(const ThreadStart& start, bool waits) {
 
 long Process::start_thread(NodeId node, const ThreadStart& start) {
   if (node == self_) return start_thread_here(start);
-  threads_elsewhere_.store(true);
-  if (is_home()) std::call_once(watching_, [this] { start_runtime_thread([this] { watch_unclaimed(); }); });
+  note_threads_elsewhere();
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kStart};
   return ask(node, request, std::as_bytes(std::span(&start, 1)));
 }
 
+// Its id, or an error.
 long Process::start_thread_here(const ThreadStart& start) {
+  return make_thread([this, start](StartReport& report) { run_thread(start, report); });
+}
+
+// A kernel thread for one of the program's. What `body` reports.
+long Process::make_thread(std::function<void(StartReport&)> body) {
   struct Job {
-    Process* process;
-    ThreadStart start;
+    std::function<void(StartReport&)> body;
     StartReport* report;
   };
   StartReport report;
@@ -107,13 +111,13 @@ long Process::start_thread_here(const ThreadStart& start) {
   ::pthread_attr_setstacksize(&attributes, kOwnStackBytes);
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_t made;
-  auto* const job = new Job{this, start, &report};
-  const auto body = [](void* raw) -> void* {
+  auto* const job = new Job{std::move(body), &report};
+  const auto run = [](void* raw) -> void* {
     const std::unique_ptr<Job> own(static_cast<Job*>(raw));
-    own->process->run_thread(own->start, *own->report);
+    own->body(*own->report);
     return nullptr;
   };
-  const int error = ::pthread_create(&made, &attributes, body, job);
+  const int error = ::pthread_create(&made, &attributes, run, job);
   ::pthread_attr_destroy(&attributes);
   set_signal_mask(mask);
   if (error != 0) {
@@ -121,58 +125,92 @@ long Process::start_thread_here(const ThreadStart& start) {
     return -error;
   }
   report.flag.sleep(os::kNoDeadline);
-  return report.guest_tid;
+  return report.result;
+}
+
+// From here on the report may be gone.
+void Process::report_start(StartReport& report, long result) {
+  report.result = result;
+  report.flag.set();
 }
 
 void Process::enlist(GuestThread& thread, std::uint64_t stack) {
   threads_started_.fetch_add(1);
   if (thread.guest_tid == 0) thread.guest_tid = thread.tid | self_.value << kTidNodeShift;
+  if (thread.belongs_on == kNoNode) thread.belongs_on = self_;
   if (nodes_ > 1) thread.lock_counts = held_locks_.counts();
   begin_trace(thread);
+  thread.active.began_ns = os::monotonic_ns();
+  thread.active.paused_ns = 0;
+  thread.active.processor_began_ns = os::thread_processor_ns();
   const os::MutexLock lock(threads_mu_);
   threads_[thread.guest_tid] = &thread;
+  away_.erase(thread.guest_tid);
   constexpr std::size_t kMostStacks = 10'000;
   if (options_.report && stacks_.size() < kMostStacks) stacks_.push_back({stack, thread.guest_tid});
 }
 
-void Process::delist(GuestThread& thread) {
+// The thread stops being one of this node's.
+void Process::withdraw(GuestThread& thread) {
   end_trace(thread);
   let_held_pages_go(thread);
+  const os::MutexLock lock(threads_mu_);
+  active_ns_ += thread.active.total_ns(os::monotonic_ns());
+  processor_ns_ += os::thread_processor_ns() - thread.active.processor_began_ns;
+}
+
+void Process::delist(GuestThread& thread) {
+  withdraw(thread);
   {
     const os::MutexLock lock(threads_mu_);
     threads_.erase(thread.guest_tid);
     affinities_.erase(thread.guest_tid);
   }
-  if (is_home()) {
-    if (thread.guest_tid != home_pid_) forget_policy(thread.guest_tid);  // that one's is the others', too
-  } else {
-    wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
-                               .words = {static_cast<std::uint64_t>(thread.guest_tid)}};
-    post(kHome, request);
-  }
+  const NodeId origin = origin_of(thread.guest_tid);
+  wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
+                             .words = {static_cast<std::uint64_t>(thread.guest_tid)}};
+  if (is_home() && thread.guest_tid != home_pid_) forget_policy(thread.guest_tid);  // that one's is the others', too
+  if (!is_home()) post(kHome, request);
+  if (origin != self_ && origin != kHome) post(origin, request);
+}
+
+// A thread of another node. On the poller.
+void Process::thread_ended(int guest_tid) {
+  (void)unpark(guest_tid, {});
+  if (!is_home()) return;
+  if (guest_tid != home_pid_) forget_policy(guest_tid);
+  end_proxy(guest_tid);
+}
+
+void Process::end_proxy(int guest_tid) {
+  const std::lock_guard lock(proxies_mu_);
+  const auto found = proxies_.find(guest_tid);
+  if (found == proxies_.end()) return;
+  const std::lock_guard proxy_lock(found->second->mu);
+  found->second->ended = true;
+  found->second->changed.set();
+  proxies_.erase(found);
 }
 
 void Process::run_thread(const ThreadStart& start, StartReport& report) {
   GuestThread thread;
   const ThreadStart own = start;
   if (auto ready = prepare_guest_thread(thread); !ready) {
-    report.guest_tid = -EAGAIN;
-    report.flag.set();
-    return;
+    return report_start(report, -EAGAIN);
   }
   hide_features();
   thread.traps_only = 0;
   thread.guest_mask = own.mask;
   thread.clear_tid = own.clear_tid;
   thread.guest_tid = own.guest_tid;
+  thread.belongs_on = own.belongs_on;
   if (own.guest_tid != 0) ::prctl(PR_SET_NAME, program_name_.c_str());
   enlist(thread, static_cast<std::uint64_t>(own.registers.general[REG_RSP]));
   if (ProcessorMask inherited = own.affinity; !inherited.empty())
     (void)affinity_here(thread.guest_tid, true, inherited);
   if (own.parent_tid != 0) (void)store(own.parent_tid, thread.guest_tid);
   if (own.child_tid != 0) (void)store(own.child_tid, thread.guest_tid);
-  report.guest_tid = thread.guest_tid;
-  report.flag.set();  // from here on the report may be gone
+  report_start(report, thread.guest_tid);
   if (::_setjmp(thread.end) == 0) enter_guest(thread, own.registers);
   forget_guest_thread();
 }

@@ -100,6 +100,8 @@ long Process::usage_call(GuestThread& thread, const Call& call) {
         timespec own{};
         if (::clock_gettime(clock, &own) != 0) return -errno;
         ns = own.tv_sec * kSecondNs + own.tv_nsec + clock_offset();
+      } else if (clock == CLOCK_THREAD_CPUTIME_ID) {
+        ns = os::thread_processor_ns() + thread.processor_ns_elsewhere;
       } else {
         if (clock >= 0 && clock != CLOCK_PROCESS_CPUTIME_ID) return -ENOSYS;
         ns = processor_time(thread, clock);
@@ -144,23 +146,23 @@ std::int64_t Process::processor_time(const GuestThread& thread, long clock) {
   const long id = clock == CLOCK_PROCESS_CPUTIME_ID ? 0 : id_of(clock);
   if (of_process) return id == 0 || id == home_pid_ ? usage_of_all().processor_ns : -EINVAL;
   const long tid = id == 0 ? thread.guest_tid : id;
-  const NodeId node{static_cast<std::uint16_t>(tid >> kTidNodeShift)};
-  if (node == self_) return thread_time_here(static_cast<int>(tid), clock);
-  if (node.value >= nodes_) return -EINVAL;
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kThreadTime,
                              .words = {static_cast<std::uint64_t>(tid), static_cast<std::uint64_t>(clock)}};
-  return ask(node, request);
+  const auto here = [&] { return thread_time_here(static_cast<int>(tid), clock); };
+  const long ns = ask_about_thread(static_cast<int>(tid), request, {}, here);
+  return ns == -ESRCH ? -EINVAL : ns;
 }
 
 // On any thread, the poller too.
 std::int64_t Process::thread_time_here(int guest_tid, long clock) {
   const os::MutexLock lock(threads_mu_);
   const auto found = threads_.find(guest_tid);
-  if (found == threads_.end()) return -EINVAL;
+  if (found == threads_.end()) return -ESRCH;
   timespec time{};
   const long result = raw_system_call(SYS_clock_gettime, static_cast<int>(clock_of(found->second->tid, clock)),
                                       reinterpret_cast<long>(&time));
-  return result < 0 ? result : time.tv_sec * kSecondNs + time.tv_nsec;
+  if (result < 0) return result;
+  return time.tv_sec * kSecondNs + time.tv_nsec + found->second->processor_ns_elsewhere;
 }
 
 }  // namespace gallocy::personality

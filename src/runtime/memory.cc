@@ -38,6 +38,9 @@ coherence::PlacementKind placement_kind(Placement::Kind kind) {
 // but a timer that fires meanwhile takes the core from the thread for ten.
 constexpr std::uint64_t kHoldUs = 20;
 
+constexpr std::uint64_t kFaultsPerMeasure = 8;   // whose processor time is measured
+constexpr std::uint64_t kAroundFaultNs = 3'000;  // of the kernel, to come to the handler and back
+
 }  // namespace
 
 Memory::Memory(const MemoryOptions& options)
@@ -126,9 +129,14 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   const auto line = static_cast<unsigned>(address % kPageBytes / kLineBytes);
   const Access want = kind == os::FaultKind::kWrite ? Access::kWrite : Access::kRead;
   if (in_faulting_thread) {
-    const std::int64_t start = os::monotonic_ns();
+    const bool measured = faults_.fetch_add(1, std::memory_order_relaxed) % kFaultsPerMeasure == 0;
+    const std::int64_t start = os::monotonic_ns(), processor = measured ? os::thread_processor_ns() : 0;
     if (!wait_for_page(page, want, line, /*pin_it=*/false)) return false;
     fault_wait_ns_.fetch_add(static_cast<std::uint64_t>(os::monotonic_ns() - start), std::memory_order_relaxed);
+    if (measured) {
+      const auto used = static_cast<std::uint64_t>(os::thread_processor_ns() - processor);
+      fault_processor_ns_.fetch_add((used + kAroundFaultNs) * kFaultsPerMeasure, std::memory_order_relaxed);
+    }
     return true;
   }
   const os::MutexLock lock(mu_);

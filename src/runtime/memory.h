@@ -105,6 +105,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   bool give_home(std::uint64_t address, NodeId to);
   std::uint64_t room_pages();
   void add_statistics(Statistics& statistics);
+  // The processor time that threads have spent in faults of the engines that handle them in the faulting thread; about.
+  std::uint64_t fault_processor_ns() const { return fault_processor_ns_.load(std::memory_order_relaxed); }
   std::vector<coherence::Core::SharedPage> most_handed_over(std::size_t most_pages);  // of those whose home is here
   std::string sharing_report(std::size_t most_pages);
   os::FaultEngineKind engine() const { return options_.engine; }
@@ -192,7 +194,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::int64_t exhausted_since_us_ GUARDED_BY(mu_) = 0;
   std::function<bool(std::uint64_t)> keeps_page_;  // constant once the program runs
   std::unique_ptr<std::byte[]> scratch_;           // of the poller: payload that nobody wants
-  std::atomic<std::uint64_t> fault_wait_ns_{0};
+  std::atomic<std::uint64_t> faults_{0}, fault_wait_ns_{0}, fault_processor_ns_{0};
 };
 
 }  // namespace gallocy::runtime

@@ -26,7 +26,11 @@ enum class GuestRequestKind : std::uint32_t {
   kWake,        // home -> node: word: ticket of the wait
   kSignal,      // any -> node: words: guest tid, number; trailing: siginfo_t
   kAction,      // home -> all: word: number; trailing: the action
-  kEnded,       // node -> home: word: guest tid of a thread that has ended
+  kEnded,       // node -> home and the thread's origin: word: guest tid of a thread that has ended
+  kMove,        // any -> node: a thread goes on there; trailing: personality::MovedThread
+  kAway,        // any -> origin: words: guest tid, node: where the thread is now
+  kSharing,     // home -> node: answered by the words of personality::SharingTotals
+  kPlaces,      // home -> all: trailing: personality::Gathering::Places
   kFork,        // remote thread -> home: word: as vfork; trailing: the child's registers
   kOutside,     // home -> all: words: low address, window address, bytes (Memory::place_outside)
   kClock,       // node -> home: answered by its CLOCK_MONOTONIC, ns
@@ -46,6 +50,7 @@ enum class GuestRequestKind : std::uint32_t {
   kTakeHomes,   // home -> all: the same, and 1 if pages come along: homes that nobody has begin here
   kIsHome,      // home -> node: word: address; answered by 1 if the home of its block is there
   kTasks,       // home -> node: answered by the personality::TaskFacts of its threads
+  kPending,     // node -> home: answered by the signals that are pending for the process
   kTaker,       // home -> node: word: a signal; answered by the guest tid of a thread that does not block it, or 0
   kTakeAction,  // node -> home: word: a signal whose handler is good for one; answered by the action
   kStop,        // node -> home: the process stops

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 // guest_entry.cc and held_locks.h check these.
-enum { kCountsAt = 88, kHeldAt = 96, kPagesAt = 104, kMostHeld = 7, kCounts = 4096, kPageShift = 12 };
+enum { kNotingAt = 29, kCountsAt = 88, kHeldAt = 96, kPagesAt = 104, kMostHeld = 7, kCounts = 4096, kPageShift = 12 };
 static const uint32_t kWanted = 1u << 31;
 
 #define OF_THREAD(type, place) ((type __seg_gs*)(uintptr_t)(place))
@@ -21,7 +21,11 @@ extern int __pthread_mutex_lock(pthread_mutex_t*) __attribute__((weak));
 extern int __pthread_mutex_trylock(pthread_mutex_t*) __attribute__((weak));
 extern int __pthread_mutex_unlock(pthread_mutex_t*) __attribute__((weak));
 
-static void note_taking(void* mutex) {
+// While the thread has an address of the node in a register it cannot go on on another node.
+static void begin_noting(void) { *(volatile char __seg_gs*)(uintptr_t)kNotingAt = 1; }
+static void end_noting(void) { *(volatile char __seg_gs*)(uintptr_t)kNotingAt = 0; }
+
+static void count_taking(const void* mutex) {
   uint32_t* const counts = *OF_THREAD(uint32_t*, kCountsAt);
   const uint64_t held = *OF_THREAD(uint64_t, kHeldAt);
   if (counts == NULL || held >= kMostHeld) return;
@@ -29,24 +33,40 @@ static void note_taking(void* mutex) {
   OF_THREAD(uint64_t, kPagesAt)[held] = page;
   *OF_THREAD(uint64_t, kHeldAt) = held + 1;
   __atomic_fetch_add(&counts[page % kCounts], 1, __ATOMIC_RELAXED);
+}
+
+static void note_taking(void* mutex) {
+  begin_noting();
+  count_taking(mutex);
+  end_noting();
+  if (*OF_THREAD(uint32_t*, kCountsAt) == NULL) return;
   // Written to without a change: a page that is elsewhere is fetched for writing at once. The function below would
   // read first.
   __asm__ volatile("lock orl $0, (%0)" : : "r"(mutex) : "memory", "cc");
 }
 
-static void note_released(void* mutex) {
+// Whether the page's last lock was released, and another node waits for that.
+static int count_released(uint64_t page) {
   uint32_t* const counts = *OF_THREAD(uint32_t*, kCountsAt);
-  const uint64_t page = (uintptr_t)mutex >> kPageShift, held = *OF_THREAD(uint64_t, kHeldAt);
-  if (counts == NULL) return;
+  const uint64_t held = *OF_THREAD(uint64_t, kHeldAt);
+  if (counts == NULL) return 0;
   for (uint64_t i = held; i-- > 0;) {
     if (OF_THREAD(uint64_t, kPagesAt)[i] != page) continue;
     OF_THREAD(uint64_t, kPagesAt)[i] = OF_THREAD(uint64_t, kPagesAt)[held - 1];
     *OF_THREAD(uint64_t, kHeldAt) = held - 1;
-    if (__atomic_sub_fetch(&counts[page % kCounts], 1, __ATOMIC_RELAXED) != kWanted) return;
-    long ignored;  // kReleaseCall: the page may leave; a call site as can be patched (patched_sites.h)
-    __asm__ volatile("movl $0x6c71, %%eax\n\tsyscall" : "=a"(ignored) : "D"(page) : "rcx", "r11", "memory");
-    return;
+    return __atomic_sub_fetch(&counts[page % kCounts], 1, __ATOMIC_RELAXED) == kWanted;
   }
+  return 0;
+}
+
+static void note_released(void* mutex) {
+  const uint64_t page = (uintptr_t)mutex >> kPageShift;
+  begin_noting();
+  const int wanted = count_released(page);
+  end_noting();
+  if (!wanted) return;
+  long ignored;  // kReleaseCall: the page may leave; a call site as can be patched (patched_sites.h)
+  __asm__ volatile("movl $0x6c71, %%eax\n\tsyscall" : "=a"(ignored) : "D"(page) : "rcx", "r11", "memory");
 }
 
 int pthread_mutex_lock(pthread_mutex_t* mutex) {
