@@ -311,7 +311,7 @@ void Maker::add_handovers() {
   };
   const auto handovers = [this](const char* how) -> Measuring {
     return [run = printed({.nodes = 2, .transport = "tcp"}, {own("handovers"), how, size("20", "2000")}, "us",
-                          "nodes=1,0")] {
+                          "nodes=0,1")] {
       auto measured = run();
       if (measured) measured->digest.clear();  // the program checked its work; the reference does another
       return measured;

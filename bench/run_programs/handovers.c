@@ -2,9 +2,10 @@
 //
 // Two threads pass a turn COUNT times: `mutex` takes and releases one mutex as fast as it can until it has the turn,
 // and passes it on; `cond` waits on a condition variable for it. A line of data under the mutex goes along. Under
-// `gallocy run -n 2` the threads are on two nodes.
+// `gallocy run -n 2` the threads are on two nodes, and stay there, as each has its half of the processors.
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,21 @@ static void* by_condition(void* argument) {
   return NULL;
 }
 
+static int start_on_half(pthread_t* thread, void* (*body)(void*), long me) {
+  cpu_set_t all, half;
+  CPU_ZERO(&half);
+  if (sched_getaffinity(0, sizeof all, &all) != 0) return 0;
+  const int count = CPU_COUNT(&all);
+  for (int i = 0, seen = 0; i < CPU_SETSIZE; ++i) {
+    if (!CPU_ISSET(i, &all)) continue;
+    if (count < 2 || seen * 2 / count == me) CPU_SET(i, &half);
+    ++seen;
+  }
+  pthread_attr_t attributes;
+  return pthread_attr_init(&attributes) == 0 && pthread_attr_setaffinity_np(&attributes, sizeof half, &half) == 0 &&
+         pthread_create(thread, &attributes, body, (void*)(intptr_t)me) == 0;
+}
+
 int main(int argument_count, char** arguments) {
   const char* const what = argument_count == 3 ? arguments[1] : "";
   const int with_mutex = strcmp(what, "mutex") == 0;
@@ -73,7 +89,7 @@ int main(int argument_count, char** arguments) {
   pthread_barrier_init(&start, NULL, 2);
   pthread_t threads[2];
   for (long i = 0; i < 2; ++i) {
-    if (pthread_create(&threads[i], NULL, with_mutex ? by_mutex : by_condition, (void*)(intptr_t)i) != 0) return 1;
+    if (!start_on_half(&threads[i], with_mutex ? by_mutex : by_condition, i)) return 1;
   }
   for (int i = 0; i < 2; ++i) pthread_join(threads[i], NULL);
   uint64_t expected = 0;
