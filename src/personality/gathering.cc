@@ -15,7 +15,7 @@ constexpr double kMostlyWaiting = 0.6;  // of the time that its threads could ha
 constexpr double kLeastBytesPerSecond = 4e6, kLeastShare = 0.2;
 constexpr double kLeastGain = 1.8;  // times what runs now: moving has its price, too
 constexpr unsigned kSamplesToAgree = 2;
-constexpr std::int64_t kShortestNs = 2'000'000'000, kLongestNs = 64'000'000'000;
+constexpr std::int64_t kShortestNs = 500'000'000, kLongestNs = 64'000'000'000;
 // Who is gathered again so soon was spread in vain.
 constexpr std::int64_t kSoonNs = 1'000'000'000;
 

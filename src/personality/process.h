@@ -124,7 +124,8 @@ struct Introduction {
 
 // What follows from all of these; the nodes' numbers of processors go with it.
 struct Agreement {
-  FeatureSet features;  // that all nodes have
+  FeatureSet features;        // that all nodes have
+  bool threads_move = false;  // their frames can be exchanged
 };
 
 // A signal that ends the program.
@@ -351,7 +352,7 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_gathering.cc
   void note_threads_elsewhere();
-  bool may_gather();
+  bool may_gather() const;
   [[noreturn]] void watch_sharing();
   [[noreturn]] void shuffle_places(long period_ns);
   void tell_places(const Gathering::Places& places);
@@ -630,6 +631,7 @@ class Process final : private GuestHandler, private ImageTarget {
   std::vector<Introduction> introductions_ GUARDED_BY(introductions_mu_);  // of the home, by node
   // Constant once the program runs.
   FeatureSet hidden_features_, hidden_by_tunables_;
+  bool threads_move_ = false;
   bool hides_features_ = false;
   std::uint64_t signal_stack_bytes_ = 0;  // of the node that needs most
   ProcessorNumbers numbers_{{1}};

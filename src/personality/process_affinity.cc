@@ -70,7 +70,7 @@ AllowedFacts Process::allowed_facts(int guest_tid) {
   return facts;
 }
 
-// On any thread, the poller too.
+// A thread that may not stay on this node goes to one of those that it names. On any thread, the poller too.
 long Process::affinity_here(int guest_tid, bool sets, ProcessorMask& mask) {
   const os::MutexLock lock(threads_mu_);
   const auto thread = threads_.find(guest_tid);
@@ -95,6 +95,12 @@ long Process::affinity_here(int guest_tid, bool sets, ProcessorMask& mask) {
     affinities_[guest_tid] = existing;
   }
   confine_thread(thread->second->tid, numbers_.of_node(existing, self_));
+  if (const NodeSet nodes = numbers_.nodes_of(existing); threads_move_ && !nodes[self_.value]) {
+    const NodeId to{static_cast<std::uint16_t>(nodes._Find_first())};
+    thread->second->belongs_on = to;
+    thread->second->move_to.store(to.value);
+    kick_in_guest(*thread->second);
+  }
   return 0;
 }
 

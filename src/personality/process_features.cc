@@ -56,10 +56,11 @@ void Process::agree() {
     const os::MutexLock lock(introductions_mu_);
     nodes = introductions_;
   }
-  Agreement agreement{.features = nodes[0].features};
+  Agreement agreement{.features = nodes[0].features, .threads_move = true};
   std::vector<std::uint32_t> counts;
   for (const Introduction& node : nodes) {
     agreement.features &= node.features;
+    agreement.threads_move = agreement.threads_move && node.state_layout == nodes[0].state_layout;
     counts.push_back(node.processors);
     signal_stack_bytes_ = std::max(signal_stack_bytes_, node.signal_stack_bytes);
   }
@@ -95,6 +96,7 @@ bool Process::agree_to(std::span<const std::byte> message) {
   std::memcpy(counts.data(), message.data() + sizeof agreement, counts.size() * sizeof counts[0]);
   number_processors(counts);
   hidden_features_ = ~agreement.features;
+  threads_move_ = agreement.threads_move;
   hides_features_ = introduce().can_hide && processor_features(cpuid_here, enabled_state_here()) != agreement.features;
   return true;
 }

@@ -43,14 +43,7 @@ void Process::note_threads_elsewhere() {
   });
 }
 
-bool Process::may_gather() {
-  if (!options_.place.empty() && options_.place != "spread") return false;
-  const os::MutexLock lock(introductions_mu_);
-  for (const Introduction& node : introductions_) {
-    if (node.state_layout != introductions_[0].state_layout) return false;
-  }
-  return true;
-}
+bool Process::may_gather() const { return threads_move_ && (options_.place.empty() || options_.place == "spread"); }
 
 void Process::watch_sharing() {
   std::vector<unsigned> processors;

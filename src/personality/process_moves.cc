@@ -71,7 +71,7 @@ long Process::found_here(int guest_tid, long result) {
 
 bool Process::is_movable(const GuestThread& thread, const ucontext_t& context) const {
   // The kernel gives signals to the process to the home's threads: one of them is the first.
-  return nodes_ > 1 && thread.guest_tid != home_pid_ && !thread.is_forked_child && !thread.in_vfork_child &&
+  return threads_move_ && thread.guest_tid != home_pid_ && !thread.is_forked_child && !thread.in_vfork_child &&
          thread.noting == 0 && thread.deferred.number == 0 && !thread.must_end.load() && thread.frames_of_node == 0 &&
          !is_of_node(context) && !context_state(context).empty();
 }

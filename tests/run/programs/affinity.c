@@ -68,6 +68,20 @@ static void* named(void* argument) {
   return NULL;
 }
 
+// Goes from processor to processor, wherever they are.
+static void* wanderer(void* argument) {
+  const cpu_set_t* const all = argument;
+  for (int cpu = 0; cpu < processors; ++cpu) {
+    if (!CPU_ISSET(cpu, all)) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    CHECK(sched_getcpu() == cpu);
+  }
+  return NULL;
+}
+
 int main(void) {
   cpu_set_t all, one, set;
   CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
@@ -101,6 +115,7 @@ int main(void) {
 
   pid_t id;
   pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, wanderer, &all) == 0 && pthread_join(thread, NULL) == 0);
   pthread_barrier_init(&meet, NULL, 2);
   CHECK(pthread_create(&thread, NULL, named, &id) == 0);
   pthread_barrier_wait(&meet);
