@@ -25,6 +25,7 @@ inline constexpr ServerId kNoServer{0};
 constexpr ServerId server_id(NodeId node, std::uint64_t incarnation) {
   return ServerId{incarnation << 16 | node.value};
 }
+constexpr std::uint64_t incarnation_of(ServerId server) { return server.value >> 16; }
 constexpr NodeId node_of(ServerId server) { return NodeId(static_cast<std::uint16_t>(server.value)); }
 
 // More voters make commits slower and survive failures that nobody plans for.

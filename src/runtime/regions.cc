@@ -20,11 +20,17 @@ constexpr std::uint16_t kLeastForRaft = 3;
 
 std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }
 
-vmm::Log::MakeReplication replication(NodeId self, std::uint16_t nodes) {
-  if (nodes < kLeastForRaft) return vmm::keeper_log({.self = self, .keeper = NodeId{0}});
-  vmm::RaftOptions options{.self = self, .seed = std::random_device()(), .now = now_us()};
-  for (std::uint16_t n = 0; n < nodes; ++n) options.founders.push_back(NodeId{n});
-  return vmm::raft_log(options);
+bool kept_by_one(const RegionsOptions& options) {
+  return !options.long_lived && options.founders.size() < kLeastForRaft;
+}
+
+vmm::Log::MakeReplication replication(const RegionsOptions& options) {
+  if (kept_by_one(options)) return vmm::keeper_log({.self = options.self, .keeper = NodeId{0}});
+  return vmm::raft_log({.self = options.self,
+                        .incarnation = options.life,
+                        .founders = options.founders,
+                        .seed = std::random_device()(),
+                        .now = now_us()});
 }
 
 std::int64_t deadline_after(std::chrono::milliseconds timeout) {
@@ -33,13 +39,15 @@ std::int64_t deadline_after(std::chrono::milliseconds timeout) {
 
 }  // namespace
 
-Regions::Regions(NodeId self, std::uint16_t nodes, net::Mesh* mesh, Memory& memory)
-    : self_(self),
-      nodes_(nodes),
+Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory)
+    : options_(std::move(options)),
+      self_(options_.self),
       mesh_(mesh),
       memory_(memory),
-      log_({.self = self}, replication(self, nodes)),
-      dead_(nodes) {}
+      log_({.self = self_, .incarnation = options_.life}, replication(options_)),
+      coordinator_(options_.founders.empty() ? kNoNode : options_.founders.front()),
+      dead_(options_.nodes),
+      lives_(options_.nodes, 1) {}
 
 Result<> Regions::join(const std::string& address, std::chrono::milliseconds timeout) {
   {
@@ -49,11 +57,42 @@ Result<> Regions::join(const std::string& address, std::chrono::milliseconds tim
     started_ = true;
     carry_out(effects);
   }
-  auto joined = propose(vmm::MemberJoined{.node = self_, .address = address}, timeout);
-  if (!joined) return tl::unexpected(joined.error());
+  if (std::ranges::find(options_.founders, self_) != options_.founders.end()) {
+    auto joined = propose(vmm::MemberJoined{.node = self_, .address = address}, timeout);
+    if (!joined) return tl::unexpected(joined.error());
+  }
   // A region may be placed on any node, so all are members before the program maps one.
   if (waiting_->wait(all_joined_, deadline_after(timeout))) return {};
   return fail(ErrorCode::kTimeout, fmt::format("not all nodes joined within {} ms", timeout.count()));
+}
+
+Result<> Regions::leave(std::chrono::milliseconds timeout) {
+  const auto left = propose(vmm::MemberLeft{self_}, timeout);
+  if (!left) return tl::unexpected(left.error());
+  if (waiting_->wait(may_go_, deadline_after(timeout))) return {};
+  return fail(ErrorCode::kTimeout, fmt::format("the log could not do without this node within {} ms", timeout.count()));
+}
+
+bool Regions::admit(std::span<const std::byte> body, Answer answer) {
+  const auto wish = vmm::decode_wish(body);
+  if (!wish) return false;
+  const os::MutexLock lock(mu_);
+  if (!all_founders_joined()) return true;  // their numbers are not to be had; it asks again
+  // It asks again while it waits.
+  for (auto& [ticket, admission] : admissions_) {
+    if (admission.newcomer == wish->newcomer) return admission.answer = std::move(answer), true;
+  }
+  const std::uint64_t ticket = next_ticket_++;
+  admissions_[ticket] = {wish->newcomer, std::move(answer)};
+  vmm::Effects effects;
+  log_.propose(vmm::entry_of(*wish), vmm::Ticket{ticket}, now_us(), effects);
+  carry_out(effects);
+  return true;
+}
+
+std::vector<vmm::Peer> Regions::members() {
+  const os::MutexLock lock(mu_);
+  return vmm::admitted(log_.machine(), {}).peers;
 }
 
 Result<vmm::Outcome> Regions::propose(vmm::Entry entry, std::chrono::milliseconds timeout) {
@@ -77,9 +116,9 @@ Result<vmm::Outcome> Regions::propose(vmm::Entry entry, std::chrono::millisecond
 }
 
 Result<Region> Regions::map(const RegionOptions& options) {
-  if (options.placement.kind == Placement::Kind::kNode && options.placement.node >= nodes_) {
+  if (options.placement.kind == Placement::Kind::kNode && options.placement.node >= options_.nodes) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("region \"{}\": there is no node {} (nodes are 0 … {})",
-                                                         options.name, options.placement.node, nodes_ - 1));
+                                                         options.name, options.placement.node, options_.nodes - 1));
   }
   auto outcome = propose(vmm::MapRegion{.name = options.name, .bytes = options.bytes, .placement = options.placement},
                          kProposalTimeout);
@@ -112,7 +151,7 @@ Result<> Regions::wait_until_everywhere(RegionId region, std::int64_t deadline_n
   for (WaitFlag flag;; flag.reset()) {
     {
       const os::MutexLock lock(mu_);
-      if (nodes_ == 1 || std::ranges::find(everywhere_, region) != everywhere_.end()) return {};
+      if (options_.nodes == 1 || std::ranges::find(everywhere_, region) != everywhere_.end()) return {};
       region_waiters_.push_back(&flag);
     }
     if (waiting_->wait(flag, deadline_ns)) continue;
@@ -124,7 +163,7 @@ Result<> Regions::wait_until_everywhere(RegionId region, std::int64_t deadline_n
 
 Result<> Regions::majority() {
   const os::MutexLock lock(mu_);
-  return nodes_ < kLeastForRaft ? Result<>() : log_.usable();
+  return kept_by_one(options_) ? Result<>() : log_.usable();
 }
 
 bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
@@ -139,18 +178,44 @@ bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const
 
 void Regions::node_died(NodeId node) {
   const os::MutexLock lock(mu_);
-  const NodeId before = coordinator();
   dead_[node.value] = true;
   vmm::Effects effects;
-  log_.peer_down(node, now_us(), effects);
+  log_.peer_down({node, lives_[node.value]}, now_us(), effects);
   carry_out(effects);
-  if (coordinator() != before) {
+  members_changed();
+}
+
+void Regions::peer_up(const vmm::Life& peer) {
+  const os::MutexLock lock(mu_);
+  dead_[peer.node.value] = false;
+  lives_[peer.node.value] = peer.life;
+  log_.peer_up(peer);
+}
+
+// Who has a region, and who has to have it, may look different now.
+void Regions::members_changed() {
+  if (coordinator() != std::exchange(coordinator_, coordinator())) {
     for (const RegionId region : mapped_) say_it_is_here(region);
   }
   std::vector<RegionId> open;
   for (const auto& [region, nodes] : here_) open.push_back(region);
   for (const RegionId region : open) tell_if_everywhere(region);
   for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
+}
+
+bool Regions::all_founders_joined() const {
+  return std::ranges::all_of(options_.founders, [&](NodeId node) { return log_.machine().member(node) != nullptr; });
+}
+
+void Regions::note_membership() {
+  const vmm::Machine& machine = log_.machine();
+  if (machine.epoch() == epoch()) return;
+  epoch_ = machine.epoch().value;
+  if (machine.standing({self_, options_.life}) != vmm::Standing::kUnknown && all_founders_joined()) all_joined_.set();
+  for (const auto& [node, member] : machine.all_members()) {
+    if (std::exchange(told_[node], member.since) != member.since && member_news_) member_news_(node, member);
+  }
+  members_changed();
 }
 
 void Regions::tick() {
@@ -175,12 +240,14 @@ void Regions::carry_out(vmm::Effects& effects) {
   for (const vmm::Applied& applied : effects.applied) {
     if (applied.outcome) follow(applied);
   }
+  note_membership();
   for (const vmm::Send& send : effects.sends) {
     const wire::FrameHeader header{.type = static_cast<std::uint16_t>(send.type),
                                    .body_bytes = static_cast<std::uint32_t>(send.body.size())};
     for (const NodeId to : send.to) mesh_->send(to, header, send.body, {}, net::WhenFull::kQueue);
   }
   for (vmm::Resolved& resolved : effects.resolved) {
+    answer_newcomer(resolved);
     const auto found = waiters_.find(resolved.ticket.value);
     if (found == waiters_.end()) continue;
     Waiter* const waiter = found->second;
@@ -188,13 +255,25 @@ void Regions::carry_out(vmm::Effects& effects) {
     waiter->outcome.emplace(std::move(resolved.outcome));
     waiter->flag.set();
   }
+  if (log_.machine().standing({self_, options_.life}) == vmm::Standing::kLeft && can_do_without_us()) may_go_.set();
   constexpr std::uint64_t kLongestUs = 1'000'000;
   next_due_us_ = static_cast<std::int64_t>(started_ ? std::min(log_.next_deadline(), now_us() + kLongestUs)
                                                     : now_us() + kNotStartedUs);
 }
 
+bool Regions::can_do_without_us() const { return !log_.votes() || log_.machine().members().empty(); }
+
+void Regions::answer_newcomer(const vmm::Resolved& resolved) {
+  const auto found = admissions_.find(resolved.ticket.value);
+  if (found == admissions_.end()) return;
+  const Admission admission = std::move(found->second);
+  admissions_.erase(found);
+  const auto answer =
+      resolved.outcome.map([&](const vmm::Outcome& outcome) { return vmm::admitted(log_.machine(), outcome); });
+  for (const vmm::Frame& frame : vmm::encode(admission.newcomer, answer)) admission.answer(frame);
+}
+
 void Regions::follow(const vmm::Applied& applied) {
-  if (log_.machine().members().size() == nodes_) all_joined_.set();
   if (std::holds_alternative<vmm::MapRegion>(applied.entry)) {
     if (const vmm::Region* region = log_.machine().region(applied.outcome->region)) appeared(*region);
   } else if (const auto* homes = std::get_if<vmm::BlockHomes>(&applied.entry)) {
@@ -203,7 +282,6 @@ void Regions::follow(const vmm::Applied& applied) {
 }
 
 void Regions::take_over() {
-  if (log_.machine().members().size() == nodes_) all_joined_.set();
   for (const auto& [id, region] : log_.machine().regions()) {
     appeared(region);
     region.homes.for_each_run(
@@ -223,9 +301,12 @@ void Regions::appeared(const vmm::Region& region) {
   for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
 }
 
+// All founders are members before a region is mapped.
 NodeId Regions::coordinator() const {
-  const auto alive = std::ranges::find(dead_, false);
-  return NodeId{static_cast<std::uint16_t>(alive - dead_.begin())};
+  for (const NodeId node : log_.machine().members()) {
+    if (!dead_[node.value]) return node;
+  }
+  return self_;
 }
 
 void Regions::say_it_is_here(RegionId region) {
@@ -250,6 +331,8 @@ bool Regions::region_news(NodeId from, wire::MessageType type, std::span<const s
 }
 
 void Regions::region_is_here(NodeId node, RegionId region) {
+  if (node != self_ && std::ranges::find(everywhere_, region) != everywhere_.end())
+    return send_news(node, wire::kRegionEverywhere, region);  // it came later
   std::vector<NodeId>& nodes = here_[region];
   if (std::ranges::find(nodes, node) == nodes.end()) nodes.push_back(node);
   tell_if_everywhere(region);
@@ -258,13 +341,14 @@ void Regions::region_is_here(NodeId node, RegionId region) {
 void Regions::tell_if_everywhere(RegionId region) {
   const auto found = here_.find(region);
   if (found == here_.end() || coordinator() != self_) return;
-  for (std::uint16_t n = 0; n < nodes_; ++n) {
-    if (!dead_[n] && std::ranges::find(found->second, NodeId{n}) == found->second.end()) return;
+  const std::vector<NodeId> members = log_.machine().members();
+  for (const NodeId node : members) {
+    if (is_live(node) && std::ranges::find(found->second, node) == found->second.end()) return;
   }
   here_.erase(found);
   if (std::ranges::find(everywhere_, region) == everywhere_.end()) everywhere_.push_back(region);
-  for (std::uint16_t n = 0; n < nodes_; ++n) {
-    if (NodeId{n} != self_ && !dead_[n]) send_news(NodeId{n}, wire::kRegionEverywhere, region);
+  for (const NodeId node : members) {
+    if (node != self_ && is_live(node)) send_news(node, wire::kRegionEverywhere, region);
   }
   for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
 }

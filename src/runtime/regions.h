@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,17 +20,42 @@
 #include "os/mutex.h"
 #include "runtime/memory.h"
 #include "runtime/waiting.h"
+#include "vmm/admission.h"
 #include "vmm/log.h"
 
 namespace gallocy::runtime {
 
+struct RegionsOptions {
+  NodeId self{};
+  std::uint16_t nodes = 1;  // there may ever be: NodeIds are below
+  // Who begins the cluster, ascending. A node that is admitted later is none of them, and has its life from the log.
+  std::vector<NodeId> founders;
+  std::uint64_t life = 1;
+  bool long_lived = false;  // nodes join and leave: the log is kept by Raft even if one node begins
+};
+
 class Regions {
  public:
-  Regions(NodeId self, std::uint16_t nodes, net::Mesh* mesh, Memory& memory);
+  Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory);
   void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
 
-  // Proposes this node as a member; returns when that is in the log, here.
+  // Founder: proposes this node as a member. Returns when all founders are members in the log, here; of a node that
+  // was admitted, when its own admission has arrived here.
   Result<> join(const std::string& address, std::chrono::milliseconds timeout);
+  // Returns when this node is no member any more, and the log can do without it.
+  Result<> leave(std::chrono::milliseconds timeout);
+
+  // A process asks this node to let it in (vmm/admission.h): `body` is that of kVmmAdmit. The frames of the answer are
+  // handed to `answer` once the log has decided, on any thread, under mu_. False: `body` is no such wish.
+  using Answer = std::function<void(const vmm::Frame&)>;
+  bool admit(std::span<const std::byte> body, Answer answer);
+  // Called, in the order of the log, whenever a node has joined, left or died; on any thread, under mu_. Set before
+  // join().
+  using MemberNews = std::function<void(NodeId, const vmm::Member&)>;
+  void set_member_news(MemberNews news) { member_news_ = std::move(news); }
+  std::vector<vmm::Peer> members();
+  Epoch epoch() const { return Epoch{epoch_.load(std::memory_order_relaxed)}; }
+
   Result<Region> map(const RegionOptions& options);
   Result<Region> attach(std::string_view name, std::chrono::milliseconds timeout);
 
@@ -37,7 +64,8 @@ class Regions {
 
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
   void node_died(NodeId node);
-  void tick();  // every 100 ms or so
+  void peer_up(const vmm::Life& peer);  // there is a link to it now
+  void tick();                          // every 100 ms or so
   // The log's timers. They are coarse (tens of milliseconds), and the poller's turns are frequent enough for them: to
   // wake it for them would cost each fault that ends shortly before.
   void housekeeping();
@@ -53,6 +81,12 @@ class Regions {
   void carry_out(vmm::Effects& effects) REQUIRES(mu_);
   void follow(const vmm::Applied& applied) REQUIRES(mu_);
   void take_over() REQUIRES(mu_);
+  void members_changed() REQUIRES(mu_);
+  bool all_founders_joined() const REQUIRES(mu_);
+  void note_membership() REQUIRES(mu_);
+  bool is_live(NodeId node) const REQUIRES(mu_) { return log_.machine().is_member(node) && !dead_[node.value]; }
+  bool can_do_without_us() const REQUIRES(mu_);
+  void answer_newcomer(const vmm::Resolved& resolved) REQUIRES(mu_);
   void appeared(const vmm::Region& region) REQUIRES(mu_);
   void announce_new_homes() REQUIRES(mu_);
   // A pointer into a region may reach a node before the log does, so map() and attach() return when all nodes have it.
@@ -65,12 +99,15 @@ class Regions {
   void tell_if_everywhere(RegionId region) REQUIRES(mu_);
   void send_news(NodeId to, wire::MessageType type, RegionId region) REQUIRES(mu_);
 
+  const RegionsOptions options_;
   const NodeId self_;
-  const std::uint16_t nodes_;
   net::Mesh* const mesh_;
   Memory& memory_;
   Waiting* waiting_ = nullptr;
   WaitFlag all_joined_;
+  WaitFlag may_go_;
+  MemberNews member_news_;
+  std::atomic<std::uint32_t> epoch_{0};
   std::atomic<std::int64_t> next_due_us_{0};
 
   os::Mutex mu_;
@@ -82,8 +119,16 @@ class Regions {
   std::vector<RegionId> everywhere_ GUARDED_BY(mu_);
   std::unordered_map<RegionId, std::vector<NodeId>> here_
       GUARDED_BY(mu_);  // coordinator: who has a region that not all have
+  struct Admission {
+    std::uint64_t newcomer = 0;
+    Answer answer;
+  };
+  std::unordered_map<std::uint64_t, Admission> admissions_ GUARDED_BY(mu_);  // by ticket
+  std::map<NodeId, Epoch> told_ GUARDED_BY(mu_);                             // the news of a member that were told
+  NodeId coordinator_ GUARDED_BY(mu_);
   std::vector<bool> dead_ GUARDED_BY(mu_);
-  std::vector<RegionId> mapped_ GUARDED_BY(mu_);  // in Memory
+  std::vector<std::uint64_t> lives_ GUARDED_BY(mu_);  // that there were links to
+  std::vector<RegionId> mapped_ GUARDED_BY(mu_);      // in Memory
 };
 
 }  // namespace gallocy::runtime

@@ -88,7 +88,9 @@ Result<> Runtime::assemble() {
                                                         .budget_pages = settings_.memory_bytes / kPageBytes},
                                           .engine = settings_.engine,
                                           .mesh = mesh_.get()}));
-  regions_ = std::make_unique<Regions>(self(), nodes(), mesh_.get(), *memory_);
+  RegionsOptions cluster{.self = self(), .nodes = nodes()};
+  for (std::uint16_t n = 0; n < nodes(); ++n) cluster.founders.push_back(NodeId{n});
+  regions_ = std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_);
   sync_ = std::make_unique<SyncService>(self(), nodes(), mesh_.get());
   threads_ = std::make_unique<Threads>(self(), nodes(), mesh_.get(), &GlobalHeap::thread_ended);
   memory_->set_waiting(*waiting_);

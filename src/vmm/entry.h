@@ -18,13 +18,17 @@ inline constexpr std::uint64_t kMaxRegionBytes = std::uint64_t{8} << 40;
 inline constexpr std::uint64_t kRegionAlignBytes = 2 << 20;  // regions begin at a multiple: huge-page frames fit
 inline constexpr std::size_t kMaxRegions = 65'536;           // a node keeps two mappings and a memfd for each
 inline constexpr std::size_t kMaxNames = 65'536;             // keeps a snapshot below 20 MiB
-inline constexpr std::size_t kMaxHomeRuns = 1'000;           // of one entry: 14 bytes each, within one frame
+// A server's name has 48 bits for its life, and a life has room for 2^20 requests among the node's 2^64.
+inline constexpr std::uint64_t kMaxLife = (std::uint64_t{1} << 42) - 1;
+inline constexpr std::size_t kMaxHomeRuns = 1'000;  // of one entry: 14 bytes each, within one frame
 
 // A node is a member from now on. Opens an epoch. If it is one already, in an earlier life, that one has died.
 struct MemberJoined {
-  NodeId node{};
-  std::string address;     // where its peers reach it, as text
-  std::uint64_t life = 1;  // grows each time that the node starts
+  NodeId node{};               // kNoNode: the lowest number that nobody had
+  std::string address;         // where its peers reach it, as text
+  std::uint64_t life = 1;      // grows each time that the node starts; 0 of a node without a number, and of no other: a
+                               // late repetition would begin one more
+  std::uint64_t newcomer = 0;  // not 0: what it calls itself until it has a number; who asks twice gets one
   bool operator==(const MemberJoined&) const = default;
 };
 
@@ -100,6 +104,8 @@ struct Outcome {
   RegionId region{};          // MapRegion: of the region
   std::uint64_t address = 0;  // MapRegion: where it begins
   bool changed = true;        // false: things were already so (the same region or name existed)
+  NodeId node = kNoNode;      // MemberJoined: its number and its life
+  std::uint64_t life = 0;
   bool operator==(const Outcome&) const = default;
 };
 

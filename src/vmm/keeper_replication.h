@@ -41,6 +41,7 @@ class KeeperReplication final : public Replication {
   Result<> usable() const override;
   std::uint64_t reign() const override { return keeper_down_ ? 0 : 1; }
   bool orders() const override { return options_.self == options_.keeper; }
+  bool votes() const override { return orders(); }
 
  private:
   // The keeper's part.

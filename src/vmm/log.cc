@@ -57,15 +57,17 @@ Result<> Log::message(NodeId from, wire::MessageType type, std::span<const std::
   return taken;
 }
 
-void Log::peer_down(NodeId peer, std::uint64_t now, Effects& effects) {
-  down_.emplace(peer, RequestId{});
-  replication_->peer_down(peer, now, effects);
+void Log::peer_down(const Life& peer, std::uint64_t now, Effects& effects) {
+  const Member* member = machine_.member(peer.node);
+  if (member != nullptr && member->life > peer.life) return;  // the next life is nobody's loss
+  down_.try_emplace(peer.node, Down{peer.life, {}});
+  replication_->peer_down(peer.node, now, effects);
   after_event(now, effects);
 }
 
-void Log::peer_up(NodeId peer) {
-  down_.erase(peer);
-  replication_->peer_up(peer);
+void Log::peer_up(const Life& peer) {
+  down_.erase(peer.node);
+  replication_->peer_up(peer.node);
 }
 
 void Log::tick(std::uint64_t now, Effects& effects) {
@@ -116,10 +118,10 @@ void Log::submit_to_new_reign(std::uint64_t now, Effects& effects) {
 
 void Log::declare_deaths(std::uint64_t now, Effects& effects) {
   if (!replication_->usable() || !machine_.is_member(options_.self)) return;
-  for (auto& [node, request] : down_) {
-    if (!machine_.is_member(node) || open_.contains(request)) continue;
-    request = next_request_;
-    open(MemberDied{node, machine_.member(node)->life}, Ticket{}, now, effects);
+  for (auto& [node, down] : down_) {
+    if (machine_.standing({node, down.life}) != Standing::kPresent || open_.contains(down.request)) continue;
+    down.request = next_request_;
+    open(MemberDied{node, down.life}, Ticket{}, now, effects);
   }
 }
 
@@ -157,13 +159,21 @@ Result<Outcome> Log::carry_out(LogIndex index, const Record& record, Effects& ef
   }
   auto outcome = machine_.apply(index, record.proposer, record.entry);
   if (outcome) {
-    if (const auto* joined = std::get_if<MemberJoined>(&record.entry)) sessions_.forget(joined->node);
+    if (std::holds_alternative<MemberJoined>(record.entry) && outcome->changed)
+      begin_life({outcome->node, outcome->life});
     if (const auto* left = std::get_if<MemberLeft>(&record.entry)) sessions_.forget(left->node);
     if (const auto* died = std::get_if<MemberDied>(&record.entry)) sessions_.forget(died->node);
   }
   if (machine_.is_member(record.proposer)) sessions_.remember(record, outcome);
   if (!effects.restored) effects.applied.push_back({index, record.proposer, record.entry, outcome});
   return outcome;
+}
+
+// Nobody has lost it yet.
+void Log::begin_life(const Life& life) {
+  sessions_.forget(life.node);
+  const auto down = down_.find(life.node);
+  if (down != down_.end() && down->second.life < life.life) peer_up(life);
 }
 
 Bytes Log::snapshot() const {
@@ -192,6 +202,12 @@ Result<> Log::restore(LogIndex index, std::span<const std::byte> snapshot, Effec
     if (auto answer = sessions_.answer(options_.self, request)) resolve(request, *answer, effects);
   }
   return {};
+}
+
+std::vector<Life> Log::present() const {
+  std::vector<Life> lives;
+  for (const NodeId node : machine_.members()) lives.push_back({node, machine_.member(node)->life});
+  return lives;
 }
 
 std::uint64_t Log::digest() const {

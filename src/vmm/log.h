@@ -55,14 +55,16 @@ class Log final : private ReplicatedState {
   // A frame with one of the types of wire/vmm.h. kProtocol: the sender does not speak the protocol, part with it.
   Result<> message(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::uint64_t now,
                    Effects& effects);
-  void peer_down(NodeId peer, std::uint64_t now, Effects& effects);
-  void peer_up(NodeId peer);
+  // There is no connection to this life of a node any more; there is one.
+  void peer_down(const Life& peer, std::uint64_t now, Effects& effects);
+  void peer_up(const Life& peer);
   void tick(std::uint64_t now, Effects& effects);
   std::uint64_t next_deadline() const;
   void flush(std::uint64_t now, Effects& effects);
 
   const Machine& machine() const { return machine_; }
   Result<> usable() const { return replication_->usable(); }
+  bool votes() const { return replication_->votes(); }
   std::size_t open_proposals() const { return open_.size(); }
   std::uint64_t digest() const;  // of the whole replicated state
   void check_invariants() const;
@@ -80,8 +82,11 @@ class Log final : private ReplicatedState {
   Result<> commit(LogIndex index, std::span<const std::byte> record, Effects& effects) override;
   Bytes snapshot() const override;
   Result<> restore(LogIndex index, std::span<const std::byte> snapshot, Effects& effects) override;
+  Standing standing(const Life& life) const override { return machine_.standing(life); }
+  std::vector<Life> present() const override;
 
   Result<Outcome> carry_out(LogIndex index, const Record& record, Effects& effects);
+  void begin_life(const Life& life);
   void submit(RequestId request, std::uint64_t now, Effects& effects);
   void open(Entry entry, Ticket ticket, std::uint64_t now, Effects& effects);
   void after_event(std::uint64_t now, Effects& effects);
@@ -98,7 +103,11 @@ class Log final : private ReplicatedState {
   std::map<RequestId, Open> open_;
   std::uint64_t retry_due_ = kNever;  // not later than the first of open_
   std::uint64_t reign_ = 0;           // that open_ was handed in to
-  std::map<NodeId, RequestId> down_;  // and the request that declares its death; 0: none yet
+  struct Down {
+    std::uint64_t life = 0;
+    RequestId request{};  // that declares its death; 0: none yet
+  };
+  std::map<NodeId, Down> down_;
 };
 
 // Make a log kept by one node; by a company.

@@ -59,11 +59,33 @@ Result<> Machine::may_propose(NodeId proposer, const Entry& entry) const {
 }
 
 Result<Outcome> Machine::carry_out(NodeId, const MemberJoined& entry) {
-  if (is_member(entry.node) && member(entry.node)->life >= entry.life)
-    return fail(ErrorCode::kExists, fmt::format("node {} is a member already", entry.node));
+  for (const auto& [node, member] : members_) {
+    if (entry.newcomer == 0 || member.newcomer != entry.newcomer) continue;
+    if (member.state != MemberState::kPresent)
+      return fail(ErrorCode::kNotPermitted, fmt::format("node {} is no member any more", node));
+    return Outcome{.epoch = epoch_, .changed = false, .node = node, .life = member.life};
+  }
+  const NodeId node = entry.node == kNoNode ? unused_number() : entry.node;
+  if (node == kNoNode) return fail(ErrorCode::kOutOfMemory, fmt::format("{} nodes have joined already", kMaxNodes));
+  const Member* former = member(node);
+  const std::uint64_t life = std::max(entry.life, std::uint64_t{1});
+  if (former != nullptr && former->life >= life) {
+    if (former->state == MemberState::kPresent)
+      return fail(ErrorCode::kExists, fmt::format("node {} is a member already", node));
+    return fail(ErrorCode::kNotPermitted,
+                fmt::format("node {} is no member any more: it would have to start again", node));
+  }
   ++epoch_.value;
-  members_.insert_or_assign(entry.node, Member{entry.address, MemberState::kPresent, epoch_, entry.life});
-  return done();
+  members_.insert_or_assign(node, Member{entry.address, MemberState::kPresent, epoch_, life, entry.newcomer});
+  return Outcome{.epoch = epoch_, .node = node, .life = life};
+}
+
+// A number is not given to another node when its first one is gone: others would take the blocks that were lost with
+// that one for blocks of the new one, which reads them as zero.
+NodeId Machine::unused_number() const {
+  const std::uint16_t next =
+      members_.empty() ? std::uint16_t{0} : static_cast<std::uint16_t>(members_.rbegin()->first.value + 1);
+  return next < kMaxNodes ? NodeId{next} : kNoNode;
 }
 
 Result<Outcome> Machine::carry_out(NodeId, const MemberLeft& entry) {
@@ -169,6 +191,13 @@ Result<Outcome> Machine::carry_out(NodeId, const UnbindName& entry) {
 bool Machine::is_member(NodeId node) const {
   const Member* found = member(node);
   return found != nullptr && found->state == MemberState::kPresent;
+}
+
+Standing Machine::standing(const Life& life) const {
+  const Member* found = member(life.node);
+  if (found == nullptr || found->life < life.life) return Standing::kUnknown;
+  if (found->life > life.life || found->state == MemberState::kDied) return Standing::kOver;
+  return found->state == MemberState::kLeft ? Standing::kLeft : Standing::kPresent;
 }
 
 const Member* Machine::member(NodeId node) const {

@@ -23,19 +23,11 @@
 #include "base/result.h"
 #include "vmm/entry.h"
 #include "vmm/home_map.h"
+#include "vmm/membership.h"
 #include "vmm/record.h"
 #include "vmm/window_space.h"
 
 namespace gallocy::vmm {
-
-enum class MemberState : std::uint8_t { kPresent, kLeft, kDied };
-
-struct Member {
-  std::string address;
-  MemberState state = MemberState::kPresent;
-  Epoch since{};  // the epoch that its state opened
-  std::uint64_t life = 1;
-};
 
 struct Region {
   RegionId id{};
@@ -73,7 +65,9 @@ class Machine {
 
   bool is_member(NodeId node) const;
   const Member* member(NodeId node) const;  // past members included; null: never was
-  std::vector<NodeId> members() const;      // present ones, ascending
+  Standing standing(const Life& life) const;
+  const std::map<NodeId, Member>& all_members() const { return members_; }  // past ones included
+  std::vector<NodeId> members() const;                                      // present ones, ascending
   const std::map<RegionId, Region>& regions() const { return regions_; }
   const Region* region(RegionId id) const;
   const Region* region_named(std::string_view name) const;
@@ -103,6 +97,7 @@ class Machine {
   Result<Outcome> carry_out(NodeId proposer, const UnbindName& entry);
   Result<> may_propose(NodeId proposer, const Entry& entry) const;
   Result<Outcome> end_membership(NodeId node, MemberState state);
+  NodeId unused_number() const;
   Result<Outcome> find_region(const Region& region, const MapRegion& entry) const;
   Result<Outcome> done(bool changed = true) const { return Outcome{.epoch = epoch_, .changed = changed}; }
   bool insert(Region region);

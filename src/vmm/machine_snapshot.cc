@@ -78,7 +78,8 @@ void Machine::put_facts(ByteWriter& w) const {
   w.put(epoch_), w.put(next_region_);
   put_count(w, members_);
   for (const auto& [node, member] : members_)
-    w.put(node), w.put_text(member.address), w.put(member.state), w.put(member.since), w.put(member.life);
+    w.put(node), w.put_text(member.address), w.put(member.state), w.put(member.since), w.put(member.life),
+        w.put(member.newcomer);
   put_count(w, regions_);
   for (const auto& [id, region] : regions_) put_region(w, region);
   put_count(w, names_);
@@ -117,9 +118,12 @@ Result<> Machine::get_facts(ByteReader& r) {
   next_region_ = r.get<RegionId>();
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
     const auto node = r.get<NodeId>();
-    if (!members_.emplace(node, Member{r.get_text(), r.get<MemberState>(), r.get<Epoch>(), r.get<std::uint64_t>()})
-             .second)
-      return damaged("a member twice");
+    Member member{.address = r.get_text(),
+                  .state = r.get<MemberState>(),
+                  .since = r.get<Epoch>(),
+                  .life = r.get<std::uint64_t>(),
+                  .newcomer = r.get<std::uint64_t>()};
+    if (!members_.emplace(node, std::move(member)).second) return damaged("a member twice");
   }
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
     Region region = get_region(r);
@@ -149,6 +153,7 @@ Result<> Machine::consistent() const {
     if (node.value >= kMaxNodes || !valid_text(member.address) || member.state > MemberState::kDied)
       return damaged("a member that cannot be");
     if (member.since.value == 0 || member.since > epoch_) return damaged("a member from a later epoch");
+    if (member.life == 0 || member.life > kMaxLife) return damaged("a member without a life");
   }
   if (regions_.size() > kMaxRegions || names_.size() > kMaxNames) return damaged("too many regions or names");
   std::uint64_t taken = 0;

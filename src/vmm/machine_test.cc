@@ -63,9 +63,54 @@ TEST_F(MachineTest, each_change_of_membership_opens_an_epoch) {
 
 TEST_F(MachineTest, a_node_may_come_back_with_another_address) {
   accept(MemberDied{NodeId{2}});
-  accept(MemberJoined{NodeId{2}, "there"}, NodeId{2});
+  accept(MemberJoined{NodeId{2}, "there", 2}, NodeId{2});
   EXPECT_TRUE(machine_.is_member(NodeId{2}));
   EXPECT_EQ(machine_.member(NodeId{2})->address, "there");
+}
+
+TEST_F(MachineTest, a_life_that_is_over_does_not_begin_again) {
+  accept(MemberDied{NodeId{2}});
+  reject(MemberJoined{NodeId{2}, "here"}, ErrorCode::kNotPermitted, "node 2", NodeId{2});
+  accept(MemberLeft{NodeId{1}});
+  reject(MemberJoined{NodeId{1}, "here"}, ErrorCode::kNotPermitted, "node 1", NodeId{1});
+}
+
+TEST_F(MachineTest, a_newcomer_gets_a_number_that_nobody_had) {
+  accept(MemberDied{NodeId{2}});
+  const Outcome joined = accept(MemberJoined{kNoNode, "there", 0, 77});
+  EXPECT_EQ(joined.node, NodeId{3});
+  EXPECT_EQ(joined.life, 1u);
+  EXPECT_TRUE(machine_.is_member(NodeId{3}));
+  EXPECT_EQ(accept(MemberJoined{kNoNode, "there", 0, 78}).node, NodeId{4});
+}
+
+TEST_F(MachineTest, a_newcomer_that_asks_twice_is_one_member) {
+  const Outcome joined = accept(MemberJoined{kNoNode, "there", 0, 77});
+  const Outcome again = accept(MemberJoined{kNoNode, "there", 0, 77}, NodeId{1});
+  EXPECT_FALSE(again.changed);
+  EXPECT_EQ(again.node, joined.node);
+  EXPECT_EQ(again.life, joined.life);
+  accept(MemberDied{NodeId{3}});
+  reject(MemberJoined{kNoNode, "there", 0, 77}, ErrorCode::kNotPermitted, "node 3");
+}
+
+TEST_F(MachineTest, a_node_that_starts_again_may_have_its_number_in_the_next_life) {
+  const Outcome second = accept(MemberJoined{NodeId{2}, "there", 2, 77});
+  EXPECT_EQ(second.node, NodeId{2});
+  EXPECT_EQ(second.life, 2u);
+  EXPECT_EQ(machine_.standing({NodeId{2}, 1}), Standing::kOver);
+  EXPECT_EQ(machine_.standing({NodeId{2}, 2}), Standing::kPresent);
+  accept(MemberLeft{NodeId{2}});
+  EXPECT_EQ(machine_.standing({NodeId{2}, 2}), Standing::kLeft);
+  EXPECT_EQ(accept(MemberJoined{NodeId{2}, "there", 3, 78}).life, 3u);
+  EXPECT_EQ(machine_.standing({NodeId{2}, 2}), Standing::kOver);
+  reject(MemberJoined{NodeId{2}, "there", 2, 77}, ErrorCode::kExists, "node 2");  // it came late
+  EXPECT_EQ(machine_.standing({NodeId{9}, 1}), Standing::kUnknown);
+}
+
+TEST_F(MachineTest, numbers_come_to_an_end) {
+  accept(MemberJoined{NodeId{kMaxNodes - 1}, "there"}, NodeId{kMaxNodes - 1});
+  reject(MemberJoined{kNoNode, "there", 0, 77}, ErrorCode::kOutOfMemory, "1000 nodes");
 }
 
 TEST_F(MachineTest, membership_that_makes_no_sense_is_rejected) {
@@ -164,7 +209,7 @@ TEST_F(MachineTest, blocked_parts_are_those_of_share) {
 TEST_F(MachineTest, members_at_creation_share_the_blocks_whoever_joins_later) {
   accept(MemberLeft{NodeId{1}});
   const Region& region = map("turns", 3 * kBlockBytes, Placement::interleave());
-  accept(MemberJoined{NodeId{1}, "back"}, NodeId{1});
+  accept(MemberJoined{NodeId{1}, "back", 2}, NodeId{1});
   EXPECT_THAT(region.spread, ElementsAre(NodeId{0}, NodeId{2}));
   EXPECT_EQ(machine_.home_of(BlockId{1}), NodeId{2});
 }
@@ -245,7 +290,7 @@ TEST(Machine, mutated_snapshots_are_refused_or_are_consistent) {
     Machine machine;
     for (std::uint64_t index = 1; index <= 40; ++index)
       (void)machine.apply(LogIndex{index}, NodeId{0},
-                          index <= 3 ? MemberJoined{NodeId{std::uint16_t(index - 1)}, "x"} : random_entry(random));
+                          index <= 3 ? MemberJoined{NodeId{std::uint16_t(index - 1)}, "x", 1} : random_entry(random));
     const Bytes good = machine.snapshot();
     for (int change = 0; change < 50; ++change) {
       Bytes bytes = good;

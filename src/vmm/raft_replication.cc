@@ -4,20 +4,15 @@
 #include <utility>
 
 #include "base/check.h"
+#include "vmm/company.h"
 #include "vmm/replication_body.h"
 
 namespace gallocy::vmm {
 namespace {
 
-using raft::Change;
 using raft::ServerId;
 using wire::ByteReader;
 using wire::ByteWriter;
-
-// How many of so many servers vote: odd, for one more would make commits dearer and save nobody.
-std::size_t voters_among(std::size_t servers, std::size_t most) {
-  return std::min(most, servers <= 2 ? 1 : (servers - 1) / 2 * 2 + 1);
-}
 
 raft::Options core_options(const RaftOptions& options) {
   raft::Options core = options.core;
@@ -45,7 +40,6 @@ RaftReplication::RaftReplication(const RaftOptions& options, ReplicatedState& st
 
 void RaftReplication::start(std::uint64_t now, Effects& effects) {
   if (is_founder(options_) && options_.founders.front() == options_.self) core_.take_office(now);
-  if (outside()) ask_to_join(now, effects);
   carry_out(effects);
 }
 
@@ -62,9 +56,7 @@ void RaftReplication::submit(Bytes record, std::uint64_t, Effects& effects) {
 
 Result<> RaftReplication::message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
                                   std::uint64_t now, Effects& effects) {
-  const auto taken = type == wire::kVmmPropose ? proposed(from, ByteReader(body))
-                     : type == wire::kVmmJoin  ? asked_to_join(from, ByteReader(body))
-                                               : raft_message(from, type, body, now);
+  const auto taken = type == wire::kVmmPropose ? proposed(from, ByteReader(body)) : raft_message(from, type, body, now);
   carry_out(effects);
   return taken;
 }
@@ -134,69 +126,27 @@ void RaftReplication::restore(const raft::Snapshot& snapshot, Effects& effects) 
 
 void RaftReplication::tick(std::uint64_t now, Effects& effects) {
   if (now >= core_.next_deadline()) core_.tick(now);
-  if (outside() && now >= join_due_) ask_to_join(now, effects);
-  if (orders()) {
-    // Refused: something else has to be done first. At the next heartbeat it is tried again.
-    if (const auto change = next_change()) (void)core_.change(*change, now);
-  }
+  if (orders()) keep_company(now);
   carry_out(effects);
 }
 
-std::uint64_t RaftReplication::next_deadline() const {
-  return outside() ? std::min(core_.next_deadline(), join_due_) : core_.next_deadline();
-}
+std::uint64_t RaftReplication::next_deadline() const { return core_.next_deadline(); }
 
-void RaftReplication::ask_to_join(std::uint64_t now, Effects& effects) {
-  join_due_ = now + options_.join_us;
-  effects.sends.push_back({options_.peers, wire::kVmmJoin, body_of(wire::VmmJoin{core_.self().value})});
-}
-
-Result<> RaftReplication::asked_to_join(NodeId from, ByteReader reader) {
-  const ServerId server{reader.get<wire::VmmJoin>().server};
-  if (!reader.done() || raft::node_of(server) != from) return garbled("a wish to join in the name of another node");
-  ServerId& known = newcomers_[from];
-  known = std::max(known, server);
-  return {};
+// What is refused, because something else has to be done first, is tried again at the next heartbeat.
+void RaftReplication::keep_company(std::uint64_t now) {
+  const Step step = next_step(core_, state_, down_, options_.most_voters, now);
+  if (step.resign) core_.resign(now);
+  if (step.change) (void)core_.change(*step.change, now);
+  if (step.successor) (void)core_.transfer(*step.successor, now);
 }
 
 void RaftReplication::peer_down(NodeId peer, std::uint64_t now, Effects& effects) {
   down_.insert(peer);
-  newcomers_.erase(peer);
   if (core_.leader() != raft::kNoServer && raft::node_of(core_.leader()) == peer) core_.leader_lost(now);
   carry_out(effects);
 }
 
 void RaftReplication::peer_up(NodeId peer) { down_.erase(peer); }
-
-// Whether the server is dead: its node is not there, or lives another life.
-bool RaftReplication::gone(ServerId server) const {
-  const NodeId node = raft::node_of(server);
-  const auto newcomer = newcomers_.find(node);
-  return down_.contains(node) || (newcomer != newcomers_.end() && newcomer->second > server);
-}
-
-std::optional<Change> RaftReplication::next_change() const {
-  const raft::Configuration& now = core_.configuration();
-  for (const auto* servers : {&now.voters, &now.learners}) {
-    for (const ServerId server : *servers) {
-      if (server != core_.self() && gone(server)) return Change{Change::Kind::kRemove, server};
-    }
-  }
-  for (const auto& [node, server] : newcomers_) {
-    if (!now.has(server) && !down_.contains(node)) return Change{Change::Kind::kAddLearner, server};
-  }
-  const std::size_t wanted = voters_among(now.voters.size() + now.learners.size(), options_.most_voters);
-  if (now.voters.size() > wanted) {
-    const auto other = std::ranges::find_if(now.voters, [&](ServerId server) { return server != core_.self(); });
-    return Change{Change::Kind::kDemote, *other};
-  }
-  if (now.voters.size() < wanted) {
-    for (const ServerId server : now.learners) {
-      if (core_.followers().at(server).caught_up) return Change{Change::Kind::kPromote, server};
-    }
-  }
-  return std::nullopt;
-}
 
 Result<> RaftReplication::usable() const {
   const raft::Configuration& company = core_.configuration();
@@ -212,6 +162,13 @@ Result<> RaftReplication::usable() const {
   return fail(
       ErrorCode::kPeerLost,
       fmt::format("of the nodes {}, which keep the cluster's log, only {} are left: no majority", nodes, alive));
+}
+
+// Until it is committed that it does not, it may be needed.
+bool RaftReplication::votes() const {
+  const auto& configurations = core_.log().configurations();
+  return configurations.latest().voters.contains(core_.self()) ||
+         configurations.at(core_.commit()).voters.contains(core_.self());
 }
 
 std::uint64_t RaftReplication::reign() const { return core_.leader() == raft::kNoServer ? 0 : core_.term().value; }

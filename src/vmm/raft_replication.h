@@ -5,17 +5,13 @@
 // that is lost on the way or with a leader: Log hands it in again when the reign changes, or in time.
 //
 // Who belongs to the company. The founders are known to all nodes from the launch, and so is their first leader, so
-// that a cluster begins without an election. A node that is not among them asks everybody to be let in (VmmJoin) until
-// it is; it does so as a new server for each of its lives (raft/configuration.h). The leader keeps up, step by step,
-// what next_change() says: the dead are out, the newly come are in, and the voters are an odd number of at most
-// most_voters. Of two nodes one votes: with two voters the log would end with either's death, so it ends with one's.
+// that a cluster begins without an election. From then on the configuration follows the members that the log has, each
+// life of a node as another server (raft/configuration.h); the leader changes it step by step (company.h).
 //
 // Indexes of the VMM log count records only; those of Raft count its own entries too. The state of a Raft snapshot is
 // the VMM's index and its snapshot.
 #pragma once
 
-#include <map>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,13 +23,11 @@ namespace gallocy::vmm {
 
 struct RaftOptions {
   NodeId self{};
-  std::uint64_t incarnation = 1;  // of this node; the founders begin with 1
+  std::uint64_t incarnation = 1;  // of this node: its life; the founders begin with 1
   std::vector<NodeId> founders;   // ascending; the first of them leads at first
-  std::vector<NodeId> peers;      // whom a node that is no founder asks to be let in
   std::size_t most_voters = 5;    // odd
   std::uint64_t seed = 1;
   std::uint64_t now = 0;
-  std::uint64_t join_us = 100'000;  // until it asks again
   std::size_t snapshot_bytes =
       1 << 20;         // of records after which the log begins with a snapshot; more if that is larger
   raft::Options core;  // but `self`
@@ -56,16 +50,14 @@ class RaftReplication final : public Replication {
   std::uint64_t reign() const override;
   bool orders() const override { return core_.role() == raft::Role::kLeader; }
 
+  bool votes() const override;
+
   const raft::Core& core() const { return core_; }
 
  private:
-  bool outside() const { return !core_.configuration().has(core_.self()); }
   Result<> proposed(NodeId from, wire::ByteReader reader);
-  Result<> asked_to_join(NodeId from, wire::ByteReader reader);
   Result<> raft_message(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::uint64_t now);
-  void ask_to_join(std::uint64_t now, Effects& effects);
-  bool gone(raft::ServerId server) const;
-  std::optional<raft::Change> next_change() const;
+  void keep_company(std::uint64_t now);
   void carry_out(Effects& effects);
   void apply(const raft::Committed& committed, Effects& effects);
   void restore(const raft::Snapshot& snapshot, Effects& effects);
@@ -75,8 +67,6 @@ class RaftReplication final : public Replication {
   ReplicatedState& state_;
   raft::Core core_;
   std::set<NodeId> down_;
-  std::map<NodeId, raft::ServerId> newcomers_;  // leader: who asked to be let in
-  std::uint64_t join_due_ = 0;
   std::size_t bytes_since_snapshot_ = 0;
   std::size_t snapshot_bytes_ = 0;  // of the last one
 };

@@ -15,7 +15,9 @@ using wire::ByteWriter;
 constexpr std::size_t kRunBytes = 14;
 static_assert(2 + 8 + 8 + 1 + 4 + 2 + kMaxHomeRuns * kRunBytes <= wire::kMaxRecordBytes);
 
-void put(ByteWriter& w, const MemberJoined& e) { w.put(e.node), w.put_text(e.address), w.put(e.life); }
+void put(ByteWriter& w, const MemberJoined& e) {
+  w.put(e.node), w.put_text(e.address), w.put(e.life), w.put(e.newcomer);
+}
 void put(ByteWriter& w, const MemberLeft& e) { w.put(e.node); }
 void put(ByteWriter& w, const MemberDied& e) { w.put(e.node), w.put(e.life); }
 void put(ByteWriter& w, const MapRegion& e) { w.put_text(e.name), w.put(e.bytes), vmm::put(w, e.placement); }
@@ -28,7 +30,9 @@ void put(ByteWriter& w, const BlockHomes& e) {
 }
 
 // Braced initializers are evaluated in order, so fields are read in the order they are declared.
-void get(ByteReader& r, MemberJoined& e) { e = {r.get<NodeId>(), r.get_text(), r.get<std::uint64_t>()}; }
+void get(ByteReader& r, MemberJoined& e) {
+  e = {r.get<NodeId>(), r.get_text(), r.get<std::uint64_t>(), r.get<std::uint64_t>()};
+}
 void get(ByteReader& r, MemberLeft& e) { e = {r.get<NodeId>()}; }
 void get(ByteReader& r, MemberDied& e) { e = {r.get<NodeId>(), r.get<std::uint64_t>()}; }
 void get(ByteReader& r, MapRegion& e) { e = {r.get_text(), r.get<std::uint64_t>(), get_placement(r)}; }
@@ -69,7 +73,8 @@ Result<> check(const BindName& e) { return check_text("a name", e.name); }
 Result<> check(const UnbindName& e) { return check_text("a name", e.name); }
 
 Result<> check(const MemberJoined& e) {
-  GALLOCY_TRY(check_node(e.node));
+  if (e.node != kNoNode) GALLOCY_TRY(check_node(e.node));
+  if (e.life > kMaxLife || (e.life == 0) != (e.node == kNoNode)) return wrong(fmt::format("life {} of a node", e.life));
   return check_text("an address", e.address);
 }
 

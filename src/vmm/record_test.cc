@@ -11,7 +11,7 @@ namespace {
 Record record_of(Entry entry) { return {NodeId{2}, RequestId{9}, RequestId{4}, std::move(entry)}; }
 
 std::vector<Entry> one_of_each() {
-  return {MemberJoined{NodeId{1}, "10.0.0.1:7000"},
+  return {MemberJoined{kNoNode, "10.0.0.1:7000", 0, 0xfeed},
           MemberLeft{NodeId{2}},
           MemberDied{NodeId{3}},
           MapRegion{"grid", 1 << 20, Placement::on(4)},
@@ -56,6 +56,9 @@ TEST(Record, entries_that_are_not_well_formed_are_refused_with_a_reason) {
   const BlockId last{kWindowBytes / kBlockBytes - 1};
   const std::vector<Entry> wrong = {
       MemberJoined{NodeId{kMaxNodes}, "a"},
+      MemberJoined{NodeId{0}, "a", kMaxLife + 1},
+      MemberJoined{NodeId{0}, "a", 0},
+      MemberJoined{kNoNode, "a", 1},
       MemberJoined{NodeId{0}, ""},
       MemberLeft{kNoNode},
       MemberDied{kNoNode},

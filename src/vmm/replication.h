@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "vmm/membership.h"
 #include "vmm/record.h"
 #include "wire/vmm.h"
 
@@ -68,6 +69,9 @@ class ReplicatedState {
   virtual Result<> commit(LogIndex index, std::span<const std::byte> record, Effects& effects) = 0;
   virtual Bytes snapshot() const = 0;  // of the state at applied()
   virtual Result<> restore(LogIndex index, std::span<const std::byte> snapshot, Effects& effects) = 0;
+  // Who belongs to the cluster, as of applied().
+  virtual Standing standing(const Life& life) const = 0;
+  virtual std::vector<Life> present() const = 0;
 
  protected:
   ~ReplicatedState() = default;
@@ -97,6 +101,8 @@ class Replication {
   virtual std::uint64_t reign() const = 0;
   // Whether this node does.
   virtual bool orders() const = 0;
+  // Whether the log could end with this node: it keeps it, alone or as one whose vote counts.
+  virtual bool votes() const = 0;
 };
 
 }  // namespace gallocy::vmm

@@ -12,12 +12,13 @@ void put_answer(ByteWriter& w, const Result<Outcome>& answer) {
   w.put(static_cast<std::uint8_t>(answer ? ErrorCode{} : answer.error().code));
   if (!answer) return w.put_text(answer.error().message);
   w.put(answer->epoch), w.put(answer->region), w.put(answer->address);
-  w.put(static_cast<std::uint8_t>(answer->changed));
+  w.put(static_cast<std::uint8_t>(answer->changed)), w.put(answer->node), w.put(answer->life);
 }
 
 Result<Outcome> get_answer(ByteReader& r) {
   if (const auto code = r.get<std::uint8_t>(); code != 0) return fail(static_cast<ErrorCode>(code), r.get_text());
-  return Outcome{r.get<Epoch>(), r.get<RegionId>(), r.get<std::uint64_t>(), r.get<std::uint8_t>() != 0};
+  return Outcome{r.get<Epoch>(),  r.get<RegionId>(),     r.get<std::uint64_t>(), r.get<std::uint8_t>() != 0,
+                 r.get<NodeId>(), r.get<std::uint64_t>()};
 }
 
 }  // namespace

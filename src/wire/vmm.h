@@ -12,7 +12,9 @@ inline constexpr MessageType kVmmSubscribe{0x300};  // VmmSubscribe
 inline constexpr MessageType kVmmPropose{0x301};    // VmmPropose, then one record
 inline constexpr MessageType kVmmAppend{0x302};     // VmmAppend, then `count` times (32-bit length, record)
 inline constexpr MessageType kVmmSnapshot{0x303};   // VmmSnapshot, then a chunk of the snapshot
-inline constexpr MessageType kVmmJoin{0x304};       // VmmJoin
+inline constexpr MessageType kVmmAdmit{0x304};      // VmmAdmit, then the newcomer's address (the rest of the body)
+inline constexpr MessageType kVmmAdmitted{0x305};   // VmmAdmitted, then `count` times a VmmPeer and its address
+inline constexpr MessageType kVmmRefused{0x306};    // VmmRefused, then the reason as text (the rest of the body)
 
 // Not of the log but about it: a region may be used anywhere once every node has it.
 inline constexpr MessageType kRegionHere{0x380};        // node -> keeper: RegionNews, this node has the region
@@ -34,10 +36,40 @@ struct VmmPropose {
 };
 static_assert(sizeof(VmmPropose) == 8);
 
-struct VmmJoin {
-  std::uint64_t server = 0;  // raft::ServerId: the sender's present life
+struct VmmAdmit {
+  std::uint64_t newcomer = 0;  // 64 bits by chance, not 0: this process, however often it asks, and whom
+  std::uint64_t life = 0;
+  std::uint16_t node = kNoNode.value;  // the number it had in an earlier life, and wants again; kNoNode: a new one
+  std::uint16_t reserved = 0;
+  std::uint32_t reserved_too = 0;
 };
-static_assert(sizeof(VmmJoin) == 8);
+static_assert(sizeof(VmmAdmit) == 24);
+
+struct VmmAdmitted {
+  std::uint64_t newcomer = 0;  // whom this is for
+  std::uint64_t life = 0;      // its own, with its number
+  std::uint16_t node = 0;
+  std::uint16_t count = 0;  // members in this message
+  std::uint32_t first = 0;  // how many of them came in messages before
+  std::uint32_t total = 0;  // members, but itself
+  std::uint32_t epoch = 0;
+};
+static_assert(sizeof(VmmAdmitted) == 32);
+
+struct VmmPeer {
+  std::uint64_t life = 0;
+  std::uint16_t node = 0;
+  std::uint16_t address_bytes = 0;
+  std::uint32_t reserved = 0;
+};
+static_assert(sizeof(VmmPeer) == 16);
+
+struct VmmRefused {
+  std::uint64_t newcomer = 0;
+  std::uint32_t code = 0;  // ErrorCode
+  std::uint32_t reserved = 0;
+};
+static_assert(sizeof(VmmRefused) == 16);
 
 struct VmmAppend {
   std::uint64_t first = 0;  // LogIndex of the first record

@@ -1,6 +1,8 @@
-// The decoders of the VMM log: a record, a snapshot, and the messages of the log as a follower and the keeper get them.
+// The decoders of the VMM log: a record, a snapshot, the wishes of newcomers and their answers, and the messages of the
+// log as a follower and the keeper get them.
 // The first byte of the input chooses.
 #include "base/check.h"
+#include "vmm/admission.h"
 #include "vmm/log.h"
 
 namespace gallocy::vmm {
@@ -28,6 +30,18 @@ void fuzz_message(NodeId self, NodeId from, std::span<const std::byte> bytes) {
   log.check_invariants();
 }
 
+void fuzz_admission(std::span<const std::byte> bytes) {
+  if (const auto wish = decode_wish(bytes)) {
+    const Bytes again = encode(*wish).body;
+    CHECK(decode_wish(again) && *decode_wish(again) == *wish);
+  }
+  AnswerReader reader(0x3131313131313131);
+  const auto half = bytes.size() / 2;
+  (void)reader.take(wire::kVmmAdmitted, bytes.first(half));
+  (void)reader.take(wire::kVmmAdmitted, bytes.subspan(half));
+  (void)reader.take(wire::kVmmRefused, bytes);
+}
+
 }  // namespace
 }  // namespace gallocy::vmm
 
@@ -35,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using gallocy::NodeId;
   if (size == 0) return 0;
   const auto bytes = std::as_bytes(std::span(data, size)).subspan(1);
-  switch (data[0] % 4) {
+  switch (data[0] % 5) {
     case 0:
       gallocy::vmm::fuzz_record(bytes);
       break;
@@ -44,6 +58,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 2:
       gallocy::vmm::fuzz_message(NodeId{0}, NodeId{1}, bytes);
+      break;
+    case 3:
+      gallocy::vmm::fuzz_admission(bytes);
       break;
     default:
       gallocy::vmm::fuzz_message(NodeId{1}, NodeId{0}, bytes);

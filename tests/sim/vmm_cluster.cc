@@ -7,14 +7,24 @@ namespace gallocy::sim {
 namespace {
 
 constexpr std::uint64_t kTickUs = 5'000;
-constexpr std::uint64_t kJoinAgainUs = 50'000;
-constexpr std::uint64_t kCrashNewsUs = 20'000;
+constexpr std::uint64_t kAskAgainUs = 50'000;
+constexpr std::uint64_t kSilenceUs = 1'000'000;
+constexpr std::uint64_t kExpelUs = 200'000;
+constexpr std::uint64_t kLeaveUs = 10'000'000;  // who leaves does not wait for ever
+constexpr std::uint64_t kEndNewsUs = 20'000;
 
 }  // namespace
 
 VmmCluster::VmmCluster(const VmmClusterOptions& options)
     : options_(options), prng_(options.seed), nodes_(options.nodes) {
-  for (std::uint16_t n = 0; n < options.nodes; ++n) start(NodeId{n});
+  for (std::uint16_t n = 0; n < options.nodes; ++n) found(NodeId{n});
+}
+
+void VmmCluster::found(NodeId node) {
+  nodes_[node.value].life = 1;
+  start(node);
+  nodes_[node.value].joining = fresh_ticket();
+  propose(node, vmm::MemberJoined{node, "here"}, nodes_[node.value].joining);
 }
 
 template <typename F>
@@ -34,10 +44,7 @@ void VmmCluster::start(NodeId node) {
   raft.incarnation = options_.bug == DriverBug::kSameServerAgain ? 1 : n.life;
   raft.seed = prng_();
   raft.now = now_;
-  for (std::uint16_t i = 0; i < nodes(); ++i) {
-    raft.founders.push_back(NodeId{i});
-    if (NodeId{i} != node) raft.peers.push_back(NodeId{i});
-  }
+  for (std::uint16_t i = 0; i < options_.nodes; ++i) raft.founders.push_back(NodeId{i});
   // The keeper's log is not made for nodes that come back; its tests let none do so.
   const auto make = [&](vmm::ReplicatedState& state) -> std::unique_ptr<vmm::Replication> {
     if (!options_.raft)
@@ -53,27 +60,76 @@ void VmmCluster::start(NodeId node) {
                       .retry_us = options_.retry_us},
       make);
   n.followed = LogIndex{};
-  n.joined = false;
+  n.joined = n.leaving = false;
   n.believed_down.clear();
-  for (std::uint16_t i = 0; i < nodes() && n.life > 1; ++i) {
-    if (NodeId{i} != node && !up(NodeId{i})) hear_of_crash(node, NodeId{i});
-  }
   event(node, [&](vmm::Log& log, vmm::Effects& effects) { log.start(now_, effects); });
   schedule_tick(node);
-  join(node);
+  for (std::uint16_t i = 0; i < nodes(); ++i) miss_later(node, NodeId{i});
 }
 
-// Until it is a member. A life that is declared dead meanwhile is over: it does not come back as the same.
-void VmmCluster::join(NodeId node) {
-  const std::uint64_t life = nodes_[node.value].life;
-  nodes_[node.value].joining = fresh_ticket();
-  propose(node, vmm::MemberJoined{node, "here", life}, nodes_[node.value].joining);
+// A newcomer finds members that were gone before it came, silent from the beginning.
+void VmmCluster::miss_later(NodeId node, NodeId other) {
+  if (node == other || up(other) || nodes_[other.value].life == 0) return;
+  at(kSilenceUs, [this, self = nodes_[node.value].life, node, of = vmm::Life{other, nodes_[other.value].life}] {
+    const bool same = nodes_[node.value].life == self && nodes_[of.node.value].life == of.life;
+    if (same && up(node) && !up(of.node)) hear_of_end(node, of);
+  });
 }
 
-void VmmCluster::join_again_later(NodeId node) {
-  const std::uint64_t life = nodes_[node.value].life;
-  at(kJoinAgainUs, [this, node, life] {
-    if (up(node) && nodes_[node.value].life == life && !nodes_[node.value].joined) join(node);
+void VmmCluster::arrive(NodeId wanted) {
+  const std::uint64_t newcomer = ++last_newcomer_;
+  arriving_[newcomer] = {wanted, wanted == kNoNode ? 0 : nodes_[wanted.value].life + 1};
+  ask(newcomer);
+}
+
+// Any member, and another one if that one ends or cannot. A slow log must not be kept busy by the asking.
+void VmmCluster::ask(std::uint64_t newcomer) {
+  at(prng_.below(options_.delay_us) + 1, [this, newcomer] {
+    if (!arriving_.contains(newcomer)) return;
+    std::vector<NodeId> members;
+    for (std::uint16_t n = 0; n < nodes(); ++n) {
+      if (up(NodeId{n}) && nodes_[n].joined && !nodes_[n].leaving) members.push_back(NodeId{n});
+    }
+    Newcomer& n = arriving_.at(newcomer);
+    const bool waits =
+        up(n.contact.node) && nodes_[n.contact.node.value].life == n.contact.life && open_.contains(n.asked);
+    if (!members.empty() && !waits) {
+      const NodeId contact = members[prng_.below(members.size())];
+      n.contact = {contact, nodes_[contact.value].life};
+      n.asked = fresh_ticket();
+      propose(contact, vmm::MemberJoined{n.wanted, "there", n.life, newcomer}, n.asked);
+    }
+    at(kAskAgainUs, [this, newcomer] {
+      if (arriving_.contains(newcomer)) ask(newcomer);
+    });
+  });
+}
+
+void VmmCluster::admitted(std::uint64_t newcomer, const vmm::Outcome& outcome) {
+  arriving_.erase(newcomer);
+  const NodeId node = outcome.node;
+  if (node.value >= nodes_.size()) nodes_.resize(node.value + std::size_t{1});
+  Node& n = nodes_[node.value];
+  if (n.life >= outcome.life) return;  // it took too long: it is dead already, and another came in its place
+  CHECK(!up(node), node);
+  n.life = outcome.life;
+  for (std::uint16_t i = 0; i < nodes(); ++i) {
+    last_arrival_.erase({NodeId{i}, node});
+    last_arrival_.erase({node, NodeId{i}});
+    if (NodeId{i} == node || !up(NodeId{i})) continue;
+    nodes_[i].believed_down.erase(node);
+    log(NodeId{i}).peer_up({node, n.life});
+  }
+  start(node);
+}
+
+// Who was declared dead does not get the log any more. It is told by those who do, when it says that it lives.
+void VmmCluster::expel(NodeId by, const vmm::Life& dead) {
+  at(1 + prng_.below(kExpelUs), [this, by, by_life = nodes_[by.value].life, dead] {
+    if (!up(dead.node) || nodes_[dead.node.value].life != dead.life) return;
+    if (!up(by) || nodes_[by.value].life != by_life) return;
+    if (cut_.contains({by, dead.node}) || cut_.contains({dead.node, by})) return expel(by, dead);
+    crash(dead.node);
   });
 }
 
@@ -107,35 +163,55 @@ void VmmCluster::crash(NodeId node) {
   Node& n = nodes_[node.value];
   n.log.reset();
   n.core = nullptr;
+  n.joined = false;
+  if (on_end) on_end(node);
   for (std::uint16_t i = 0; i < nodes(); ++i) {
-    at(prng_.below(kCrashNewsUs), [this, i, node, life = n.life] {
-      if (nodes_[node.value].life == life && up(NodeId{i})) hear_of_crash(NodeId{i}, node);
+    at(prng_.below(kEndNewsUs), [this, i, node, life = n.life] {
+      if (nodes_[node.value].life == life && up(NodeId{i})) hear_of_end(NodeId{i}, {node, life});
     });
   }
 }
 
-void VmmCluster::hear_of_crash(NodeId node, NodeId of) {
-  if (!nodes_[node.value].believed_down.insert(of).second) return;
+void VmmCluster::leave(NodeId node) {
+  nodes_[node.value].leaving = true;
+  propose(node, vmm::MemberLeft{node}, fresh_ticket());
+  at(kLeaveUs, [this, node, life = nodes_[node.value].life] {
+    if (up(node) && nodes_[node.value].life == life) end_soon(node);
+  });
+}
+
+void VmmCluster::part(NodeId one, NodeId other) {
+  const vmm::Life a{one, nodes_[one.value].life}, b{other, nodes_[other.value].life};
+  hear_of_end(one, b);
+  at(prng_.below(kEndNewsUs), [this, a, b] {
+    if (up(b.node) && nodes_[b.node.value].life == b.life && nodes_[a.node.value].life == a.life)
+      hear_of_end(b.node, a);
+  });
+}
+
+void VmmCluster::hear_of_end(NodeId node, const vmm::Life& of) {
+  if (!nodes_[node.value].believed_down.insert(of.node).second) return;
   event(node, [&](vmm::Log& log, vmm::Effects& effects) { log.peer_down(of, now_, effects); });
 }
 
-void VmmCluster::restart(NodeId node) {
-  Node& n = nodes_[node.value];
-  CHECK(!up(node), node);
-  n.life = ++last_life_;
-  for (std::uint16_t i = 0; i < nodes(); ++i) {
-    last_arrival_.erase({NodeId{i}, node});
-    last_arrival_.erase({node, NodeId{i}});
-    if (NodeId{i} == node || !up(NodeId{i})) continue;
-    hear_of_crash(NodeId{i}, node);  // at the latest when it connects again
-    nodes_[i].believed_down.erase(node);
-    log(NodeId{i}).peer_up(node);
-  }
-  start(node);
+// Who left goes when it is not needed, who is declared dead at once.
+void VmmCluster::end_if_gone(NodeId node) {
+  const Node& n = nodes_[node.value];
+  const vmm::Standing standing = n.log->machine().standing({node, n.life});
+  const bool may_leave =
+      !n.log->votes() || n.log->machine().members().empty() || options_.bug == DriverBug::kLeaveAtOnce;
+  if (standing == vmm::Standing::kOver || (standing == vmm::Standing::kLeft && may_leave)) end_soon(node);
+}
+
+void VmmCluster::end_soon(NodeId node) {
+  at(prng_.below(options_.delay_us), [this, node, life = nodes_[node.value].life] {
+    if (up(node) && nodes_[node.value].life == life) crash(node);
+  });
 }
 
 void VmmCluster::send(NodeId from, NodeId to, const vmm::Send& send) {
   CHECK(send.body.size() <= wire::kMaxBodyBytes, send.body.size());
+  if (to.value >= nodes_.size()) return;  // admitted, and not there yet
   if (cut_.contains({from, to}) || prng_.below(1000) < options_.loss_permille) return;
   std::uint64_t& last = last_arrival_[{from, to}];
   last = std::max(last, now_ + 1 + prng_.below(options_.delay_us));
@@ -160,12 +236,14 @@ void VmmCluster::carry_out(NodeId node, const vmm::Effects& effects) {
   for (const vmm::Applied& applied : effects.applied) {
     CHECK(applied.index > n.followed, applied.index, n.followed);
     n.followed = applied.index;
+    const auto* died = std::get_if<vmm::MemberDied>(&applied.entry);
+    if (died != nullptr && applied.outcome) expel(node, {died->node, died->life});
   }
   for (const vmm::Send& each : effects.sends) {
     for (const NodeId to : each.to) send(node, to, each);
   }
-  const vmm::Member* self = n.log->machine().member(node);
-  n.joined = self != nullptr && self->state == vmm::MemberState::kPresent && self->life == n.life;
+  n.joined = n.log->machine().standing({node, n.life}) == vmm::Standing::kPresent;
+  end_if_gone(node);
   for (const vmm::Resolved& resolved : effects.resolved) {
     const auto open = open_.find(resolved.ticket);
     CHECK(open != open_.end(), "resolved twice", resolved.ticket);
@@ -173,7 +251,13 @@ void VmmCluster::carry_out(NodeId node, const vmm::Effects& effects) {
     open_.erase(open);
     // No name is bound twice or unbound before its proposer knows that it is bound.
     if (resolved.outcome && !name.empty()) CHECK(n.log->machine().binding(name) != nullptr, name, node);
-    if (resolved.ticket == n.joining && !n.joined) join_again_later(node);
+    for (auto arriving = arriving_.begin(); arriving != arriving_.end();) {
+      const auto& [newcomer, wish] = *arriving++;
+      if (wish.asked != resolved.ticket) continue;
+      at(1 + prng_.below(options_.delay_us), [this, newcomer = newcomer, outcome = resolved.outcome] {
+        if (arriving_.contains(newcomer) && outcome) admitted(newcomer, *outcome);
+      });
+    }
     if (on_resolved) on_resolved(resolved.ticket, resolved.outcome);
   }
 }

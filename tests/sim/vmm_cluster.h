@@ -1,12 +1,14 @@
 // VmmCluster: the VMM logs of many nodes, with their replication, in one thread, as a function of a seed.
 //
 // Links keep order and delay; they lose where they are cut, and by chance if told to. A node that crashes loses
-// everything; it comes back as another life with nothing. The others learn of a crash some time later, each at its own.
+// everything; it comes back as another life with nothing, admitted through any member, as new nodes are too. One that
+// leaves waits until it is not needed. The others learn of an end some time later, each at its own.
 //
 // Checked after every event: nodes that have applied the same number of entries have equal digests; a ticket is
 // resolved once; what a proposer is told is what the log says.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,10 +26,11 @@ enum class DriverBug : unsigned char {
   kNone,
   kSameServerAgain,    // a node that lost everything comes back under the identity that it had
   kSameRequestsAgain,  // a life numbers its requests as the former one did
+  kLeaveAtOnce,        // a node that leaves does not wait until its vote is not needed
 };
 
 struct VmmClusterOptions {
-  std::uint16_t nodes = 3;
+  std::uint16_t nodes = 3;  // that found the cluster
   bool raft = true;
   std::uint64_t seed = 1;
   std::uint64_t delay_us = 1000;
@@ -41,12 +44,17 @@ class VmmCluster {
  public:
   explicit VmmCluster(const VmmClusterOptions& options);
 
-  std::uint16_t nodes() const { return static_cast<std::uint16_t>(nodes_.size()); }
+  std::uint16_t nodes() const { return static_cast<std::uint16_t>(nodes_.size()); }  // that ever were
   bool up(NodeId node) const { return nodes_[node.value].log != nullptr; }
   vmm::Log& log(NodeId node) { return *nodes_[node.value].log; }
   const raft::Core* core(NodeId node) const { return nodes_[node.value].core; }
   raft::ServerId server(NodeId node) const { return raft::server_id(node, nodes_[node.value].life); }
   bool is_member(NodeId node) { return nodes_[node.value].joined; }
+  bool leaving(NodeId node) const { return nodes_[node.value].leaving; }
+  std::size_t arriving() const { return arriving_.size(); }  // newcomers that are not there yet
+  bool comes_back(NodeId node) const {                       // one of them wants to be this node
+    return std::ranges::any_of(arriving_, [&](const auto& each) { return each.second.wanted == node; });
+  }
   std::uint64_t now() const { return now_; }
   std::uint64_t digest() const { return digest_; }
   std::uint64_t restores() const { return restores_; }
@@ -55,6 +63,7 @@ class VmmCluster {
   vmm::Ticket fresh_ticket() { return vmm::Ticket{++last_ticket_}; }
   void propose(NodeId node, vmm::Entry entry, vmm::Ticket ticket);
   std::function<void(vmm::Ticket, const Result<vmm::Outcome>&)> on_resolved;
+  std::function<void(NodeId)> on_end;
 
   void at(std::uint64_t delay_us, std::function<void()> what) { agenda_.emplace(now_ + delay_us, std::move(what)); }
   void run_for(std::uint64_t us);
@@ -63,39 +72,58 @@ class VmmCluster {
   void mend() { cut_.clear(); }
   void lose_nothing() { options_.loss_permille = 0; }
   void crash(NodeId node);
-  void restart(NodeId node);
+  // A process that wants to be a member: under the number of a node that crashed, or a new one. It is there when a
+  // member lets it in.
+  void arrive(NodeId wanted = kNoNode);
+  void leave(NodeId node);
+  // One of them takes the other for dead, wrongly, and parts with it.
+  void part(NodeId one, NodeId other);
 
  private:
   struct Node {
     std::unique_ptr<vmm::Log> log;
     const raft::Core* core = nullptr;
-    std::uint64_t life = 1;
+    std::uint64_t life = 0;  // 0: it never was
     vmm::Ticket joining{};
     bool joined = false;
+    bool leaving = false;
     LogIndex followed{};
     std::set<NodeId> believed_down;
   };
 
   template <typename F>
   void event(NodeId node, F f);
+  struct Newcomer {
+    NodeId wanted{};
+    std::uint64_t life = 0;
+    vmm::Life contact{};
+    vmm::Ticket asked{};
+  };
+
   void start(NodeId node);
-  void join(NodeId node);
-  void join_again_later(NodeId node);
+  void found(NodeId node);
+  void ask(std::uint64_t newcomer);
+  void admitted(std::uint64_t newcomer, const vmm::Outcome& outcome);
+  void end_if_gone(NodeId node);
+  void end_soon(NodeId node);
+  void miss_later(NodeId node, NodeId other);
+  void expel(NodeId by, const vmm::Life& dead);
   void schedule_tick(NodeId node);
   void send(NodeId from, NodeId to, const vmm::Send& send);
-  void hear_of_crash(NodeId node, NodeId of);
+  void hear_of_end(NodeId node, const vmm::Life& of);
   void carry_out(NodeId node, const vmm::Effects& effects);
   void check_agreement(NodeId node);
 
   VmmClusterOptions options_;
   Prng prng_;
   std::vector<Node> nodes_;
+  std::map<std::uint64_t, Newcomer> arriving_;
   std::set<std::pair<NodeId, NodeId>> cut_;
   std::map<std::pair<NodeId, NodeId>, std::uint64_t> last_arrival_;
   std::multimap<std::uint64_t, std::function<void()>> agenda_;
   std::map<LogIndex, std::uint64_t> digests_;  // after each entry
   std::map<vmm::Ticket, std::string> open_;    // the name that a proposal binds, or nothing
-  std::uint64_t now_ = 1'000'000, last_ticket_ = 0, last_life_ = 1, digest_ = 0, restores_ = 0;
+  std::uint64_t now_ = 1'000'000, last_ticket_ = 0, last_newcomer_ = 0, digest_ = 0, restores_ = 0;
 };
 
 }  // namespace gallocy::sim

@@ -27,6 +27,7 @@ struct Bug {
   const char* name;
   Mutant mutant = Mutant::kNone;
   DriverBug driver = DriverBug::kNone;
+  bool changes = false;
 };
 
 class VmmMutant : public testing::TestWithParam<Bug> {};
@@ -35,7 +36,8 @@ TEST_P(VmmMutant, is_caught) {
   constexpr std::uint64_t kSeeds = 1000;
   const Bug& bug = GetParam();
   std::uint64_t seed = 1;
-  while (seed <= kSeeds && !fails(seed, {.mutant = bug.mutant, .bug = bug.driver})) seed += kBatch;
+  while (seed <= kSeeds && !fails(seed, {.changes = bug.changes, .mutant = bug.mutant, .bug = bug.driver}))
+    seed += kBatch;
   std::printf("%s: caught among seeds %llu …\n", bug.name, static_cast<unsigned long long>(seed));
   EXPECT_LE(seed, kSeeds) << "not caught";
 }
@@ -49,6 +51,7 @@ constexpr Bug kBugs[] = {
     {.name = "snapshot_keeps_log", .mutant = Mutant::kSnapshotKeepsLog},
     {.name = "same_server_again", .driver = DriverBug::kSameServerAgain},
     {.name = "same_requests_again", .driver = DriverBug::kSameRequestsAgain},
+    {.name = "leave_at_once", .driver = DriverBug::kLeaveAtOnce, .changes = true},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, VmmMutant, testing::ValuesIn(kBugs),

@@ -17,6 +17,9 @@ VmmReport run_seeds(std::uint64_t usually, const VmmWorkload& workload) {
     sum.accepted += r.accepted;
     sum.failed += r.failed;
     sum.crashes += r.crashes;
+    sum.arrivals += r.arrivals;
+    sum.leavings += r.leavings;
+    sum.partings += r.partings;
     sum.restores += r.restores;
     sum.partitions += r.partitions;
   });
@@ -25,6 +28,8 @@ VmmReport run_seeds(std::uint64_t usually, const VmmWorkload& workload) {
       "%llu seeds, %llu proposals, %llu accepted, %llu failed; %llu crashes, %llu partitions, %llu snapshots "
       "restored\n",
       n(seeds), n(sum.proposals), n(sum.accepted), n(sum.failed), n(sum.crashes), n(sum.partitions), n(sum.restores));
+  if (workload.changes)
+    std::printf("%llu arrivals, %llu leavings, %llu parted\n", n(sum.arrivals), n(sum.leavings), n(sum.partings));
   EXPECT_GT(sum.accepted, 50 * seeds);
   return sum;
 }
@@ -36,6 +41,19 @@ TEST(VmmSim, raft_with_partitions_and_crashes) {
 }
 
 TEST(VmmSim, raft_with_crashes) { EXPECT_EQ(run_seeds(150, {.partitions = false}).partitions, 0u); }
+
+TEST(VmmSim, raft_with_nodes_that_come_and_leave) {
+  const VmmReport sum = run_seeds(80, {.partitions = false, .crashes = false, .changes = true});
+  EXPECT_GT(sum.arrivals, 0u);
+  EXPECT_GT(sum.leavings, 0u);
+  EXPECT_GT(sum.partings, 0u);
+}
+
+TEST(VmmSim, raft_with_everything) {
+  const VmmReport sum = run_seeds(100, {.changes = true});
+  EXPECT_GT(sum.crashes, 0u);
+  EXPECT_GT(sum.leavings, 0u);
+}
 
 TEST(VmmSim, raft_undisturbed) { EXPECT_EQ(run_seeds(30, {.partitions = false, .crashes = false}).failed, 0u); }
 

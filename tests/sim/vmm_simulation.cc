@@ -1,6 +1,9 @@
 #include "vmm_simulation.h"
 
+#include <cstdio>
+
 #include "base/check.h"
+#include "vmm/company.h"
 
 namespace gallocy::sim {
 namespace {
@@ -16,7 +19,7 @@ VmmClusterOptions cluster_options(std::uint64_t seed, const VmmWorkload& workloa
   o.seed = prng();
   o.raft = workload.raft;
   o.bug = workload.bug;
-  o.nodes = static_cast<std::uint16_t>(3 + prng.below(5));
+  o.nodes = static_cast<std::uint16_t>(workload.changes ? 1 + prng.below(5) : 3 + prng.below(5));
   o.delay_us = 200 + prng.below(prng.one_in(4) ? 60 * kMillisecond : 5 * kMillisecond);
   o.loss_permille = workload.partitions && prng.one_in(2) ? static_cast<unsigned>(prng.below(100)) : 0;
   o.replication.snapshot_bytes = prng.one_in(3) ? std::size_t{1} << 20 : 100 + prng.below(2000);
@@ -36,6 +39,10 @@ class Simulation {
     cluster_.on_resolved = [this](vmm::Ticket ticket, const Result<vmm::Outcome>& outcome) {
       resolved(ticket, outcome);
     };
+    cluster_.on_end = [this](NodeId node) {
+      if (const auto parted = parted_.extract(node)) parted_.erase(parted.mapped());
+      for (auto& [ticket, p] : proposals_) p.resolved |= p.node == node;
+    };
   }
 
   VmmReport run() {
@@ -46,7 +53,8 @@ class Simulation {
     const std::uint64_t until = cluster_.now() + kPatienceUs;
     do cluster_.run_for(50 * kMillisecond);
     while (cluster_.now() < until && !at_rest());
-    CHECK(at_rest(), "no rest after everything was mended", state());
+    if (!at_rest()) std::fputs(state().c_str(), stderr);  // longer than a CHECK prints
+    CHECK(at_rest(), "no rest after everything was mended");
     check_nothing_lost();
     report_.digest = cluster_.digest();
     report_.restores = cluster_.restores();
@@ -68,7 +76,7 @@ class Simulation {
     cluster_.at(prng_.below(20 * kMillisecond), [this] {
       if (stopped_) return;
       const NodeId node = any_node();
-      if (cluster_.up(node) && cluster_.is_member(node)) propose(node);
+      if (cluster_.up(node) && cluster_.is_member(node) && !cluster_.leaving(node)) propose(node);
       next_proposal();
     });
   }
@@ -98,7 +106,10 @@ class Simulation {
     p.resolved = true;
     ++(outcome ? report_.accepted : report_.failed);
     // A name is proposed once, and unbound only if it is bound.
-    CHECK(outcome || outcome.error().code == ErrorCode::kPeerLost, p.name, outcome.error().message);
+    const bool ends = cluster_.leaving(p.node) || parted_.contains(p.node);
+    CHECK(outcome || outcome.error().code == ErrorCode::kPeerLost ||
+              (ends && outcome.error().code == ErrorCode::kNotPermitted),
+          p.name, outcome.error().message);
     if (outcome) names_[p.name] = p.binds ? Name::kBound : Name::kUnbound;
   }
 
@@ -107,9 +118,19 @@ class Simulation {
     cluster_.at(prng_.below(200 * kMillisecond), [this] {
       if (stopped_) return;
       if (workload_.partitions && prng_.one_in(2)) partition();
-      if (workload_.crashes && prng_.one_in(2)) crash_one();
+      // Newcomers are let in when all founders have their numbers.
+      founded_ = founded_ || !workload_.changes || all_are_members();
+      if (founded_ && workload_.crashes && prng_.one_in(2)) crash_one();
+      if (founded_ && workload_.changes) change_members();
       next_trouble();
     });
+  }
+
+  bool all_are_members() {
+    for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
+      if (cluster_.log(NodeId{n}).machine().members().size() < cluster_.nodes()) return false;
+    }
+    return true;
   }
 
   void partition() {
@@ -137,20 +158,50 @@ class Simulation {
     return found;
   }
 
-  // Without disks a company must keep a majority in every configuration that anybody may still act on.
-  bool may_crash(NodeId victim) const {
-    const auto survives = [&](const raft::Configuration& configuration) {
-      std::size_t alive = 0;
-      for (std::uint16_t n = 0; n < cluster_.nodes(); ++n)
-        alive +=
-            NodeId{n} != victim && cluster_.up(NodeId{n}) && configuration.voters.contains(cluster_.server(NodeId{n}));
-      return configuration.voters.empty() || alive >= configuration.quorum();
-    };
+  // Without disks a company must keep a majority in every configuration that anybody may still act on, and somebody who
+  // stays. Until its leader has heard of the crash it may still give the victim a vote, or take that of one who leaves.
+  bool may_crash(NodeId victim) {
+    return somebody_stays_without(victim) && for_all_companies([&](const std::set<raft::ServerId>& voters) {
+             if (!keeps_majority(voters, victim) || !workload_.changes) return keeps_majority(voters, victim);
+             std::set<raft::ServerId> next = voters;
+             next.insert(cluster_.server(victim));
+             if (!keeps_majority(next, victim)) return false;
+             std::erase_if(next, [&](raft::ServerId server) { return cluster_.leaving(raft::node_of(server)); });
+             return keeps_majority(next, victim);
+           });
+  }
+
+  bool somebody_stays_without(NodeId one) {
+    for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
+      const NodeId node{n};
+      if (node != one && lives_on(node) && cluster_.is_member(node) && !cluster_.leaving(node)) return true;
+    }
+    return false;
+  }
+
+  bool may_leave(NodeId node) {
+    return somebody_stays_without(node) && for_all_companies([&](std::set<raft::ServerId> voters) {
+             voters.erase(cluster_.server(node));
+             return keeps_majority(voters, node);
+           });
+  }
+
+  bool keeps_majority(const std::set<raft::ServerId>& voters, NodeId victim) const {
+    std::size_t alive = 0;
+    for (const raft::ServerId server : voters) {
+      const NodeId node = raft::node_of(server);
+      alive += node != victim && lives_on(node) && cluster_.server(node) == server;
+    }
+    return voters.empty() || alive >= voters.size() / 2 + 1;
+  }
+
+  template <typename F>
+  bool for_all_companies(F f) {
     for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
       const raft::Core* core = cluster_.core(NodeId{n});
       if (core == nullptr) continue;
       for (LogIndex i = core->log().base(); i <= core->log().last(); ++i.value) {
-        if (!survives(core->log().configurations().at(i))) return false;
+        if (!f(core->log().configurations().at(i).voters)) return false;
       }
     }
     return true;
@@ -161,10 +212,47 @@ class Simulation {
     if (!cluster_.up(victim) || !may_crash(victim)) return;
     ++report_.crashes;
     cluster_.crash(victim);
-    for (auto& [ticket, p] : proposals_) p.resolved |= p.node == victim;
-    cluster_.at(prng_.below(600 * kMillisecond), [this, victim] {
-      if (!cluster_.up(victim)) cluster_.restart(victim);
+    come_back(victim);
+  }
+
+  // In another life, or as somebody else.
+  void come_back(NodeId node) {
+    const bool as_another = workload_.changes && prng_.one_in(2);
+    cluster_.at(prng_.below(600 * kMillisecond), [this, node, as_another] {
+      if (as_another) return cluster_.arrive();
+      if (!cluster_.up(node) && !cluster_.comes_back(node)) cluster_.arrive(node);
     });
+  }
+
+  bool lives_on(NodeId node) const { return cluster_.up(node) && !parted_.contains(node); }
+
+  void change_members() {
+    constexpr std::size_t kMost = 9;
+    std::size_t members = cluster_.arriving();
+    for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) members += lives_on(NodeId{n}) && !cluster_.leaving(NodeId{n});
+    const NodeId one = any_node();
+    if (prng_.one_in(3) && members < kMost) {
+      ++report_.arrivals;
+      cluster_.arrive();
+    } else if (prng_.one_in(3) && lives_on(one) && cluster_.is_member(one) && !cluster_.leaving(one) &&
+               may_leave(one)) {
+      ++report_.leavings;
+      cluster_.leave(one);
+    } else if (prng_.one_in(6) && members > 2) {
+      part(one, any_node());
+    }
+  }
+
+  // The log lets one of them die.
+  void part(NodeId one, NodeId other) {
+    const auto may_part = [&](NodeId node) {
+      return lives_on(node) && cluster_.is_member(node) && !cluster_.leaving(node) && may_crash(node);
+    };
+    if (one == other || !may_part(one) || !may_part(other)) return;
+    ++report_.partings;
+    parted_[one] = other;
+    parted_[other] = one;
+    cluster_.part(one, other);
   }
 
   // The end
@@ -173,25 +261,48 @@ class Simulation {
     cluster_.mend();
     cluster_.lose_nothing();
     for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
-      if (!cluster_.up(NodeId{n})) cluster_.restart(NodeId{n});
+      const bool missing = !cluster_.up(NodeId{n}) && !cluster_.comes_back(NodeId{n});
+      if (missing && !workload_.changes) cluster_.arrive(NodeId{n});
     }
-    for (std::uint16_t n = 0; n < cluster_.nodes(); ++n)
-      cluster_.propose(NodeId{n}, vmm::UnbindName{"shows what was lost"}, cluster_.fresh_ticket());
+    for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
+      if (cluster_.up(NodeId{n}))
+        cluster_.propose(NodeId{n}, vmm::UnbindName{"shows what was lost"}, cluster_.fresh_ticket());
+    }
   }
 
   bool at_rest() {
+    std::set<NodeId> members;
     for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
       const NodeId node{n};
+      if (!cluster_.up(node)) continue;
       if (!cluster_.is_member(node) || cluster_.log(node).open_proposals() > 0) return false;
-      if (cluster_.log(node).machine().applied() != cluster_.log(NodeId{0}).machine().applied()) return false;
+      members.insert(node);
     }
-    return true;
+    for (const NodeId node : members) {
+      const vmm::Machine& machine = cluster_.log(node).machine();
+      if (machine.applied() != cluster_.log(*members.begin()).machine().applied()) return false;
+      if (machine.members().size() != members.size()) return false;
+    }
+    return cluster_.arriving() == 0 && (!workload_.raft || in_shape(members));
+  }
+
+  // All members are in the company, nobody else is, and as many vote as should.
+  bool in_shape(const std::set<NodeId>& members) const {
+    const auto first = leader();
+    if (!first) return false;
+    const raft::Configuration& company = cluster_.core(*first)->configuration();
+    for (const NodeId node : members) {
+      if (!company.has(cluster_.server(node))) return false;
+    }
+    return company.voters.size() + company.learners.size() == members.size() &&
+           company.voters.size() == vmm::voters_among(members.size(), 5);
   }
 
   // For whoever has to find out.
   std::string state() {
     std::string text;
     for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
+      if (!cluster_.up(NodeId{n})) continue;
       const vmm::Log& log = cluster_.log(NodeId{n});
       text +=
           fmt::format("\n node {}: {}, {} applied, {} open", n, cluster_.is_member(NodeId{n}) ? "member" : "outside",
@@ -208,8 +319,10 @@ class Simulation {
 
   void check_nothing_lost() {
     for (const auto& [ticket, p] : proposals_) CHECK(p.resolved, "a proposal hangs", p.name, p.node);
+    NodeId any{0};
+    while (!cluster_.up(any)) ++any.value;
     for (const auto& [name, state] : names_) {
-      const bool bound = cluster_.log(NodeId{0}).machine().binding(name) != nullptr;
+      const bool bound = cluster_.log(any).machine().binding(name) != nullptr;
       if (state == Name::kBound) CHECK(bound, "an accepted name is lost", name);
       if (state == Name::kUnbound) CHECK(!bound, "an unbound name is back", name);
     }
@@ -220,7 +333,8 @@ class Simulation {
   VmmCluster cluster_;
   std::map<vmm::Ticket, Proposal> proposals_;
   std::map<std::string, Name> names_;
-  bool stopped_ = false;
+  std::map<NodeId, NodeId> parted_;  // one of the two will learn that it was declared dead
+  bool founded_ = false, stopped_ = false;
   VmmReport report_;
 };
 

@@ -13,13 +13,15 @@ struct VmmWorkload {
   bool raft = true;
   bool partitions = true;
   bool crashes = true;
+  bool changes = false;  // nodes come and leave, some are taken for dead; a cluster begins with one node or more
   raft::Mutant mutant = raft::Mutant::kNone;
   DriverBug bug = DriverBug::kNone;
 };
 
 struct VmmReport {
   std::uint64_t digest = 0;
-  std::uint64_t proposals = 0, accepted = 0, failed = 0, crashes = 0, restores = 0, partitions = 0, terms = 0;
+  std::uint64_t proposals = 0, accepted = 0, failed = 0, crashes = 0, arrivals = 0, leavings = 0, partings = 0,
+                restores = 0, partitions = 0, terms = 0;
 };
 
 VmmReport run_vmm(std::uint64_t seed, const VmmWorkload& workload);

@@ -1,0 +1,108 @@
+#include "vmm/company.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace gallocy::vmm {
+namespace {
+
+// Followers answer each heartbeat.
+constexpr std::uint64_t kGoneUs = 2'000'000;
+
+using raft::Change;
+using raft::ServerId;
+
+Life life_of(ServerId server) { return {raft::node_of(server), raft::incarnation_of(server)}; }
+
+class Planner {
+ public:
+  Planner(const raft::Core& core, const ReplicatedState& state, const std::set<NodeId>& down, std::size_t most_voters,
+          std::uint64_t now)
+      : core_(core), state_(state), down_(down), most_voters_(most_voters), now_us_(now), now_(core.configuration()) {}
+
+  Step next() const {
+    if (standing(core_.self()) == Standing::kOver) return {.resign = true};
+    if (const auto server = gone()) return {.change = Change{Change::Kind::kRemove, *server}};
+    if (const auto server = newcomer()) return {.change = Change{Change::Kind::kAddLearner, *server}};
+    return vote();
+  }
+
+ private:
+  Standing standing(ServerId server) const { return state_.standing(life_of(server)); }
+  bool is_down(ServerId server) const { return down_.contains(raft::node_of(server)); }
+  bool stays(ServerId server) const { return standing(server) <= Standing::kPresent; }
+
+  bool answers(ServerId server) const { return core_.followers().at(server).last_reply + kGoneUs > now_us_; }
+
+  std::optional<ServerId> gone() const {
+    for (const auto* servers : {&now_.voters, &now_.learners}) {
+      for (const ServerId server : *servers) {
+        if (server == core_.self() || standing(server) == Standing::kPresent) continue;
+        if (standing(server) == Standing::kOver || !answers(server)) return server;
+      }
+    }
+    return std::nullopt;
+  }
+
+  std::optional<ServerId> newcomer() const {
+    for (const Life& life : state_.present()) {
+      const ServerId server = raft::server_id(life.node, life.life);
+      if (!now_.has(server) && !is_down(server)) return server;
+    }
+    return std::nullopt;
+  }
+
+  Step vote() const {
+    const auto staying = [&](ServerId server) { return stays(server); };
+    const auto among = [&](const std::set<ServerId>& servers) {
+      return static_cast<std::size_t>(std::ranges::count_if(servers, staying));
+    };
+    const std::size_t voters = among(now_.voters);
+    const std::size_t wanted = voters_among(voters + among(now_.learners), most_voters_);
+    if (voters < wanted) {
+      if (const auto server = caught_up()) return {.change = Change{Change::Kind::kPromote, *server}};
+    }
+    for (const ServerId server : now_.voters) {
+      const bool superfluous = voters > wanted && server != core_.self();
+      const bool leaves = voters > 0 && server != core_.self() && !stays(server);
+      if (leaves || (superfluous && stays(server))) return {.change = Change{Change::Kind::kDemote, server}};
+    }
+    return {.successor = stays(core_.self()) ? std::nullopt : successor()};
+  }
+
+  std::optional<ServerId> caught_up() const {
+    for (const ServerId server : now_.learners) {
+      if (stays(server) && !is_down(server) && core_.followers().at(server).caught_up) return server;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<ServerId> successor() const {
+    std::optional<ServerId> best;
+    for (const ServerId server : now_.voters) {
+      if (!stays(server) || is_down(server) || server == core_.self()) continue;
+      if (!best || core_.followers().at(server).match > core_.followers().at(*best).match) best = server;
+    }
+    return best;
+  }
+
+  const raft::Core& core_;
+  const ReplicatedState& state_;
+  const std::set<NodeId>& down_;
+  const std::size_t most_voters_;
+  const std::uint64_t now_us_;
+  const raft::Configuration& now_;
+};
+
+}  // namespace
+
+std::size_t voters_among(std::size_t servers, std::size_t most) {
+  return std::min(most, servers <= 2 ? 1 : (servers - 1) / 2 * 2 + 1);
+}
+
+Step next_step(const raft::Core& core, const ReplicatedState& state, const std::set<NodeId>& down,
+               std::size_t most_voters, std::uint64_t now) {
+  return Planner(core, state, down, most_voters, now).next();
+}
+
+}  // namespace gallocy::vmm
