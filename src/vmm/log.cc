@@ -111,6 +111,9 @@ void Log::submit_to_new_reign(std::uint64_t now, Effects& effects) {
   reign_ = reign;
   std::vector<RequestId> requests;
   for (const auto& [request, open] : open_) requests.push_back(request);
+  // First the deaths, as in after_event(): that of the last leader came after what was handed in to it.
+  std::ranges::stable_partition(
+      requests, [&](RequestId request) { return std::holds_alternative<MemberDied>(open_.at(request).entry); });
   for (RequestId request : requests) {
     if (open_.contains(request)) submit(request, now, effects);
   }

@@ -427,6 +427,27 @@ TEST_P(LogOfKind, another_nodes_death_fails_nothing) {
   EXPECT_FALSE(network.log(node(1)).machine().is_member(node(2)));
 }
 
+TEST(Log, what_was_handed_in_to_a_dead_leader_is_not_dealt_out_to_it) {
+  constexpr int kLeastStepsOfElection = 60;  // more than three messages take
+  int leaders = 0;
+  for (std::size_t victim = 0; victim < 3; ++victim) {
+    Network network({.kind = Kind::kRaft, .nodes = 3});
+    join_all(network, 3);
+    const NodeId proposer = node((victim + 1) % 3);
+    const auto open = network.propose(proposer, MapRegion{"r", 1 << 20, {}});
+    network.kill(node(victim));
+    int steps = 0;
+    for (; network.outcome(open) == nullptr && steps < 10'000; ++steps) network.step();
+    network.settle();
+    ASSERT_TRUE(network.outcome(open) != nullptr && network.outcome(open)->has_value());
+    if (steps < kLeastStepsOfElection) continue;
+    ++leaders;
+    const Region* const region = network.log(proposer).machine().region_named("r");
+    EXPECT_THAT(region->spread, testing::Not(testing::Contains(node(victim))));
+  }
+  EXPECT_EQ(leaders, 1);
+}
+
 TEST_P(LogOfKind, too_many_open_proposals_are_refused_at_once) {
   Network network({.kind = GetParam(), .nodes = 2});
   Ticket last{};

@@ -33,7 +33,7 @@ struct Bug {
 class VmmMutant : public testing::TestWithParam<Bug> {};
 
 TEST_P(VmmMutant, is_caught) {
-  constexpr std::uint64_t kSeeds = 1000;
+  constexpr std::uint64_t kSeeds = 3000;
   const Bug& bug = GetParam();
   std::uint64_t seed = 1;
   while (seed <= kSeeds && !fails(seed, {.changes = bug.changes, .mutant = bug.mutant, .bug = bug.driver}))
@@ -50,7 +50,7 @@ constexpr Bug kBugs[] = {
     {.name = "commit_beyond_match", .mutant = Mutant::kCommitBeyondMatch},
     {.name = "snapshot_keeps_log", .mutant = Mutant::kSnapshotKeepsLog},
     {.name = "same_server_again", .driver = DriverBug::kSameServerAgain},
-    {.name = "same_requests_again", .driver = DriverBug::kSameRequestsAgain},
+    {.name = "same_requests_again", .driver = DriverBug::kSameRequestsAgain, .changes = true},
     {.name = "leave_at_once", .driver = DriverBug::kLeaveAtOnce, .changes = true},
 };
 
