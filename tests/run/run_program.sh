@@ -12,13 +12,14 @@
 # --result WORDS    bash does them after each run, there; they read the output, and what they print is compared
 # --tolerance T     numbers in the output may differ by this part of their size, or of 1 if they are smaller
 # --strays N        in so many lines they may differ by more
+# --record FILE     adds a line for each run: name, configuration, same|different|impossible, ms (tabs between)
 # --gaps FILE       the programs that are known not to work, one per line: NAME always|sometimes WORDS
 # Such a program is run all the same: a failure is a skip, with the words; if `always` is no longer so, that is a failure.
 # Exit status: 0 the same everywhere, 1 not the same, 77 skipped, 64 wrong use.
 set -u
 ulimit -c 0
 
-all= name= gaps= seconds=20 runs=1 input= prepare= result= tolerance= strays=0
+all= name= gaps= seconds=20 runs=1 input= prepare= result= tolerance= strays=0 record=
 configurations="1:shm 1:tcp 2:shm 2:tcp 4:shm 4:tcp"
 every() { for n in 1 2 4; do for t in shm tcp; do for e in uffd-sigbus uffd-thread sigsegv; do echo "$n:$t:$e"; done; done; done; }
 while [[ ${1-} == --* ]]; do
@@ -34,11 +35,12 @@ while [[ ${1-} == --* ]]; do
     --result) result=$2 ;;
     --tolerance) tolerance=$2 ;;
     --strays) strays=$2 ;;
+    --record) record=$2 ;;
     *) echo "unknown flag $1" >&2 && exit 64 ;;
   esac
   shift 2
 done
-[[ $# -ge 2 ]] || { sed -n '2,19p' "$0" >&2 && exit 64; }
+[[ $# -ge 2 ]] || { sed -n '2,20p' "$0" >&2 && exit 64; }
 gallocy=$1 program=$2
 shift 2
 [[ -n $name ]] || name=$(basename "$program")
@@ -50,11 +52,13 @@ trap 'rm -rf "$scratch"' EXIT
 
 # run LABEL COMMAND...: in a directory of its own; leaves LABEL.out, LABEL.err, LABEL.status.
 run() {
-  local label=$1 directory=$scratch/$1.dir out=$scratch/$1.out
+  local label=$1 directory=$scratch/$1.dir out=$scratch/$1.out begin
   shift
   mkdir "$directory" && (cd "$directory" && eval "$prepare") || exit 1
+  begin=$EPOCHREALTIME
   (cd "$directory" && exec timeout -k 5 "$seconds" "$@") <"$input" >"$out" 2>"$scratch/$label.err"
   echo $? >"$scratch/$label.status"
+  took=$(((${EPOCHREALTIME/[.,]/} - ${begin/[.,]/}) / 1000))
   [[ -z $result ]] || { (cd "$directory" && eval "$result") <"$out" >"$out.result" 2>&1; mv "$out.result" "$out"; }
   rm -rf "$directory"
 } 2>/dev/null
@@ -95,7 +99,11 @@ words_of() {
 frequency= words=
 [[ -z $gaps ]] || read -r _ frequency words < <(grep -E "^$name +(always|sometimes) " "$gaps")
 
+# note CONFIGURATION RESULT
+note() { [[ -z $record ]] || printf '%s\t%s\t%s\t%s\n' "$name" "$1" "$2" "$took" >>"$record"; }
+
 run native "$program" "$@"
+note native same
 native=$(<"$scratch/native.status")
 if [[ $native == 77 ]]; then echo "skipped: $(cat "$scratch/native.out")" && exit 77; fi
 if [[ $native == 124 || $native == 137 ]] || grep -q ' failed: ' "$scratch/native.out" ||
@@ -111,10 +119,11 @@ compare() {
   IFS=: read -r nodes transport engine <<<"$configuration"
   run "$configuration" "$gallocy" run -n "$nodes" --transport "$transport" ${engine:+--fault-engine "$engine"} -- "${command[@]}"
   status=$(<"$scratch/$configuration.status")
-  [[ -n $engine && $status == 69 ]] && return  # not possible on this machine
+  [[ -n $engine && $status == 69 ]] && { note "$configuration" impossible; return; }  # not on this machine
   local different=
   same "$scratch/native.out" "$scratch/$configuration.out" || different=1
-  [[ $status != "$native" || -n $different ]] || return 0
+  [[ $status != "$native" || -n $different ]] || { note "$configuration" same; return 0; }
+  note "$configuration" different
   echo "$name on $nodes nodes, $transport${engine:+, $engine}: $(words_of "$status"); natively status $native"
   if [[ -n $different ]]; then
     echo "  -- output, native (<) and here (>):"
