@@ -1,6 +1,7 @@
 #include "personality/futex_table.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace gallocy::personality {
 
@@ -30,6 +31,18 @@ std::vector<FutexWaiter> FutexTable::wake(std::uint64_t address, std::uint32_t m
     return true;
   });
   if (queue->second.empty()) queues_.erase(queue);
+  return woken;
+}
+
+std::vector<FutexWaiter> FutexTable::wake_range(std::uint64_t begin, std::uint64_t end) {
+  std::vector<std::uint64_t> addresses;
+  for (const auto& [address, queue] : queues_) {
+    if (begin <= address && address < end) addresses.push_back(address);
+  }
+  std::vector<FutexWaiter> woken;
+  for (const std::uint64_t address : addresses) {
+    std::ranges::copy(wake(address, ~0u, ~0u), std::back_inserter(woken));
+  }
   return woken;
 }
 

@@ -27,6 +27,8 @@ class FutexTable {
   bool take_out(FutexWaiter waiter);
   // Wakes at most `most` of those whose bits meet `bits`, first come first served.
   std::vector<FutexWaiter> wake(std::uint64_t address, std::uint32_t most, std::uint32_t bits);
+  // Wakes all that sleep on words of [begin, end).
+  std::vector<FutexWaiter> wake_range(std::uint64_t begin, std::uint64_t end);
   // Moves at most `most` sleepers to another word; returns how many.
   std::uint32_t requeue(std::uint64_t from, std::uint64_t to, std::uint32_t most);
   std::size_t sleepers() const { return places_.size(); }

@@ -110,9 +110,13 @@ struct GuestThread {
   bool in_vfork_child = false;                 // a child process runs on this thread's memory
   ActiveTime active;
   std::int64_t processor_ns_elsewhere = 0;  // that it used before it came to this kernel thread
-  NodeId belongs_on = kNoNode;              // where the program's threads are spread; it may be elsewhere for a while
-  int frames_of_node = 0;  // of signals that interrupted the kernel's vDSO, whose place differs from node to node
-  os::Mutex kick_mu;       // while a kick is sent
+  // Of visits to the home (process_common.cc): how long the last was to be, whether the thread begins one by moving,
+  // and, at the home, when it is over. 0: it is none.
+  std::int64_t stay_ns = 0, leave_at_ns = 0;
+  bool visits = false;
+  NodeId belongs_on = kNoNode;  // where the program's threads are spread; it may be elsewhere for a while
+  int frames_of_node = 0;       // of signals that interrupted the kernel's vDSO, whose place differs from node to node
+  os::Mutex kick_mu;            // while a kick is sent
   std::atomic<NodeId::value_type> move_to{kNoNode.value};  // where the thread is to go on (process_moves.cc)
   std::atomic<bool> must_end{false};                       // another thread executes a new program
 

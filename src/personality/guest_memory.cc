@@ -72,4 +72,24 @@ bool end_failed_copy(ucontext_t& context) {
   return false;
 }
 
+std::optional<CopyUnderWay> copy_under_way(const ucontext_t& context) {
+  const greg_t* const r = context.uc_mcontext.gregs;
+  const auto* const at = reinterpret_cast<const char*>(r[REG_RIP]);
+  if (at != gallocy_copy_at && at != gallocy_zero_at) return std::nullopt;
+  CopyUnderWay copy{.to = static_cast<std::uint64_t>(r[REG_RDI]), .bytes = static_cast<std::size_t>(r[REG_RCX])};
+  copy.bytes = std::min<std::size_t>(copy.bytes, kPageBytes - copy.to % kPageBytes);
+  if (at == gallocy_zero_at) return copy;
+  copy.from = static_cast<std::uint64_t>(r[REG_RSI]);
+  copy.bytes = std::min<std::size_t>(copy.bytes, kPageBytes - copy.from % kPageBytes);
+  return copy;
+}
+
+void finish_copy(ucontext_t& context, std::size_t bytes) {
+  greg_t* const r = context.uc_mcontext.gregs;
+  const auto done = static_cast<greg_t>(bytes);
+  if (reinterpret_cast<const char*>(r[REG_RIP]) == gallocy_copy_at) r[REG_RSI] += done;
+  r[REG_RDI] += done;
+  r[REG_RCX] -= done;
+}
+
 }  // namespace gallocy::personality

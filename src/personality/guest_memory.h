@@ -34,5 +34,13 @@ bool store(std::uint64_t to, const T& value) {
 
 // For the signal handler: if the fault happened in one of the functions above, makes it return false.
 bool end_failed_copy(ucontext_t& context);
+// The same for a fault that is served by copying elsewhere: what is still to be copied, as far as neither end leaves
+// its page; `from` is 0 in fill_zero(). finish_copy(): so many bytes of it are done.
+struct CopyUnderWay {
+  std::uint64_t to = 0, from = 0;
+  std::size_t bytes = 0;
+};
+std::optional<CopyUnderWay> copy_under_way(const ucontext_t& context);
+void finish_copy(ucontext_t& context, std::size_t bytes);
 
 }  // namespace gallocy::personality

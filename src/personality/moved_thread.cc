@@ -7,6 +7,8 @@
 
 #include <cstring>
 
+#include "os/clock.h"
+
 namespace gallocy::personality {
 
 MovedThread MovedThread::take(GuestThread& thread, const ucontext_t& context) {
@@ -15,6 +17,8 @@ MovedThread MovedThread::take(GuestThread& thread, const ucontext_t& context) {
   std::memcpy(moved.registers.general, context.uc_mcontext.gregs, sizeof moved.registers.general);
   moved.registers.fs = thread.guest_fs;
   moved.belongs_on = thread.belongs_on;
+  moved.stay_ns = thread.stay_ns;
+  moved.visits = thread.visits;
   moved.mask = thread.guest_mask;
   moved.clear_tid = thread.clear_tid;
   moved.robust_list = thread.robust_list;
@@ -36,6 +40,9 @@ void MovedThread::give(GuestThread& thread) const {
   thread.guest_tid = guest_tid;
   thread.guest_fs = registers.fs;
   thread.belongs_on = belongs_on;
+  thread.stay_ns = stay_ns;
+  thread.visits = false;
+  thread.leave_at_ns = visits ? os::monotonic_ns() + stay_ns : 0;
   thread.guest_mask = mask;
   thread.clear_tid = clear_tid;
   thread.robust_list = robust_list;

@@ -23,6 +23,8 @@ struct MovedThread {
   decltype(GuestThread::pending) pending{};
   ProcessorMask affinity;
   std::int64_t processor_ns = 0;  // that it has used so far
+  std::int64_t stay_ns = 0;       // see GuestThread
+  bool visits = false;
   char name[16] = {};
   // Behind it: the vector registers, as in a signal frame.
 

@@ -5,10 +5,13 @@
 namespace gallocy::personality {
 
 void PageLimits::apply(std::uint64_t begin, std::uint64_t end) {
-  unread_.visit(begin, end, [&](std::uint64_t from, std::uint64_t to, bool unread) {
-    if (unread) return memory_.limit_here(from, to - from, os::Protection::kNone);
-    asked_.visit(from, to, [&](std::uint64_t part, std::uint64_t part_end, os::Protection most) {
-      memory_.limit_here(part, part_end - part, most);
+  common_.visit(begin, end, [&](std::uint64_t first, std::uint64_t last, Common common) {
+    if (common == Common::kElsewhere) return memory_.limit_here(first, last - first, os::Protection::kNone);
+    unread_.visit(first, last, [&](std::uint64_t from, std::uint64_t to, bool unread) {
+      if (unread) return memory_.limit_here(from, to - from, os::Protection::kNone);
+      asked_.visit(from, to, [&](std::uint64_t part, std::uint64_t part_end, os::Protection most) {
+        memory_.limit_here(part, part_end - part, most);
+      });
     });
   });
 }
@@ -16,9 +19,20 @@ void PageLimits::apply(std::uint64_t begin, std::uint64_t end) {
 void PageLimits::protect(std::uint64_t begin, std::uint64_t end, os::Protection most) {
   const os::MutexLock lock(mu_);
   asked_.assign(begin, end, most);
-  unread_.visit(begin, end, [&](std::uint64_t from, std::uint64_t to, bool unread) {
-    if (!unread) memory_.limit_here(from, to - from, most);
-  });
+  apply(begin, end);
+}
+
+void PageLimits::set_common(std::uint64_t begin, std::uint64_t end, Common common) {
+  const os::MutexLock lock(mu_);
+  if (common != Common::kNo) any_common_.store(true);
+  common_.assign(begin, end, common);
+  apply(begin, end);
+}
+
+bool PageLimits::is_common(std::uint64_t address) const {
+  if (!any_common_.load(std::memory_order_relaxed)) return false;
+  const os::MutexLock lock(mu_);
+  return common_.at(address) != Common::kNo;
 }
 
 void PageLimits::set_unread(std::uint64_t begin, std::uint64_t end) {
@@ -51,6 +65,7 @@ PageLimits::Verdict PageLimits::judge(std::uint64_t address, bool write) const {
   const os::MutexLock lock(mu_);
   const os::Protection most = asked_.at(address);
   if (most == os::Protection::kNone || (write && most != os::Protection::kReadWrite)) return Verdict::kForbidden;
+  if (common_.at(address) == Common::kElsewhere) return Verdict::kCommon;
   return unread_.at(address) ? Verdict::kUnread : Verdict::kAllowed;
 }
 

@@ -1,12 +1,15 @@
 // PageLimits: what the program may do with its pages on this node, whatever the coherence protocol allows: what it
 // asked for itself (mprotect), and nothing as long as a page of a file mapping is unread (process_file_pages.cc).
 //
+// Common pages, which other processes have too, only the home may touch (process_common.cc).
+//
 // The limits asked for are the same on all nodes when a system call returns; what is unread a node may believe longer
 // than it is true.
 //
 // Threads: any, the poller and fault handlers too. Nobody touches the program's memory under the lock.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "os/mutex.h"
@@ -22,11 +25,15 @@ class PageLimits {
   void protect(std::uint64_t begin, std::uint64_t end, os::Protection most);
   void set_unread(std::uint64_t begin, std::uint64_t end);
   void set_read(std::uint64_t begin, std::uint64_t end);
+  // kElsewhere: no thread of this node may touch them, whatever the program asked for.
+  enum class Common : std::uint8_t { kNo, kElsewhere, kHere };
+  void set_common(std::uint64_t begin, std::uint64_t end, Common common);
+  bool is_common(std::uint64_t address) const;
   // Readable and writable for the runtime, until restore().
   void lift(std::uint64_t begin, std::uint64_t end);
   void restore(std::uint64_t begin, std::uint64_t end);
 
-  enum class Verdict : std::uint8_t { kAllowed, kForbidden, kUnread };
+  enum class Verdict : std::uint8_t { kAllowed, kForbidden, kUnread, kCommon };
   Verdict judge(std::uint64_t address, bool write) const;
 
  private:
@@ -36,6 +43,8 @@ class PageLimits {
   mutable os::Mutex mu_;
   IntervalMap<os::Protection> asked_ GUARDED_BY(mu_){os::Protection::kReadWrite};
   IntervalMap<bool> unread_ GUARDED_BY(mu_){false};
+  IntervalMap<Common> common_ GUARDED_BY(mu_){Common::kNo};
+  std::atomic<bool> any_common_{false};  // ever
 };
 
 }  // namespace gallocy::personality

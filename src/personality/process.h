@@ -292,6 +292,22 @@ class Process final : private GuestHandler, private ImageTarget {
   void write_back(const Change& change);
   void write_back_all();
 
+  // process_common.cc
+  enum class Bytes : std::uint8_t { kInFile, kInPages };
+  void close_to_others(std::uint64_t begin, std::uint64_t end);
+  int make_common(const FilePart& part, Bytes bytes);
+  void write_pages(const FilePart& part);
+  void end_common(std::uint64_t begin, std::uint64_t end);
+  bool move_common(std::uint64_t begin, std::uint64_t end, std::uint64_t to);
+  void share_with_child();
+  bool may_be_common(int file);
+  bool joins_alias(const FilePart& part);
+  int nameless_file(std::uint64_t bytes);
+  bool touched_common(GuestThread* thread, ucontext_t& context, bool in_guest);
+  bool visit_home(GuestThread& thread, ucontext_t& context);
+  void copy_for(NodeId node, const wire::GuestRequest& request, std::span<const std::byte> bytes);
+  void send_visitors_back();
+
   // process_file_pages.cc
   struct FileTask;
   bool read_touched(std::uint64_t address);
@@ -371,6 +387,7 @@ class Process final : private GuestHandler, private ImageTarget {
   long lend_memory(GuestThread& thread, const ThreadStart& start);
   long serve_borrower(GuestThread& thread, const Call& call, ucontext_t& context);
   bool copy_memory_to_child(int file, std::uint64_t file_begin, const std::vector<ChildMapping>& mappings);
+  void fetch_memory();
   [[noreturn]] void become_child(const ThreadStart& start);
 
   // process_execute.cc
@@ -432,6 +449,8 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_futex.cc
   long futex(GuestThread& thread, const Call& call);
+  bool is_kernels_futex(const Call& call) const;
+  static long futex_in_kernel(GuestThread& thread, const Call& call);
   long futex_wait(GuestThread& thread, std::uint64_t address, std::uint32_t value, std::uint32_t bits,
                   std::int64_t deadline_ns);
   long lock_owned(GuestThread& thread, std::uint64_t address, std::int64_t deadline_ns);
@@ -441,6 +460,7 @@ class Process final : private GuestHandler, private ImageTarget {
   void wake(const FutexWaiter& waiter);
   void wake_here(std::uint64_t ticket);
   long wake_address(std::uint64_t address, std::uint32_t most);
+  void wake_range(std::uint64_t begin, std::uint64_t end);
   void let_held_pages_go(GuestThread& thread);
   void hold_pages_again(GuestThread& thread);
   long let_page_go(std::uint64_t page);  // kReleaseCall
@@ -517,8 +537,12 @@ class Process final : private GuestHandler, private ImageTarget {
   std::unique_ptr<AddressSpace> space_;
   os::Mutex files_mu_;
   std::map<int, int> files_ GUARDED_BY(files_mu_);  // of mappings: our descriptor by id
-  IntervalMap<bool> in_kernel_{false};              // of one node: what the kernel maps from files
-  rlimit descriptors_{};                            // the limit that the program was started with, and its children get
+  // What the kernel maps itself: on one node all that is of a file, on several what is common.
+  IntervalMap<bool> in_kernel_{false};
+  os::Mutex common_mu_;           // while pages become common
+  std::set<int> common_files_;    // all mappings of these are
+  std::set<int> nameless_files_;  // of shared memory without a file
+  rlimit descriptors_{};          // the limit that the program was started with, and its children get
   os::Mutex descriptors_mu_;
   std::set<int> runtime_descriptors_ GUARDED_BY(descriptors_mu_);  // of the home: not the program's to use
   std::map<int, std::string> file_paths_;                          // of private mappings, which keep no descriptor

@@ -214,6 +214,8 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
     }
     case SYS_execve:
       return execute_at_home(*thread, call);
+    case SYS_futex:
+      return futex(*thread, call);
     case SYS_get_mempolicy:
     case SYS_set_mempolicy:
     case SYS_mbind:

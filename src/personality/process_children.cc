@@ -34,11 +34,12 @@ static bool copy_from_file(int file, std::uint64_t file_begin, std::uint64_t beg
   return true;
 }
 
-// Shared file mappings, and what is unread of the private ones. In the parent, as the child takes no lock.
+// Shared file mappings that are not the kernel's, and what is unread of the private ones. In the parent, as the child
+// takes no lock.
 std::vector<Process::ChildMapping> Process::mappings_of_child() {
   std::vector<ChildMapping> mappings;
   space_->visit(0, end_, [&](const Area& area) {
-    if (area.file == kNoFile) return;
+    if (area.file == kNoFile || in_kernel_.at(area.begin)) return;
     const ChildMapping all{.part = {.begin = area.begin, .end = area.end, .file = area.file, .offset = area.offset},
                            .descriptor = descriptor_of(area.file),
                            .protection = area.protection,
@@ -59,16 +60,11 @@ bool Process::copy_memory_to_child(int file, std::uint64_t file_begin, const std
   space_->visit(0, end_, [&](const Area& area) {
     auto* const start = reinterpret_cast<void*>(area.begin);
     const std::size_t bytes = area.end - area.begin;
-    if (area.shared && area.file != kNoFile) return;  // one of `mappings`
+    if (area.shared && area.file != kNoFile) return;  // one of `mappings`, or the kernel's: fork has done it
     if (file < 0) return;                             // a cluster of one: fork has copied it
+    if (in_kernel_.at(area.begin)) return;
     const bool outside = area.begin < begin_;
     const std::uint64_t first = outside ? low_begin_ - (end_ - kOutsideBytes - file_begin) : file_begin;
-    if (area.shared && area.file == kNoFile) {
-      // The home's frames, which it may write (fork_process): both processes use them until another node wants them.
-      ok = ok && ::mmap(start, bytes, area.protection, MAP_SHARED | MAP_FIXED, file,
-                        static_cast<off_t>(area.begin - first)) != MAP_FAILED;
-      return;
-    }
     ok = ok && ::mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
                       0) != MAP_FAILED;
     ok = ok && copy_from_file(file, first, area.begin, area.end);
@@ -197,25 +193,22 @@ long Process::serve_borrower(GuestThread& thread, const Call& call, ucontext_t& 
   }
 }
 
+// Other nodes may have the only copies.
+void Process::fetch_memory() {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
+  space_->visit(0, end_, [&](const Area& area) {
+    if ((area.protection & (PROT_READ | PROT_WRITE)) == 0 || in_kernel_.at(area.begin)) return;
+    std::ranges::copy(read_ranges(area.begin, area.end), std::back_inserter(ranges));
+  });
+  for (const auto& [begin, end] : ranges) (void)runtime_.memory().prefault(begin, end - begin, Access::kRead);
+}
+
 // At the home, on the calling guest thread or a proxy. `start`: what the child goes on with. waits: as vfork does,
 // until the child has ended or executes another program.
 long Process::fork_process(const ThreadStart& start, bool waits) {
   const std::lock_guard lock(space_mu_);
-  if (nodes_ > 1 && threads_elsewhere_.load()) {
-    // Other nodes may have the only copies.
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
-    space_->visit(0, end_, [&](const Area& area) {
-      if ((area.protection & (PROT_READ | PROT_WRITE)) == 0) return;
-      std::ranges::copy(read_ranges(area.begin, area.end), std::back_inserter(ranges));
-    });
-    for (const auto& [begin, end] : ranges) (void)runtime_.memory().prefault(begin, end - begin, Access::kRead);
-  }
-  if (nodes_ > 1) {
-    space_->visit(0, end_, [&](const Area& area) {
-      if (area.shared && area.file == kNoFile && (area.protection & PROT_WRITE) != 0)
-        (void)runtime_.memory().prefault(area.begin, area.end - area.begin, Access::kWrite);
-    });
-  }
+  if (nodes_ > 1 && !waits) share_with_child();
+  if (nodes_ > 1 && threads_elsewhere_.load()) fetch_memory();
   // The child takes no lock of the runtime: who holds one at this moment is not in the child to release it.
   const auto [file, file_begin] = runtime_.memory().file_behind(begin_);
   const std::vector<ChildMapping> mappings = mappings_of_child();

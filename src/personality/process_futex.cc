@@ -93,6 +93,35 @@ static bool may_be_between_processes(int operation) {
   }
 }
 
+static bool has_second_word(int operation) {
+  switch (operation & FUTEX_CMD_MASK) {
+    case FUTEX_REQUEUE:
+    case FUTEX_CMP_REQUEUE:
+    case FUTEX_WAKE_OP:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Of one node all memory is the kernel's, of several what is common.
+bool Process::is_kernels_futex(const Call& call) const {
+  const int operation = static_cast<int>(call.arguments[1]);
+  if ((operation & FUTEX_PRIVATE_FLAG) != 0 || !may_be_between_processes(operation)) return false;
+  if (nodes_ == 1) return true;
+  return is_home() && limits_.is_common(argument(call, 0)) &&
+         (!has_second_word(operation) || limits_.is_common(argument(call, 4)));
+}
+
+long Process::futex_in_kernel(GuestThread& thread, const Call& call) {
+  const long* const a = call.arguments;
+  const bool waits = (a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT || (a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
+  if (!waits || a[3] == 0) return interruptible_system_call(thread, SYS_futex, a[0], a[1], a[2], a[3], a[4], a[5]);
+  const auto timeout = load<timespec>(argument(call, 3));  // it may be on another node
+  if (!timeout) return -EFAULT;
+  return interruptible_system_call(thread, SYS_futex, a[0], a[1], a[2], reinterpret_cast<long>(&*timeout), a[4], a[5]);
+}
+
 long Process::futex(GuestThread& thread, const Call& call) {
   const auto address = static_cast<std::uint64_t>(call.arguments[0]);
   const int operation = static_cast<int>(call.arguments[1]);
@@ -102,10 +131,8 @@ long Process::futex(GuestThread& thread, const Call& call) {
   const auto timeout = static_cast<std::uint64_t>(call.arguments[3]);
   const bool realtime = (operation & FUTEX_CLOCK_REALTIME) != 0;
   if (address % 4 != 0) return -EINVAL;
-  if (nodes_ == 1 && (operation & FUTEX_PRIVATE_FLAG) == 0 && may_be_between_processes(operation)) {
-    const long* const a = call.arguments;
-    return interruptible_system_call(thread, SYS_futex, a[0], a[1], a[2], a[3], a[4], a[5]);
-  }
+  if (is_kernels_futex(call)) return futex_in_kernel(thread, call);
+  if (!is_home() && (limits_.is_common(address) || limits_.is_common(other))) return send_home(thread, call);
   switch (operation & FUTEX_CMD_MASK) {
     case FUTEX_WAIT:
     case FUTEX_WAIT_BITSET: {
@@ -295,9 +322,20 @@ long Process::let_page_go(std::uint64_t page) {
 }
 
 long Process::wake_address(std::uint64_t address, std::uint32_t most) {
-  if (nodes_ == 1) (void)raw_system_call(SYS_futex, static_cast<long>(address), FUTEX_WAKE, most);
+  if (nodes_ == 1 || (is_home() && limits_.is_common(address)))
+    (void)raw_system_call(SYS_futex, static_cast<long>(address), FUTEX_WAKE, most);
   wire::GuestRequest request{.words = {kWakeUp, address, most, FUTEX_BITSET_MATCH_ANY}};
   return futex_request(request);
+}
+
+// At the home. They look at their words again, and sleep where these are now: in the kernel.
+void Process::wake_range(std::uint64_t begin, std::uint64_t end) {
+  std::vector<FutexWaiter> woken;
+  {
+    const std::lock_guard lock(futex_mu_);
+    woken = futexes_.wake_range(begin, end);
+  }
+  for (const FutexWaiter& waiter : woken) wake(waiter);
 }
 
 }  // namespace gallocy::personality

@@ -32,6 +32,11 @@ bool is_zero_device(const struct stat& status) {
   return S_ISCHR(status.st_mode) && status.st_rdev == ::makedev(1, 5);  // mem(4)
 }
 
+// Files that are made to be shared with other processes: of shm_open(3), sem_open(3), memfd_create(2).
+bool is_meant_for_others(const std::string& path) {
+  return path.starts_with("/dev/shm/") || path.starts_with("/memfd:");
+}
+
 // Executing is not restricted.
 int with_executing(int protection) { return (protection & PROT_READ) != 0 ? protection | PROT_EXEC : protection; }
 
@@ -56,20 +61,29 @@ long Process::map_file(const Call& call) {
 long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, int flags, int fd, std::uint64_t offset,
                   const std::string& name) {
   if ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE) flags = (flags & ~MAP_TYPE) | MAP_SHARED;
+  const bool shared = (flags & MAP_TYPE) == MAP_SHARED;
   int file = kNoFile;
+  bool common = false;
+  std::string named = fd >= 0 ? path_of(fd) : name;
   const std::lock_guard lock(space_mu_);
   if ((flags & MAP_ANONYMOUS) == 0) {
     struct stat status {};
     if (::fstat(fd, &status) != 0) return -EBADF;
     const int access = ::fcntl(fd, F_GETFL) & O_ACCMODE;
-    if (!S_ISREG(status.st_mode) && !is_zero_device(status) && nodes_ > 1) return -ENODEV;
     if (access == O_WRONLY) return -EACCES;
-    if ((flags & MAP_TYPE) == MAP_SHARED && (protection & PROT_WRITE) != 0 && access != O_RDWR) return -EACCES;
+    if (shared && (protection & PROT_WRITE) != 0 && access != O_RDWR) return -EACCES;
     if (is_zero_device(status)) {
       flags |= MAP_ANONYMOUS;
     } else if ((file = keep_file(fd)) == kNoFile) {
       return -ENFILE;
     }
+    common = file != kNoFile && (!S_ISREG(status.st_mode) || (shared && is_meant_for_others(named)));
+  }
+  if (nodes_ > 1 && shared && file == kNoFile && bytes != 0) {
+    if ((file = nameless_file(up(bytes))) == kNoFile) return -ENOMEM;
+    flags &= ~MAP_ANONYMOUS;
+    offset = 0;
+    named = "/dev/zero (deleted)";
   }
   Changes changes;
   const long result = space_->map({.address = address,
@@ -78,7 +92,7 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
                                    .flags = flags,
                                    .file = file,
                                    .offset = offset,
-                                   .name = fd >= 0 ? path_of(fd) : name},
+                                   .name = named},
                                   changes);
   carry_out(changes);
   if (result < 0) {
@@ -94,16 +108,23 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
   }
   if (file == kNoFile) return result;
   const FilePart part{.begin = begin, .end = begin + up(bytes), .file = file, .offset = offset};
-  if (nodes_ > 1) {
+  int error = 0;
+  if (nodes_ == 1) {
+    error = map_in_kernel(part);
+  } else if (common || (shared && joins_alias(part))) {
+    common_files_.insert(file);
+    error = make_common(part, Bytes::kInFile);
+  } else {
     leave_unread(part);
     if (!is_spare(descriptor_of(file))) read_all(part.begin, part.end);
-  } else if (const int error = map_in_kernel(part); error != 0) {
+  }
+  if (error != 0) {
     changes.clear();
     (void)space_->unmap(part.begin, part.end - part.begin, changes);
     carry_out(changes);
     return -error;
   }
-  if ((flags & MAP_TYPE) == MAP_PRIVATE && !is_spare(descriptor_of(file))) {
+  if (!shared && !common && !is_spare(descriptor_of(file))) {
     file_paths_[file] = path_of(fd);
     close_file(file);
   }
@@ -131,6 +152,8 @@ void Process::close_file(int file) {
 void Process::release_file(int file) {
   close_file(file);
   file_paths_.erase(file);
+  common_files_.erase(file);
+  nameless_files_.erase(file);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kFileGone, .words = {static_cast<std::uint64_t>(file)}};
   for (std::uint16_t n = 1; n < nodes_; ++n) post(NodeId{n}, request);
 }
@@ -153,9 +176,9 @@ bool Process::reopen(int file) {
 void Process::reload(const FilePart& part) {
   const bool kept = descriptor_of(part.file) >= 0;
   const bool there = reopen(part.file);
-  if (nodes_ == 1) {
+  if (nodes_ == 1 || common_files_.contains(part.file)) {
     discard_everywhere(part.begin, part.end);
-    if (there) (void)map_in_kernel(part);
+    if (there) (void)(nodes_ == 1 ? map_in_kernel(part) : make_common(part, Bytes::kInFile));
   } else {
     discard_everywhere(part.begin, part.end, there ? &part : nullptr);
     if (there && !kept) read_all(part.begin, part.end);
@@ -163,13 +186,13 @@ void Process::reload(const FilePart& part) {
   if (!kept) close_file(part.file);
 }
 
-// On one node the file is the kernel's to map. 0 or an errno.
+// 0 or an errno.
 int Process::map_in_kernel(const FilePart& part) {
   const Area* const area = space_->find(part.begin);
   const int fd = descriptor_of(part.file);
   CHECK(area != nullptr && fd >= 0, part.begin, part.file);
   // A shared mapping that cannot be written is as good as a private one, which the runtime can patch.
-  const bool shared = area->shared && (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+  const bool shared = area->shared && (nodes_ > 1 || (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR);
   const auto map = [&](int protection) {
     return ::mmap(reinterpret_cast<void*>(part.begin), part.end - part.begin, protection,
                   (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED | MAP_NORESERVE, fd,
@@ -181,7 +204,8 @@ int Process::map_in_kernel(const FilePart& part) {
   return 0;
 }
 
-// Moves such mappings with their pages; the old place becomes memory without a file. False: not all of the range is.
+// On one node: moves such mappings with their pages; the old place becomes memory without a file. False: not all of the
+// range is.
 bool Process::move_in_kernel(std::uint64_t begin, std::uint64_t end, std::uint64_t to) {
   bool all = true;
   in_kernel_.visit(begin, end, [&](std::uint64_t, std::uint64_t, bool in_kernel) { all = all && in_kernel; });
@@ -193,8 +217,9 @@ bool Process::move_in_kernel(std::uint64_t begin, std::uint64_t end, std::uint64
   return true;
 }
 
-// What of them lies in the range becomes memory without a file.
+// What of them lies in the range becomes memory without a file, whose bytes mean nothing.
 void Process::end_kernel_mappings(std::uint64_t begin, std::uint64_t end) {
+  if (nodes_ > 1) return end_common(begin, end);
   in_kernel_.visit(begin, end, [&](std::uint64_t from, std::uint64_t to, bool in_kernel) {
     if (!in_kernel) return;
     space_->visit_permissions(from, to, [](std::uint64_t part, std::uint64_t part_end, int permission) {
@@ -206,9 +231,9 @@ void Process::end_kernel_mappings(std::uint64_t begin, std::uint64_t end) {
   in_kernel_.assign(begin, end, false);
 }
 
-// What is unread was not written to; on one node the kernel writes.
+// What is unread was not written to; what the kernel maps it writes; nobody reads a file without a name.
 void Process::write_back(const Change& change) {
-  if (nodes_ == 1) return;
+  if (nodes_ == 1 || common_files_.contains(change.file) || nameless_files_.contains(change.file)) return;
   const int fd = descriptor_of(change.file);
   struct stat status {};
   if (fd < 0 || ::fstat(fd, &status) != 0) return;

@@ -67,7 +67,10 @@ long Process::memory_call(const Call& call) {
       if (nodes_ == 1 && in_guest(a(0)))
         return ::msync(reinterpret_cast<void*>(a(0)), a(1), static_cast<int>(a(2))) == 0 ? 0 : -errno;
       space_->visit(a(0), a(0) + up(a(1)), [&](const Area& area) {
-        if (area.shared && area.file != kNoFile && (area.protection & PROT_WRITE) != 0)
+        if (in_kernel_.at(area.begin)) {
+          if (::msync(reinterpret_cast<void*>(area.begin), area.end - area.begin, static_cast<int>(a(2))) != 0)
+            result = -errno;
+        } else if (area.shared && area.file != kNoFile && (area.protection & PROT_WRITE) != 0)
           changes.push_back({.kind = Change::Kind::kWriteBack,
                              .begin = area.begin,
                              .end = area.end,
@@ -124,7 +127,7 @@ void Process::carry_out(const Changes& changes) {
 
 // Readable and writable while it is copied, whatever the program may do with it. What is unread stays so.
 void Process::move_bytes(std::uint64_t begin, std::uint64_t end, std::uint64_t to) {
-  if (nodes_ == 1 && move_in_kernel(begin, end, to)) return;
+  if (nodes_ == 1 ? move_in_kernel(begin, end, to) : move_common(begin, end, to)) return;
   close_file_pages(begin, end);
   for (const FilePart& part : unread_parts(begin, end)) {
     const std::uint64_t target = to + (part.begin - begin);
@@ -150,10 +153,8 @@ void Process::protect_everywhere(std::uint64_t begin, std::uint64_t end, int pro
 // The pages read as zero, or are unread, from now on. Bytes of them may be on their way between any two nodes, as nodes
 // send pages ahead: so first all freeze them and say so to each other, on the links on which those bytes travel.
 void Process::discard_everywhere(std::uint64_t begin, std::uint64_t end, const FilePart* unread) {
-  if (nodes_ == 1) {
-    end_kernel_mappings(begin, end);
-    return runtime_.memory().zero_here(begin, end - begin);
-  }
+  end_kernel_mappings(begin, end);
+  if (nodes_ == 1) return runtime_.memory().zero_here(begin, end - begin);
   close_file_pages(begin, end);
   if (unread != nullptr) replace_file_pages(*unread);
   runtime_.memory().freeze_here(begin, end - begin);
@@ -199,6 +200,8 @@ bool Process::change_here(const wire::GuestRequest& request) {
     runtime_.memory().thaw_here(begin, end - begin);
   } else if (request.kind == Kind::kUnread) {
     limits_.set_unread(begin, end);
+  } else if (request.kind == Kind::kCommon) {
+    limits_.set_common(begin, end, request.words[2] != 0 ? PageLimits::Common::kElsewhere : PageLimits::Common::kNo);
   } else if (request.kind == Kind::kRead) {
     limits_.set_read(begin, end);
   } else {

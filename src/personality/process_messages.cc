@@ -151,6 +151,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     case Kind::kDiscard:
     case Kind::kUnread:
     case Kind::kRead:
+    case Kind::kCommon:
       if (!change_here(request)) return false;
       reply(from, request.ticket, 0);
       return true;
@@ -180,6 +181,12 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     case Kind::kHasRead:
       if (!is_home()) return false;
       file_part_read(request);
+      return true;
+    case Kind::kCopy:
+      if (!is_home() || !in_guest(request.words[0])) return false;
+      start_runtime_thread([this, from, request, bytes = std::vector(trailing.begin(), trailing.end())] {
+        copy_for(from, request, bytes);
+      });
       return true;
     case Kind::kFileGone:
       forget_file(static_cast<int>(request.words[0]));

@@ -40,12 +40,17 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
   if (answer_cpuid(info, context)) return;
   if (raised_by_hardware(number) && is_fault(info)) {
     const bool of_runtime = (thread == nullptr || !thread->is_forked_child) && this->in_guest(address);
-    const bool page_fault = of_runtime && number == SIGBUS && info.si_code == BUS_ADRERR;
+    const bool page_fault = of_runtime && number == SIGBUS && info.si_code == BUS_ADRERR && !limits_.is_common(address);
     const bool write = (context.uc_mcontext.gregs[REG_ERR] & 2) != 0;
     if (of_runtime && number == SIGSEGV && info.si_code == SEGV_ACCERR && nodes_ > 1) {
       switch (limits_.judge(address, write)) {
         case PageLimits::Verdict::kUnread:
           if (read_touched(address)) return;
+          number = info.si_signo = SIGBUS;
+          info.si_code = BUS_ADRERR;
+          break;
+        case PageLimits::Verdict::kCommon:
+          if (touched_common(thread, context, in_guest)) return;
           number = info.si_signo = SIGBUS;
           info.si_code = BUS_ADRERR;
           break;

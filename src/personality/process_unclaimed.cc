@@ -29,6 +29,7 @@ void Process::watch_unclaimed() {
   for (long pause_ns = kShortestPauseNs;;) {
     const timespec pause{0, pause_ns};
     ::nanosleep(&pause, nullptr);
+    send_visitors_back();
     std::uint64_t pending = 0;
     raw_system_call(SYS_rt_sigpending, reinterpret_cast<long>(&pending), 8);
     for (std::uint64_t left = pending; left != 0; left &= left - 1) hand_over(std::countr_zero(left) + 1);

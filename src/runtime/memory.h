@@ -3,7 +3,7 @@
 // docs/architecture.md.
 //
 // Files: memory.cc (regions and faults), memory_messages.cc (the core's effects, other nodes' messages),
-// memory_program.cc (what system calls and process mode ask), memory_atomics.cc, memory_report.cc.
+// memory_program.cc (what system calls and process mode ask), memory_lent.cc, memory_atomics.cc, memory_report.cc.
 //
 // Threads: any thread. mu_ is taken in signal handlers, so whoever holds it must not touch global memory. Under it
 // effects are carried out (protection changes, sends), which gives them the order that the core demands.
@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -94,6 +95,11 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   // nodes first freeze the pages, whose bytes then do not leave them until they thaw them, and wait until what they had
   // sent has arrived.
   void zero_here(std::uint64_t address, std::uint64_t bytes);
+  // Whole pages of a region over which the caller puts mappings of its own (MAP_FIXED), on this node. Until take_back()
+  // the fault engine does not know them, limit_here() is mprotect, and what the protocol does has no effect on them: so
+  // no thread of any node may use them as pages of the region meanwhile, and to be that again they have to be zeroed.
+  void lend(std::uint64_t address, std::uint64_t bytes);
+  void take_back(std::uint64_t address, std::uint64_t bytes);
   void freeze_here(std::uint64_t address, std::uint64_t bytes);
   void thaw_here(std::uint64_t address, std::uint64_t bytes);
 
@@ -151,6 +157,11 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   void take_page(PageId page, bool pin_it) REQUIRES(mu_);
   void carry_out() REQUIRES(mu_);
   void carry_out(const coherence::Effect& effect) REQUIRES(mu_);
+  void by_lent(std::uint64_t begin, std::uint64_t end,
+               const std::function<void(std::uint64_t begin, std::uint64_t end, bool lent)>& f) const REQUIRES(mu_);
+  void protect_here(std::byte* start, std::size_t bytes, os::Protection from, os::Protection to) REQUIRES(mu_);
+  void for_each_mapped(std::uint64_t address, std::uint64_t bytes, const std::function<void(PageId, Access)>& f)
+      REQUIRES(mu_);
   void send_pages(const coherence::Effect& effect) REQUIRES(mu_);
   void wake(BlockId block, coherence::PageSet pages) REQUIRES(mu_);
   void retry_woken() REQUIRES(mu_);
@@ -191,6 +202,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::uint64_t next_ticket_ GUARDED_BY(mu_) = 1;
   std::vector<BlockId> new_homes_ GUARDED_BY(mu_);
   std::vector<bool> dead_ GUARDED_BY(mu_);
+  std::map<std::uint64_t, std::uint64_t> lent_ GUARDED_BY(mu_);  // begin to end, of the program's addresses
   std::int64_t exhausted_since_us_ GUARDED_BY(mu_) = 0;
   std::function<bool(std::uint64_t)> keeps_page_;  // constant once the program runs
   std::unique_ptr<std::byte[]> scratch_;           // of the poller: payload that nobody wants

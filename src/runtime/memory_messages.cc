@@ -29,7 +29,7 @@ void Memory::carry_out(const Effect& effect) {
     case Effect::Kind::kProtect:
       coherence::for_each_run(effect.pages, [&](unsigned first, unsigned length) {
         auto* const start = program_address(PageId{first_page(effect.block).value + first});
-        engine_->protect(start, length * kPageBytes, protection(effect.from), protection(effect.to));
+        protect_here(start, length * kPageBytes, protection(effect.from), protection(effect.to));
       });
       return;
     case Effect::Kind::kSend:

@@ -83,34 +83,27 @@ void Memory::release_pages(std::uint64_t address, std::uint64_t bytes) {
   carry_out();
 }
 
+// What the kernel has mapped.
+static void limit_mapping(std::uint64_t address, std::uint64_t bytes, os::Protection most) {
+  const int read = most == os::Protection::kNone ? PROT_NONE : PROT_READ | PROT_EXEC;
+  const int write = most == os::Protection::kReadWrite ? PROT_WRITE : 0;
+  auto* const begin = reinterpret_cast<void*>(address);
+  if (::mprotect(begin, bytes, read | write) == 0) return;
+  // A file of a file system from which nothing may be executed.
+  CHECK(errno == EACCES && ::mprotect(begin, bytes, (read | write) & ~PROT_EXEC) == 0, errno, address, bytes);
+}
+
 void Memory::limit_here(std::uint64_t address, std::uint64_t bytes, os::Protection most) {
-  if (engine_ == nullptr) {
-    const int read = most == os::Protection::kNone ? PROT_NONE : PROT_READ | PROT_EXEC;
-    const int write = most == os::Protection::kReadWrite ? PROT_WRITE : 0;
-    auto* const begin = reinterpret_cast<void*>(address);
-    if (::mprotect(begin, bytes, read | write) == 0) return;
-    // A file of a file system from which nothing may be executed.
-    CHECK(errno == EACCES && ::mprotect(begin, bytes, (read | write) & ~PROT_EXEC) == 0, errno, address, bytes);
-    return;
-  }
+  if (engine_ == nullptr) return limit_mapping(address, bytes, most);
   const os::MutexLock lock(mu_);
-  engine_->limit(reinterpret_cast<std::byte*>(address), bytes, most);
-  if (!engine_->applies_limits_later()) return;
-  const std::uint64_t begin = window_address(address);
-  const auto again = [&](BlockId block) {
-    for (unsigned i = 0; i < kBlockPages; ++i) {
-      const PageId page{first_page(block).value + i};
-      const Access mapped = core_.mapped(page);
-      if (address_of(page) - begin >= bytes || mapped == Access::kNone) continue;
+  by_lent(address, address + bytes, [&](std::uint64_t begin, std::uint64_t end, bool lent) REQUIRES(mu_) {
+    if (lent) return limit_mapping(begin, end - begin, most);
+    engine_->limit(reinterpret_cast<std::byte*>(begin), end - begin, most);
+    if (!engine_->applies_limits_later()) return;
+    for_each_mapped(begin, end - begin, [&](PageId page, Access mapped) REQUIRES(mu_) {
       engine_->protect(program_address(page), kPageBytes, protection(mapped), protection(mapped));
-    }
-  };
-  const BlockId first = block_of(page_of(begin)), last = block_of(page_of(begin + bytes - 1));
-  if (last.value - first.value < core_.blocks_with_frames().size()) {
-    for (BlockId block = first; block <= last; ++block.value) again(block);
-  } else {
-    std::ranges::for_each(core_.blocks_with_frames(), again);
-  }
+    });
+  });
 }
 
 bool Memory::is_beyond_limit(std::uint64_t address, bool write) const {

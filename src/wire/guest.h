@@ -7,33 +7,36 @@
 namespace gallocy::wire {
 
 enum class GuestRequestKind : std::uint32_t {
-  kCall,        // remote thread -> home: a system call; words: guest tid, number, 6 arguments
-  kDataCall,    // the same, with the memory that the pointers point to trailing; the answer carries what comes back
-  kInterrupt,   // node -> home: words: guest tid, ticket of its call: a signal has come
-  kProtect,     // home -> all: words: begin, end, protection
-  kFreeze,      // home -> all: words: begin, end: pages whose bytes are not to be sent; trailing: by node but the home,
-                // the ticket of the home's question whether what was sent to that node has arrived
-  kArrived,     // any -> any, behind what it had sent: word: that ticket, to answer the home with
-  kDiscard,     // home -> all: words: begin, end: frozen pages become zero, and thaw; 1: they are unread from now on
-  kUnread,      // home -> all: words: begin, end: pages of a file mapping that nobody has read yet
-  kRead,        // home -> node: words: begin, end: pages that are not unread (any more)
-  kTouch,       // node -> home: word: an unread page that was touched; answered when it is there, or by a FileTask
-  kFileBytes,   // node -> home: words: file, offset, bytes; the answer carries them
-  kHasRead,     // node -> home: words: begin and end of a FileTask, and how far it was read
-  kFileGone,    // home -> all: word: a file of which nothing is mapped any more
-  kStart,       // any -> node: start a thread; trailing: the start's registers
-  kFutex,       // any -> home: words: operation, address, count, bits, second address, second count, ticket of the wait
-  kWake,        // home -> node: word: ticket of the wait
-  kSignal,      // any -> node: words: guest tid, number; trailing: siginfo_t
-  kAction,      // home -> all: word: number; trailing: the action
-  kEnded,       // node -> home and the thread's origin: word: guest tid of a thread that has ended
-  kMove,        // any -> node: a thread goes on there; trailing: personality::MovedThread
-  kAway,        // any -> origin: words: guest tid, node: where the thread is now
-  kSharing,     // home -> node: answered by the words of personality::SharingTotals
-  kPlaces,      // home -> all: trailing: personality::Gathering::Places
-  kFork,        // remote thread -> home: word: as vfork; trailing: the child's registers
-  kOutside,     // home -> all: words: low address, window address, bytes (Memory::place_outside)
-  kClock,       // node -> home: answered by its CLOCK_MONOTONIC, ns
+  kCall,       // remote thread -> home: a system call; words: guest tid, number, 6 arguments
+  kDataCall,   // the same, with the memory that the pointers point to trailing; the answer carries what comes back
+  kInterrupt,  // node -> home: words: guest tid, ticket of its call: a signal has come
+  kProtect,    // home -> all: words: begin, end, protection
+  kFreeze,     // home -> all: words: begin, end: pages whose bytes are not to be sent; trailing: by node but the home,
+               // the ticket of the home's question whether what was sent to that node has arrived
+  kArrived,    // any -> any, behind what it had sent: word: that ticket, to answer the home with
+  kDiscard,    // home -> all: words: begin, end: frozen pages become zero, and thaw; 1: they are unread from now on
+  kUnread,     // home -> all: words: begin, end: pages of a file mapping that nobody has read yet
+  kRead,       // home -> node: words: begin, end: pages that are not unread (any more)
+  kTouch,      // node -> home: word: an unread page that was touched; answered when it is there, or by a FileTask
+  kFileBytes,  // node -> home: words: file, offset, bytes; the answer carries them
+  kHasRead,    // node -> home: words: begin and end of a FileTask, and how far it was read
+  kFileGone,   // home -> all: word: a file of which nothing is mapped any more
+  kCommon,     // home -> all: words: begin, end, 1: only the home may touch these pages; 0: not so any more
+  kCopy,     // node -> home: words: address, bytes in common memory; trailing: what to write; none: the answer carries
+             // what is there
+  kStart,    // any -> node: start a thread; trailing: the start's registers
+  kFutex,    // any -> home: words: operation, address, count, bits, second address, second count, ticket of the wait
+  kWake,     // home -> node: word: ticket of the wait
+  kSignal,   // any -> node: words: guest tid, number; trailing: siginfo_t
+  kAction,   // home -> all: word: number; trailing: the action
+  kEnded,    // node -> home and the thread's origin: word: guest tid of a thread that has ended
+  kMove,     // any -> node: a thread goes on there; trailing: personality::MovedThread
+  kAway,     // any -> origin: words: guest tid, node: where the thread is now
+  kSharing,  // home -> node: answered by the words of personality::SharingTotals
+  kPlaces,   // home -> all: trailing: personality::Gathering::Places
+  kFork,     // remote thread -> home: word: as vfork; trailing: the child's registers
+  kOutside,  // home -> all: words: low address, window address, bytes (Memory::place_outside)
+  kClock,    // node -> home: answered by its CLOCK_MONOTONIC, ns
   kEndThreads,  // home -> node: word: guest tid of one that stays; all other threads there end; answered when they have
   kRecords,     // home -> node: words: personality::Records, offset; answered by a piece of them, from there on
   kFacts,       // home -> node: what its machine is; the answer carries personality::MachineFacts

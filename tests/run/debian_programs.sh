@@ -65,6 +65,49 @@ if child == 0: os._exit(7)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), os.popen("echo a | tr a b").read())
 '
     ;;
+  python_processes)
+    run "$python" -c '
+import concurrent.futures, multiprocessing as m, threading
+from multiprocessing import shared_memory
+def square(n): return n * n
+def add(value, lock):
+    for _ in range(50):
+        with lock: value.value += 1
+def feed(queue):
+    for n in range(30): queue.put(n)
+def use(name):
+    memory = shared_memory.SharedMemory(name=name)
+    memory.buf[1] = memory.buf[0] + 1
+    memory.close()
+def all(workers):
+    for w in workers: w.start()
+    for w in workers: w.join()
+    return [w.exitcode for w in workers if hasattr(w, "exitcode")]
+def both(body, arguments=()):  # in processes and threads at once
+    return all([kind(target=body, args=arguments) for kind in (m.Process, threading.Thread) for _ in range(2)])
+m.set_start_method("fork")
+value = m.Value("i", 0, lock=False)
+print(both(add, (value, m.Lock())), value.value)
+with m.Pool(2) as pool: print(sum(pool.map(square, range(50))))
+queue, got = m.Queue(), []
+print(all([m.Process(target=feed, args=(queue,))] +
+          [threading.Thread(target=lambda: got.extend(queue.get() for _ in range(10))) for _ in range(3)]), sorted(got))
+memory, seen = shared_memory.SharedMemory(create=True, size=4096), []
+memory.buf[0] = 41
+print(all([m.Process(target=use, args=(memory.name,))]))
+all([threading.Thread(target=lambda: seen.append(memory.buf[1]))])
+print(seen)
+memory.close()
+memory.unlink()
+barrier, turns = m.Barrier(4), m.Value("i", 0)
+def meet():
+    barrier.wait()
+    with turns.get_lock(): turns.value += 1
+    barrier.wait()
+print(both(meet), turns.value)
+with concurrent.futures.ProcessPoolExecutor(2) as pool: print(list(pool.map(square, range(5))))
+'
+    ;;
   sysbench_threads) run sysbench threads --threads=4 --events=100 --time=0 --verbosity=0 run ;;
   sysbench_mutex) run sysbench mutex --threads=4 --mutex-num=64 --mutex-locks=500 --mutex-loops=10 --verbosity=0 run ;;
   sysbench_memory) run sysbench memory --threads=4 --memory-block-size=64K --memory-total-size=16M --verbosity=0 run ;;
