@@ -1,6 +1,7 @@
 #include "vmm/company.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace gallocy::vmm {
@@ -59,15 +60,23 @@ class Planner {
     };
     const std::size_t voters = among(now_.voters);
     const std::size_t wanted = voters_among(voters + among(now_.learners), most_voters_);
+    Step step{.change = {}, .otherwise = demotion(voters, wanted), .successor = {}};
     if (voters < wanted) {
-      if (const auto server = caught_up()) return {.change = Change{Change::Kind::kPromote, *server}};
+      if (const auto server = caught_up()) step.change = Change{Change::Kind::kPromote, *server};
     }
+    if (!step.change) step.change = std::exchange(step.otherwise, std::nullopt);
+    if (!step.change && !stays(core_.self())) step.successor = successor();
+    return step;
+  }
+
+  // `voters`: those that stay.
+  std::optional<Change> demotion(std::size_t voters, std::size_t wanted) const {
     for (const ServerId server : now_.voters) {
       const bool superfluous = voters > wanted && server != core_.self();
       const bool leaves = voters > 0 && server != core_.self() && !stays(server);
-      if (leaves || (superfluous && stays(server))) return {.change = Change{Change::Kind::kDemote, server}};
+      if (leaves || (superfluous && stays(server))) return Change{Change::Kind::kDemote, server};
     }
-    return {.successor = stays(core_.self()) ? std::nullopt : successor()};
+    return std::nullopt;
   }
 
   std::optional<ServerId> caught_up() const {

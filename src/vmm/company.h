@@ -19,9 +19,10 @@ namespace gallocy::vmm {
 // How many of so many servers vote.
 std::size_t voters_among(std::size_t servers, std::size_t most);
 
-// At most one of these.
+// At most one of these, but that a learner that shall vote and is not fast enough must not hold up the rest.
 struct Step {
   std::optional<raft::Change> change;
+  std::optional<raft::Change> otherwise;  // if that is refused
   std::optional<raft::ServerId> successor;
   bool resign = false;
 };

@@ -136,7 +136,7 @@ std::uint64_t RaftReplication::next_deadline() const { return core_.next_deadlin
 void RaftReplication::keep_company(std::uint64_t now) {
   const Step step = next_step(core_, state_, down_, options_.most_voters, now);
   if (step.resign) core_.resign(now);
-  if (step.change) (void)core_.change(*step.change, now);
+  if (step.change && !core_.change(*step.change, now) && step.otherwise) (void)core_.change(*step.otherwise, now);
   if (step.successor) (void)core_.transfer(*step.successor, now);
 }
 

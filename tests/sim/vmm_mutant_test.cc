@@ -28,6 +28,7 @@ struct Bug {
   Mutant mutant = Mutant::kNone;
   DriverBug driver = DriverBug::kNone;
   bool changes = false;
+  std::uint64_t return_us = 600'000;
 };
 
 class VmmMutant : public testing::TestWithParam<Bug> {};
@@ -36,7 +37,8 @@ TEST_P(VmmMutant, is_caught) {
   constexpr std::uint64_t kSeeds = 3000;
   const Bug& bug = GetParam();
   std::uint64_t seed = 1;
-  while (seed <= kSeeds && !fails(seed, {.changes = bug.changes, .mutant = bug.mutant, .bug = bug.driver}))
+  while (seed <= kSeeds &&
+         !fails(seed, {.return_us = bug.return_us, .changes = bug.changes, .mutant = bug.mutant, .bug = bug.driver}))
     seed += kBatch;
   std::printf("%s: caught among seeds %llu …\n", bug.name, static_cast<unsigned long long>(seed));
   EXPECT_LE(seed, kSeeds) << "not caught";
@@ -50,7 +52,7 @@ constexpr Bug kBugs[] = {
     {.name = "commit_beyond_match", .mutant = Mutant::kCommitBeyondMatch},
     {.name = "snapshot_keeps_log", .mutant = Mutant::kSnapshotKeepsLog},
     {.name = "same_server_again", .driver = DriverBug::kSameServerAgain},
-    {.name = "same_requests_again", .driver = DriverBug::kSameRequestsAgain, .changes = true},
+    {.name = "same_requests_again", .driver = DriverBug::kSameRequestsAgain, .return_us = 10'000},
     {.name = "leave_at_once", .driver = DriverBug::kLeaveAtOnce, .changes = true},
 };
 
@@ -59,6 +61,7 @@ INSTANTIATE_TEST_SUITE_P(all, VmmMutant, testing::ValuesIn(kBugs),
 
 TEST(VmmMutants, none_passes_where_mutants_fail) {
   for (std::uint64_t seed = 1; seed < 100; seed += kBatch) EXPECT_FALSE(fails(seed, {})) << seed;
+  EXPECT_FALSE(fails(401, {.return_us = 10'000}));
 }
 
 }  // namespace

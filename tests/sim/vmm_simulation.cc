@@ -218,7 +218,7 @@ class Simulation {
   // In another life, or as somebody else.
   void come_back(NodeId node) {
     const bool as_another = workload_.changes && prng_.one_in(2);
-    cluster_.at(prng_.below(600 * kMillisecond), [this, node, as_another] {
+    cluster_.at(prng_.below(workload_.return_us), [this, node, as_another] {
       if (as_another) return cluster_.arrive();
       if (!cluster_.up(node) && !cluster_.comes_back(node)) cluster_.arrive(node);
     });
