@@ -360,6 +360,8 @@ class Process final : private GuestHandler, private ImageTarget {
   bool is_movable(const GuestThread& thread, const ucontext_t& context) const;
   bool is_of_node(const ucontext_t& context) const;
   bool move_if_asked(GuestThread& thread, ucontext_t& context);
+  bool hold_threads(bool hold);
+  bool hold_all_threads(bool hold);
   void come_back(GuestThread& thread, const MovedThread& moved);
   long receive_thread(NodeId from, std::vector<std::byte> bytes);
   void run_moved_thread(NodeId from, const std::vector<std::byte>& bytes, StartReport& report);
@@ -597,6 +599,8 @@ class Process final : private GuestHandler, private ImageTarget {
     Parked* parked;
   };
   std::unordered_map<int, Away> away_ GUARDED_BY(threads_mu_);  // threads that began here and are elsewhere
+  unsigned leaving_ GUARDED_BY(threads_mu_) = 0;       // threads on their way to another node, or to this one's list
+  bool threads_stay_ GUARDED_BY(threads_mu_) = false;  // none may begin to leave
   // Of threads that are not here any more.
   std::int64_t active_ns_ GUARDED_BY(threads_mu_) = 0, processor_ns_ GUARDED_BY(threads_mu_) = 0;
   std::array<std::atomic<NodeId::value_type>, kMaxNodes> runs_on_{};  // where threads that belong on a node run

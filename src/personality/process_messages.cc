@@ -217,6 +217,11 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       reply(from, request.ticket, os::monotonic_ns(), std::as_bytes(std::span(&pid, 1)));
       return true;
     }
+    case Kind::kHoldThreads:
+      start_runtime_thread([this, from, ticket = request.ticket, hold = request.words[0] != 0] {
+        reply(from, ticket, hold_threads(hold) ? 0 : -EAGAIN);
+      });
+      return true;
     case Kind::kEndThreads:
       start_runtime_thread([this, from, ticket = request.ticket, but = static_cast<int>(request.words[0])] {
         reply(from, ticket, end_threads_here(but) ? 0 : -EAGAIN);

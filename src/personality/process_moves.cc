@@ -86,6 +86,11 @@ bool Process::is_of_node(const ucontext_t& context) const {
 bool Process::move_if_asked(GuestThread& thread, ucontext_t& context) {
   const NodeId to{thread.move_to.load(std::memory_order_relaxed)};
   if (to == kNoNode || !is_movable(thread, context)) return false;
+  {
+    const os::MutexLock lock(threads_mu_);
+    if (threads_stay_) return false;
+    ++leaving_;
+  }
   thread.move_to.store(kNoNode.value);
   const NodeId origin = origin_of(thread.guest_tid);
   Parked parked;
@@ -103,10 +108,13 @@ bool Process::move_if_asked(GuestThread& thread, ucontext_t& context) {
   moved = MovedThread::take(thread, context);  // signals that come from now on are sent after it
   moved.affinity = affinity;
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kMove};
-  if (const long failed = ask(to, request, encode(moved, context_state(context))); failed != 0) {
-    come_back(thread, moved);
-    return false;
+  const long failed = ask(to, request, encode(moved, context_state(context)));
+  if (failed != 0) come_back(thread, moved);
+  {
+    const os::MutexLock lock(threads_mu_);
+    --leaving_;  // it is on a list again, here or there
   }
+  if (failed != 0) return false;
   if (origin != self_) ::_longjmp(thread.end, 1);
   (void)parked.flag.sleep(os::kNoDeadline);
   std::span<const std::byte> state;
@@ -120,8 +128,37 @@ bool Process::move_if_asked(GuestThread& thread, ucontext_t& context) {
   const std::uint64_t mask = kernel_mask(back->mask);
   std::memcpy(&context.uc_sigmask, &mask, sizeof mask);
   come_back(thread, *back);
+  {
+    const os::MutexLock lock(threads_mu_);
+    --leaving_;
+  }
   if (!is_home()) name_proxy(thread, back->name);  // which may have ended meanwhile
   return true;
+}
+
+// Whether threads may leave this node. When all nodes hold theirs, each thread is on one node's list. On any thread but
+// the poller. False: one does not get away.
+bool Process::hold_threads(bool hold) {
+  constexpr int kMostMs = 2000;
+  for (int ms = 0; ms < kMostMs; ++ms) {
+    {
+      const os::MutexLock lock(threads_mu_);
+      threads_stay_ = hold;
+      if (!hold || leaving_ == 0) return true;
+    }
+    ::usleep(1000);
+  }
+  return false;
+}
+
+bool Process::hold_all_threads(bool hold) {
+  bool done = hold_threads(hold);
+  for (std::uint16_t n = 0; n < nodes_; ++n) {
+    if (NodeId{n} == self_) continue;
+    wire::GuestRequest request{.kind = wire::GuestRequestKind::kHoldThreads, .words = {hold ? 1u : 0u}};
+    done = ask(NodeId{n}, request) == 0 && done;
+  }
+  return done;
 }
 
 // The thread is one of this node's (again).
@@ -178,6 +215,7 @@ bool Process::unpark(int guest_tid, std::vector<std::byte> thread) {
     away_.erase(found);
   } else {
     found->second.node = self_;  // until come_back()
+    ++leaving_;
   }
   parked->thread = std::move(thread);
   parked->flag.set();

@@ -231,13 +231,17 @@ void Process::end_thread_quietly(GuestThread& thread) {
 }
 
 bool Process::end_other_threads(int guest_tid) {
-  for (std::uint16_t n = 0; n < nodes_; ++n) {
+  // Or one that moves would be overlooked: none leaves any more, and then those that left have arrived.
+  bool done = hold_all_threads(true) && hold_all_threads(true);
+  for (std::uint16_t n = 0; n < nodes_ && done; ++n) {
     if (NodeId{n} == self_) continue;
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kEndThreads,
                                .words = {static_cast<std::uint64_t>(guest_tid)}};
-    if (ask(NodeId{n}, request) != 0) return false;
+    done = ask(NodeId{n}, request) == 0;
   }
-  return end_threads_here(guest_tid);
+  done = done && end_threads_here(guest_tid);
+  (void)hold_all_threads(false);
+  return done;
 }
 
 // False: one does not end, for instance because it waits for a disk.

@@ -37,6 +37,8 @@ enum class GuestRequestKind : std::uint32_t {
   kFork,     // remote thread -> home: word: as vfork; trailing: the child's registers
   kOutside,  // home -> all: words: low address, window address, bytes (Memory::place_outside)
   kClock,    // node -> home: answered by its CLOCK_MONOTONIC, ns
+  kHoldThreads,  // any -> all: word: 1: no thread leaves its node any more, answered when none is on its way; 0: they
+                 // may
   kEndThreads,  // home -> node: word: guest tid of one that stays; all other threads there end; answered when they have
   kRecords,     // home -> node: words: personality::Records, offset; answered by a piece of them, from there on
   kFacts,       // home -> node: what its machine is; the answer carries personality::MachineFacts
