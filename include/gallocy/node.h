@@ -66,10 +66,16 @@ struct Placement {
   static constexpr Placement blocked() { return {Kind::kBlocked, 0}; }          // n equal parts, in order
 };
 
+inline constexpr unsigned kMaxDurableBackups = 3;
+
 struct RegionOptions {
   std::string name;         // 1 … 255 bytes; every node that maps the same name sees the same memory
   std::uint64_t bytes = 0;  // 1 … 8 TiB, rounded up to 256 KiB; may exceed all memory there is (sparse)
   Placement placement{};
+  // k > 0: durable memory. What was committed to it survives the loss of any k nodes at once, and of more one after the
+  // other. It is read and written by transactions only (transaction.h); where it lies is not the program's to choose.
+  // At most kMaxDurableBackups, and fewer than there are nodes.
+  unsigned durable_backups = 0;
 };
 
 // A mapped region: sequentially coherent memory at the same address on every node. Reads as zero until written.

@@ -27,10 +27,10 @@ bool History::has(const Membership& membership, NodeId node) {
 }
 
 void History::add(Epoch epoch, std::span<const NodeId> members) {
-  CHECK(!members.empty() && (memberships_.empty() || epoch > latest()), epoch, members.size());
+  CHECK(memberships_.empty() || epoch > latest(), epoch, latest());
   Membership membership{epoch, {members.begin(), members.end()}};
   std::sort(membership.nodes.begin(), membership.nodes.end());
-  joined_.resize(std::max<std::size_t>(joined_.size(), membership.nodes.back().value + 1u));
+  if (!members.empty()) joined_.resize(std::max<std::size_t>(joined_.size(), membership.nodes.back().value + 1u));
   for (std::uint16_t i = 0; i < joined_.size(); ++i) {
     if (!has(membership, NodeId{i})) {
       joined_[i] = Epoch{};

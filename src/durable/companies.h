@@ -9,7 +9,7 @@
 // later, in companies that are too small, and after deaths.
 //
 // Invariants
-// 1. A company has 1 … backups + 1 members, all different; fewer than backups + 1 only if there are no more nodes.
+// 1. A company has at most backups + 1 members, all different; fewer only if there are no more nodes.
 // 2. From one epoch to the next members keep their order.
 #pragma once
 

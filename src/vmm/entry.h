@@ -50,6 +50,7 @@ struct MapRegion {
   std::string name;
   std::uint64_t bytes = 0;  // 1 … kMaxRegionBytes
   Placement placement{};
+  std::uint8_t durable_backups = 0;  // 0 … kMaxDurableBackups
   bool operator==(const MapRegion& other) const;
 };
 
@@ -95,7 +96,8 @@ std::string_view kind_of(const Entry& entry);  // "member-joined", …
 bool equal(const Placement& a, const Placement& b);
 
 inline bool MapRegion::operator==(const MapRegion& other) const {
-  return name == other.name && bytes == other.bytes && equal(placement, other.placement);
+  return name == other.name && bytes == other.bytes && equal(placement, other.placement) &&
+         durable_backups == other.durable_backups;
 }
 
 // What the proposer learns of an entry that was accepted.

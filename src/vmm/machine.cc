@@ -75,7 +75,8 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberJoined& entry) {
     return fail(ErrorCode::kNotPermitted,
                 fmt::format("node {} is no member any more: it would have to start again", node));
   }
-  ++epoch_.value;
+  if (is_member(node)) change_membership(node, false);
+  change_membership(node, true);
   members_.insert_or_assign(node, Member{entry.address, MemberState::kPresent, epoch_, life, entry.newcomer});
   return Outcome{.epoch = epoch_, .node = node, .life = life};
 }
@@ -86,6 +87,11 @@ NodeId Machine::unused_number() const {
   const std::uint16_t next =
       members_.empty() ? std::uint16_t{0} : static_cast<std::uint16_t>(members_.rbegin()->first.value + 1);
   return next < kMaxNodes ? NodeId{next} : kNoNode;
+}
+
+void Machine::change_membership(NodeId node, bool joined) {
+  ++epoch_.value;
+  changes_.push_back({node, joined});
 }
 
 Result<Outcome> Machine::carry_out(NodeId, const MemberLeft& entry) {
@@ -100,7 +106,7 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberDied& entry) {
 
 Result<Outcome> Machine::end_membership(NodeId node, MemberState state) {
   if (!is_member(node)) return fail(ErrorCode::kNotFound, fmt::format("node {} is not a member", node));
-  ++epoch_.value;
+  change_membership(node, false);
   members_[node].state = state;
   members_[node].since = epoch_;
   return done();
@@ -115,6 +121,10 @@ Result<Outcome> Machine::carry_out(NodeId proposer, const MapRegion& entry) {
   if (entry.placement.kind == Placement::Kind::kNode && !is_member(on))
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("region '{}' on node {}, which is not a member", entry.name, on));
+  if (const std::size_t present = members().size(); entry.durable_backups >= present && entry.durable_backups > 0)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("region '{}': durable with {} backups needs {} nodes, the cluster has {}", entry.name,
+                            entry.durable_backups, entry.durable_backups + 1, present));
   const auto address = space_.allocate(entry.bytes);
   if (!address)
     return fail(ErrorCode::kOutOfMemory,
@@ -125,7 +135,9 @@ Result<Outcome> Machine::carry_out(NodeId proposer, const MapRegion& entry) {
                 .address = *address,
                 .bytes = entry.bytes,
                 .placement = entry.placement,
-                .creator = proposer};
+                .creator = proposer,
+                .durable_backups = entry.durable_backups,
+                .founded = epoch_};
   if (dealt_out(entry.placement)) region.spread = members();
   ++next_region_.value;
   const Outcome outcome{.epoch = epoch_, .region = region.id, .address = region.address};
@@ -141,6 +153,9 @@ Result<Outcome> Machine::find_region(const Region& region, const MapRegion& entr
                 fmt::format("region '{}' has {} bytes, not {}", entry.name, region.bytes, entry.bytes));
   if (!equal(region.placement, entry.placement))
     return fail(ErrorCode::kInvalidArgument, fmt::format("region '{}' has another placement", entry.name));
+  if (region.durable_backups != entry.durable_backups)
+    return fail(ErrorCode::kInvalidArgument, fmt::format("region '{}' is durable with {} backups, not {}", entry.name,
+                                                         region.durable_backups, entry.durable_backups));
   return Outcome{.epoch = epoch_, .region = region.id, .address = region.address, .changed = false};
 }
 
@@ -148,6 +163,8 @@ Result<Outcome> Machine::carry_out(NodeId, const UnmapRegion& entry) {
   const auto found = regions_.find(entry.region);
   if (found == regions_.end()) return no_region(entry.region);
   const Region& region = found->second;
+  if (region.durable_backups > 0)
+    return fail(ErrorCode::kUnsupported, fmt::format("region '{}' is durable: it stays", region.name));
   space_.release(region.address, region.bytes);
   region_names_.erase(region.name);
   region_starts_.erase(region.first_block());

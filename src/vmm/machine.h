@@ -7,7 +7,8 @@
 // 1. apply() is a function of the state and its arguments: replicas that applied the same entries have equal digests.
 // 2. apply() is total: an entry that cannot be carried out gives a reason and changes nothing.
 // 3. Regions are disjoint, lie in the window at multiples of kRegionAlignBytes and have distinct names; ids only grow.
-// 4. The epoch grows by one with every change of membership and with nothing else.
+// 4. The epoch grows by one with every change of membership and with nothing else. A node that joins in a later life while
+//    it is a member makes two: the earlier life has died.
 // 5. Homes that were recorded lie within their region. They may name a node that is no member any more: where its
 // blocks
 //    go is decided by a later BlockHomes entry, not by its death.
@@ -36,6 +37,8 @@ struct Region {
   std::uint64_t bytes = 0;  // as asked for; blocks() has it rounded up
   Placement placement{};
   NodeId creator{};
+  std::uint8_t durable_backups = 0;
+  Epoch founded{};             // in which it was mapped
   std::vector<NodeId> spread;  // but for kNode: the members at creation, among whom the blocks are dealt out at first
   HomeMap homes;               // blocks whose home differs from what the placement says, or that it leaves open
 
@@ -44,6 +47,12 @@ struct Region {
   bool contains(BlockId block) const { return block.value - first_block().value < blocks(); }
   // The home that the log knows; kNoNode: nobody's yet (first touch). `block` is one of the region's.
   NodeId home_of(BlockId block) const;
+};
+
+// What opened an epoch.
+struct MembershipChange {
+  NodeId node{};
+  bool joined = false;  // otherwise it left or died
 };
 
 struct Binding {
@@ -68,6 +77,8 @@ class Machine {
   Standing standing(const Life& life) const;
   const std::map<NodeId, Member>& all_members() const { return members_; }  // past ones included
   std::vector<NodeId> members() const;                                      // present ones, ascending
+  // All so far; the first opened epoch 1. Who keeps a durable block follows from them (durable/companies.h).
+  const std::vector<MembershipChange>& membership_changes() const { return changes_; }
   const std::map<RegionId, Region>& regions() const { return regions_; }
   const Region* region(RegionId id) const;
   const Region* region_named(std::string_view name) const;
@@ -96,12 +107,14 @@ class Machine {
   Result<Outcome> carry_out(NodeId proposer, const BindName& entry);
   Result<Outcome> carry_out(NodeId proposer, const UnbindName& entry);
   Result<> may_propose(NodeId proposer, const Entry& entry) const;
+  void change_membership(NodeId node, bool joined);
   Result<Outcome> end_membership(NodeId node, MemberState state);
   NodeId unused_number() const;
   Result<Outcome> find_region(const Region& region, const MapRegion& entry) const;
   Result<Outcome> done(bool changed = true) const { return Outcome{.epoch = epoch_, .changed = changed}; }
   bool insert(Region region);
 
+  Result<> check_members() const;
   void put_facts(wire::ByteWriter& writer) const;
   Result<> get_facts(wire::ByteReader& reader);
 
@@ -109,6 +122,7 @@ class Machine {
   Epoch epoch_{};  // 0 before the first member
   RegionId next_region_{1};
   std::map<NodeId, Member> members_;
+  std::vector<MembershipChange> changes_;
   std::map<RegionId, Region> regions_;
   std::map<std::string, Binding, std::less<>> names_;
   // Derived from regions_.

@@ -1,12 +1,13 @@
 // Machine's encoding as bytes, and the checks on it. A snapshot is
 //
-//   applied u64 | epoch u32 | next region u32 | members | regions | names
+//   applied u64 | epoch u32 | next region u32 | members | changes of membership | regions | names
 //
-// each list as count u32 and its items in ascending order, with the integers and texts of wire/bytes.h.
+// each list as count u32 and its items in ascending order (changes: in that of their epochs), with the integers and texts of wire/bytes.h.
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 #include "vmm/machine.h"
@@ -28,7 +29,7 @@ void put_count(ByteWriter& writer, const Container& items) {
 
 void put_region(ByteWriter& w, const Region& region) {
   w.put(region.id), w.put_text(region.name), w.put(region.address), w.put(region.bytes);
-  put(w, region.placement), w.put(region.creator);
+  put(w, region.placement), w.put(region.creator), w.put(region.durable_backups), w.put(region.founded);
   put_count(w, region.spread);
   for (NodeId node : region.spread) w.put(node);
   w.put(static_cast<std::uint32_t>(region.homes.runs()));
@@ -44,7 +45,9 @@ Region get_region(ByteReader& r) {
                 .address = r.get<std::uint64_t>(),
                 .bytes = r.get<std::uint64_t>(),
                 .placement = get_placement(r),
-                .creator = r.get<NodeId>()};
+                .creator = r.get<NodeId>(),
+                .durable_backups = r.get<std::uint8_t>(),
+                .founded = r.get<Epoch>()};
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) region.spread.push_back(r.get<NodeId>());
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
     const auto first = r.get<BlockId>();
@@ -58,6 +61,9 @@ Result<> check_region(const Region& region) {
   if (!valid_text(region.name) || !valid(region.placement)) return damaged("a region of no name or placement");
   if (region.bytes == 0 || region.bytes > kMaxRegionBytes) return damaged("a region of a wrong size");
   if (region.creator.value >= kMaxNodes) return damaged("a region made by nobody");
+  if (region.durable_backups > kMaxDurableBackups ||
+      (region.durable_backups > 0 && !equal(region.placement, Placement{})))
+    return damaged("a region that cannot be durable");
   const bool needs_spread = region.placement.kind != Placement::Kind::kNode;
   if (region.spread.empty() == needs_spread) return damaged("a region dealt out among a wrong set of nodes");
   for (std::size_t i = 0; i < region.spread.size(); ++i) {
@@ -80,6 +86,9 @@ void Machine::put_facts(ByteWriter& w) const {
   for (const auto& [node, member] : members_)
     w.put(node), w.put_text(member.address), w.put(member.state), w.put(member.since), w.put(member.life),
         w.put(member.newcomer);
+  put_count(w, changes_);
+  for (const MembershipChange& change : changes_)
+    w.put(change.node), w.put(static_cast<std::uint8_t>(change.joined));
   put_count(w, regions_);
   for (const auto& [id, region] : regions_) put_region(w, region);
   put_count(w, names_);
@@ -126,6 +135,10 @@ Result<> Machine::get_facts(ByteReader& r) {
     if (!members_.emplace(node, std::move(member)).second) return damaged("a member twice");
   }
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
+    const auto node = r.get<NodeId>();
+    changes_.push_back({node, r.get<std::uint8_t>() != 0});
+  }
+  for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
     Region region = get_region(r);
     if (!r.ok()) break;
     GALLOCY_TRY(check_region(region));
@@ -148,13 +161,29 @@ bool Machine::insert(Region region) {
   return true;
 }
 
-Result<> Machine::consistent() const {
+// Each change makes a difference, and the last of each node is how it is now.
+Result<> Machine::check_members() const {
+  if (changes_.size() != epoch_.value) return damaged("epochs that nothing opened");
+  std::map<NodeId, Epoch> since;
+  std::set<NodeId> present;
+  for (std::uint32_t i = 0; i < changes_.size(); ++i) {
+    const auto [node, joined] = changes_[i];
+    if (joined ? !present.insert(node).second : present.erase(node) == 0) return damaged("an epoch that changed nothing");
+    since[node] = Epoch{i + 1};
+  }
+  if (since.size() != members_.size()) return damaged("members that never joined");
   for (const auto& [node, member] : members_) {
     if (node.value >= kMaxNodes || !valid_text(member.address) || member.state > MemberState::kDied)
       return damaged("a member that cannot be");
-    if (member.since.value == 0 || member.since > epoch_) return damaged("a member from a later epoch");
     if (member.life == 0 || member.life > kMaxLife) return damaged("a member without a life");
+    if (!since.contains(node) || member.since != since.at(node)) return damaged("a member from another epoch");
+    if ((member.state == MemberState::kPresent) != present.contains(node)) return damaged("a member that has left");
   }
+  return {};
+}
+
+Result<> Machine::consistent() const {
+  GALLOCY_TRY(check_members());
   if (regions_.size() > kMaxRegions || names_.size() > kMaxNames) return damaged("too many regions or names");
   std::uint64_t taken = 0;
   std::uint64_t end = kWindowBase;
@@ -165,6 +194,7 @@ Result<> Machine::consistent() const {
     if (id.value == 0 || id >= next_region_ || region_named(found->name) != found)
       return damaged("a region of a wrong id");
     GALLOCY_TRY(check_region(*found));
+    if (found->founded.value == 0 || found->founded > epoch_) return damaged("a region from a later epoch");
     taken += WindowSpace::span_of(found->bytes);
     end = found->address + WindowSpace::span_of(found->bytes);
   }

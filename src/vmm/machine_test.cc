@@ -161,6 +161,28 @@ TEST_F(MachineTest, regions_that_cannot_be_are_rejected) {
   reject(UnmapRegion{RegionId{1}}, ErrorCode::kNotFound, "region 1");
 }
 
+TEST_F(MachineTest, a_durable_region_has_fewer_backups_than_there_are_nodes) {
+  const auto region = accept(MapRegion{"accounts", 100, {}, 2});
+  EXPECT_EQ(machine_.region(region.region)->durable_backups, 2u);
+  EXPECT_EQ(machine_.region(region.region)->founded, Epoch{3});
+  EXPECT_FALSE(accept(MapRegion{"accounts", 100, {}, 2}).changed);
+  reject(MapRegion{"accounts", 100, {}, 1}, ErrorCode::kInvalidArgument, "durable with 2 backups, not 1");
+  reject(MapRegion{"accounts", 100, {}}, ErrorCode::kInvalidArgument, "durable with 2 backups, not 0");
+  reject(MapRegion{"more", 100, {}, 3}, ErrorCode::kInvalidArgument, "needs 4 nodes, the cluster has 3");
+  reject(MapRegion{"most", 100, {}, kMaxDurableBackups + 1}, ErrorCode::kInvalidArgument, "at most 3");
+  reject(MapRegion{"placed", 100, Placement::on(1), 1}, ErrorCode::kInvalidArgument, "no placement");
+  reject(UnmapRegion{region.region}, ErrorCode::kUnsupported, "accounts");
+}
+
+TEST_F(MachineTest, a_later_life_makes_two_changes_of_membership) {
+  EXPECT_EQ(accept(MemberJoined{NodeId{1}, "again", 2}).epoch, Epoch{5});
+  ASSERT_EQ(machine_.membership_changes().size(), 5u);
+  EXPECT_FALSE(machine_.membership_changes()[3].joined);
+  EXPECT_TRUE(machine_.membership_changes()[4].joined);
+  EXPECT_EQ(machine_.membership_changes()[4].node, NodeId{1});
+  EXPECT_EQ(machine_.member(NodeId{1})->since, Epoch{5});
+}
+
 TEST_F(MachineTest, a_full_window_rejects_and_takes_again_after_an_unmap) {
   const auto a = accept(MapRegion{"a", kMaxRegionBytes, {}});
   accept(MapRegion{"b", kMaxRegionBytes, {}});

@@ -20,7 +20,9 @@ void put(ByteWriter& w, const MemberJoined& e) {
 }
 void put(ByteWriter& w, const MemberLeft& e) { w.put(e.node); }
 void put(ByteWriter& w, const MemberDied& e) { w.put(e.node), w.put(e.life); }
-void put(ByteWriter& w, const MapRegion& e) { w.put_text(e.name), w.put(e.bytes), vmm::put(w, e.placement); }
+void put(ByteWriter& w, const MapRegion& e) {
+  w.put_text(e.name), w.put(e.bytes), vmm::put(w, e.placement), w.put(e.durable_backups);
+}
 void put(ByteWriter& w, const UnmapRegion& e) { w.put(e.region); }
 void put(ByteWriter& w, const BindName& e) { w.put_text(e.name), w.put(e.value); }
 void put(ByteWriter& w, const UnbindName& e) { w.put_text(e.name); }
@@ -35,7 +37,9 @@ void get(ByteReader& r, MemberJoined& e) {
 }
 void get(ByteReader& r, MemberLeft& e) { e = {r.get<NodeId>()}; }
 void get(ByteReader& r, MemberDied& e) { e = {r.get<NodeId>(), r.get<std::uint64_t>()}; }
-void get(ByteReader& r, MapRegion& e) { e = {r.get_text(), r.get<std::uint64_t>(), get_placement(r)}; }
+void get(ByteReader& r, MapRegion& e) {
+  e = {r.get_text(), r.get<std::uint64_t>(), get_placement(r), r.get<std::uint8_t>()};
+}
 void get(ByteReader& r, UnmapRegion& e) { e = {r.get<RegionId>()}; }
 void get(ByteReader& r, BindName& e) { e = {r.get_text(), r.get<std::uint64_t>()}; }
 void get(ByteReader& r, UnbindName& e) { e = {r.get_text()}; }
@@ -83,6 +87,11 @@ Result<> check(const MapRegion& e) {
   if (e.bytes == 0 || e.bytes > kMaxRegionBytes)
     return wrong(fmt::format("region '{}' of {} bytes: a region has 1 byte to 8 TiB", e.name, e.bytes));
   if (!valid(e.placement)) return wrong(fmt::format("region '{}': its placement is none that exists", e.name));
+  if (e.durable_backups > kMaxDurableBackups)
+    return wrong(fmt::format("region '{}': durable with {} backups, at most {} are possible", e.name, e.durable_backups,
+                             kMaxDurableBackups));
+  if (e.durable_backups > 0 && !equal(e.placement, Placement{}))
+    return wrong(fmt::format("region '{}': durable memory has no placement", e.name));
   return {};
 }
 

@@ -31,6 +31,13 @@ TEST(Record, every_entry_comes_back_as_it_went) {
   }
 }
 
+TEST(Record, a_durable_region_comes_back_as_it_went) {
+  const Record record{NodeId{1}, RequestId{2}, RequestId{1}, MapRegion{"accounts", 1 << 20, {}, 2}};
+  const auto decoded = decode(encode(record));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(*decoded, record);
+}
+
 TEST(Record, every_prefix_and_every_longer_text_is_refused) {
   for (const Entry& entry : one_of_each()) {
     Bytes bytes = encode(record_of(entry));
@@ -68,6 +75,8 @@ TEST(Record, entries_that_are_not_well_formed_are_refused_with_a_reason) {
       MapRegion{"huge", kMaxRegionBytes + 1, {}},
       MapRegion{"nowhere", 1, Placement::on(kMaxNodes)},
       MapRegion{"strange", 1, {static_cast<Placement::Kind>(9), 0}},
+      MapRegion{"anxious", 1, {}, kMaxDurableBackups + 1},
+      MapRegion{"placed", 1, Placement::interleave(), 1},
       BlockHomes{RegionId{1}, {}},
       BlockHomes{RegionId{1}, {{last, 2, NodeId{0}}}},
       BlockHomes{RegionId{1}, {{BlockId{~std::uint64_t{0}}, 2, NodeId{0}}}},
