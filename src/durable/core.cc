@@ -149,10 +149,10 @@ bool Core::dispatch(NodeId from, const Message& m) {
       return on_synced(from, m);
     case Verb::kStatus:
       return on_status(from, m);
-    case Verb::kPage:
-      return on_page(from, m);
-    case Verb::kPageTaken:
-      return on_page_taken();
+    case Verb::kPages:
+      return on_pages(from, m);
+    case Verb::kPagesTaken:
+      return on_pages_taken(m);
     case Verb::kRestored:
       return on_restored(from, m);
   }

@@ -2,7 +2,7 @@
 // blocks that it keeps. docs/durable.md explains the protocol and why it is right.
 //
 // Pure: events in, effects out (effects.h). No clock, thread or system call. Not thread-safe. After each event or turn
-// of events the driver calls flush(), takes the effects and carries them out.
+// of events the driver takes the effects and carries them out; now and then it calls flush().
 //
 // What the driver provides
 // * epoch(), map_region(): from the log, in its order, on every node.
@@ -66,8 +66,10 @@ class Core {
   void commit(Ticket ticket, std::span<const Item> items);
   // False: it breaks the protocol and was ignored; part with its sender.
   [[nodiscard]] bool message(NodeId from, const Message& message);
-  // The driver has handed in all events that were there.
+  // Tells the others which records they may let go: when some have gathered, and in time.
   void flush();
+  // Transactions of this node that are over and of which the others have not been told.
+  std::uint64_t unforgotten() const { return transactions_.first() - forgotten_; }
   Effects take_effects();
 
   NodeId self() const { return self_; }
@@ -79,8 +81,8 @@ class Core {
   const Block* block(BlockId block) const;
   std::size_t records() const;  // of transactions that are not over
   std::size_t open() const { return transactions_.count() + reads_.count(); }
-  // All blocks that this node leads are at all members of their companies.
-  bool redundant() const;
+  // Blocks that this node leads and that are not at all members of their companies yet.
+  std::size_t unrestored() const;
 
   void check_invariants() const;
   std::uint64_t digest() const;  // of everything that decides what it does next
@@ -191,8 +193,8 @@ class Core {
 
   // core_restore.cc
   void continue_restores();
-  bool on_page(NodeId from, const Message& m);
-  bool on_page_taken();
+  bool on_pages(NodeId from, const Message& m);
+  bool on_pages_taken(const Message& m);
   bool on_restored(NodeId from, const Message& m);
 
   NodeId self_;

@@ -12,11 +12,11 @@ std::size_t Core::records() const {
   return count;
 }
 
-bool Core::redundant() const {
-  for (const Block& block : blocks_) {
-    if (block.company.primary() == self_ && (!block.settled || block.incomplete != 0)) return false;
-  }
-  return true;
+std::size_t Core::unrestored() const {
+  std::size_t count = 0;
+  for (const Block& block : blocks_)
+    count += block.company.primary() == self_ && (!block.settled || block.incomplete != 0);
+  return count;
 }
 
 void Core::check_invariants() const {

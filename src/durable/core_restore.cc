@@ -1,7 +1,10 @@
 // Images for new members of companies. All primaries send at the same time, and each from many blocks to many nodes.
 //
-// A page goes to its new member between the decisions that go there too, on the same link: those before it are in the
-// page, those after it are applied on top of it. So a block is used all the while.
+// Pages go to their new member, some at once, between the decisions that go there too, on the same link: those before
+// them are in the pages, those after them are applied on top. So a block is used all the while.
+#include <algorithm>
+#include <utility>
+
 #include "durable/core.h"
 
 namespace gallocy::durable {
@@ -10,32 +13,39 @@ void Core::continue_restores() {
   while (!restores_.empty() && pages_in_flight_ < options_.pages_in_flight) {
     Restore& restore = restores_.front();
     const Block& block = *find_block(restore.block);
-    const std::uint32_t page = block.image.next_page(restore.next_page);
-    if (page == kBlockPages) {
+    const std::uint32_t first = block.image.next_page(restore.next_page);
+    if (first == kBlockPages) {
       send(restore.member, {.verb = Verb::kRestored, .block = block.id});
       restores_.pop_front();
       continue;
     }
-    send(restore.member,
-         {.verb = Verb::kPage, .block = block.id, .offset = page, .part = {}, .bytes = block.image.page(page)});
-    restore.next_page = page + 1;
-    ++pages_in_flight_;
+    const unsigned most = std::min(wire::kMaxDurablePages, options_.pages_in_flight - pages_in_flight_);
+    Message run{.verb = Verb::kPages, .block = block.id, .offset = first};
+    run.bytes.reserve(most * kPageBytes);
+    std::uint32_t page = first;
+    for (; page - first < most && block.image.has(page); ++page)
+      run.bytes.insert(run.bytes.end(), block.image.page(page).begin(), block.image.page(page).end());
+    restore.next_page = page;
+    pages_in_flight_ += page - first;
+    send(restore.member, std::move(run));
   }
 }
 
-bool Core::on_page(NodeId from, const Message& m) {
+bool Core::on_pages(NodeId from, const Message& m) {
   Block* block = find_block(m.block);
-  if (block == nullptr || block->company.primary() != from || m.bytes.size() != kPageBytes) return false;
+  if (block == nullptr || block->company.primary() != from) return false;
   if (block->complete && !is(Mutant::kRestoredEarly)) return false;
-  block->image.set_page(m.offset, m.bytes);
+  const auto count = static_cast<std::uint32_t>(m.bytes.size() / kPageBytes);
+  for (std::uint32_t i = 0; i < count; ++i)
+    block->image.set_page(m.offset + i, std::span(m.bytes).subspan(i * kPageBytes, kPageBytes));
   if (is(Mutant::kRestoredEarly)) block->complete = true;
-  send(from, {.verb = Verb::kPageTaken, .block = m.block});
+  send(from, {.verb = Verb::kPagesTaken, .block = m.block, .length = count});
   return true;
 }
 
-bool Core::on_page_taken() {
-  if (pages_in_flight_ == 0) return false;
-  --pages_in_flight_;
+bool Core::on_pages_taken(const Message& m) {
+  if (pages_in_flight_ < m.length) return false;
+  pages_in_flight_ -= m.length;
   continue_restores();
   return true;
 }

@@ -24,8 +24,10 @@ bool makes_sense(const Message& m) {
     case Verb::kRead:
       return m.length > 0 && m.length <= wire::kMaxDurableReadBytes && m.offset < kBlockBytes &&
              m.length <= kBlockBytes - m.offset;
-    case Verb::kPage:
+    case Verb::kPages:
       return m.offset < kBlockPages && m.length == 0;
+    case Verb::kPagesTaken:
+      return m.offset == 0 && m.length > 0 && m.length <= wire::kMaxDurablePages;
     default:
       return m.offset == 0 && m.length == 0;
   }
@@ -39,8 +41,12 @@ bool take_tail(Message& m, std::span<const std::byte> tail) {
     return true;
   }
   if (m.verb == Verb::kReadReply && tail.size() > wire::kMaxDurableReadBytes) return false;
-  if (m.verb == Verb::kPage && tail.size() != kPageBytes) return false;
-  if (m.verb != Verb::kReadReply && m.verb != Verb::kPage) return tail.empty();
+  if (m.verb == Verb::kPages) {
+    const std::size_t pages = tail.size() / kPageBytes;
+    if (tail.size() % kPageBytes != 0 || pages == 0 || pages > wire::kMaxDurablePages || pages > kBlockPages - m.offset)
+      return false;
+  }
+  if (m.verb != Verb::kReadReply && m.verb != Verb::kPages) return tail.empty();
   m.bytes.assign(tail.begin(), tail.end());
   return true;
 }
@@ -51,25 +57,32 @@ wire::MessageType type_of(const Message& message) {
   return static_cast<wire::MessageType>(kFirst + static_cast<std::uint16_t>(message.verb));
 }
 
+wire::DurableHead head_of(const Message& m) {
+  return {.sequence = m.id.sequence,
+          .block = m.block.value,
+          .other = m.other.value,
+          .life = m.id.life.value,
+          .epoch = m.epoch.value,
+          .offset = m.offset,
+          .length = m.length,
+          .coordinator = m.id.coordinator.value,
+          .detail = m.detail};
+}
+
+std::span<const std::byte> tail_of(const Message& m) {
+  return m.part.empty() ? std::span<const std::byte>(m.bytes) : m.part.bytes();
+}
+
 Bytes encode(const Message& m) {
   Bytes body;
-  body.reserve(sizeof(wire::DurableHead) + (m.part.empty() ? m.bytes.size() : m.part.bytes().size()));
   wire::ByteWriter writer(body);
-  writer.put(wire::DurableHead{.sequence = m.id.sequence,
-                               .block = m.block.value,
-                               .other = m.other.value,
-                               .life = m.id.life.value,
-                               .epoch = m.epoch.value,
-                               .offset = m.offset,
-                               .length = m.length,
-                               .coordinator = m.id.coordinator.value,
-                               .detail = m.detail});
-  if (!m.part.empty()) writer.put_bytes(m.part.bytes());
-  writer.put_bytes(m.bytes);
+  writer.put(head_of(m));
+  writer.put_bytes(tail_of(m));
   return body;
 }
 
-std::optional<Message> decode(wire::MessageType type, std::span<const std::byte> body) {
+std::optional<Message> decode(wire::MessageType type, std::span<const std::byte> body,
+                              std::span<const std::byte> payload) {
   const auto number = static_cast<std::uint16_t>(static_cast<std::uint16_t>(type) - kFirst);
   if (number > static_cast<std::uint16_t>(Verb::kRestored)) return std::nullopt;
   wire::ByteReader reader(body);
@@ -85,7 +98,9 @@ std::optional<Message> decode(wire::MessageType type, std::span<const std::byte>
                   .length = head.length,
                   .part = {},
                   .bytes = {}};
-  if (!makes_sense(message) || !take_tail(message, reader.get_bytes(reader.left()))) return std::nullopt;
+  if (!payload.empty() && reader.left() > 0) return std::nullopt;
+  if (!makes_sense(message) || !take_tail(message, payload.empty() ? reader.get_bytes(reader.left()) : payload))
+    return std::nullopt;
   return message;
 }
 

@@ -27,8 +27,8 @@ enum class Verb : std::uint8_t {
   kSync,
   kSynced,
   kStatus,
-  kPage,
-  kPageTaken,
+  kPages,
+  kPagesTaken,
   kRestored,
 };
 
@@ -52,8 +52,11 @@ struct Message {
 };
 
 wire::MessageType type_of(const Message& message);
-Bytes encode(const Message& message);
-// Nothing, if these bytes are no message.
-std::optional<Message> decode(wire::MessageType type, std::span<const std::byte> body);
+wire::DurableHead head_of(const Message& message);
+std::span<const std::byte> tail_of(const Message& message);  // valid as long as the message is
+Bytes encode(const Message& message);                        // both
+// Nothing, if these bytes are no message. The tail is in `payload` if that is not empty.
+std::optional<Message> decode(wire::MessageType type, std::span<const std::byte> body,
+                              std::span<const std::byte> payload = {});
 
 }  // namespace gallocy::durable

@@ -32,7 +32,8 @@ std::vector<Message> one_of_each() {
     if (m.verb == Verb::kReplicate || m.verb == Verb::kStatus) m.detail = 2;
     if (m.verb == Verb::kStatus) m.other = BlockId{9};
     if (m.verb == Verb::kSynced) m.detail = 1;
-    if (m.verb == Verb::kPage) m.offset = 63, m.bytes.resize(kPageBytes, std::byte{2});
+    if (m.verb == Verb::kPages) m.offset = 62, m.bytes.resize(2 * kPageBytes, std::byte{2});
+    if (m.verb == Verb::kPagesTaken) m.length = 2;
     messages.push_back(m);
   }
   return messages;
@@ -41,7 +42,6 @@ std::vector<Message> one_of_each() {
 TEST(Message, comes_out_as_it_went_in) {
   for (const Message& message : one_of_each()) {
     const Bytes body = encode(message);
-    EXPECT_LE(body.size(), wire::kMaxBodyBytes);
     const auto again = decode(type_of(message), body);
     ASSERT_TRUE(again.has_value()) << static_cast<int>(message.verb);
     EXPECT_EQ(encode(*again), body);
@@ -50,6 +50,13 @@ TEST(Message, comes_out_as_it_went_in) {
     EXPECT_EQ(again->id, message.id);
     EXPECT_EQ(again->block, message.block);
     EXPECT_EQ(again->bytes, message.bytes);
+    if (body.size() == sizeof(wire::DurableHead)) continue;
+    const auto whole = std::span(body);
+    const auto head = whole.first(sizeof(wire::DurableHead)), tail = whole.subspan(sizeof(wire::DurableHead));
+    const auto apart = decode(type_of(message), head, tail);
+    ASSERT_TRUE(apart.has_value()) << static_cast<int>(message.verb);
+    EXPECT_EQ(encode(*apart), body);
+    EXPECT_FALSE(decode(type_of(message), body, tail).has_value()) << "a tail in both places";
   }
 }
 
@@ -59,9 +66,10 @@ TEST(Message, cut_short_or_too_long_is_none) {
     for (std::size_t size = 0; size < body.size(); ++size) {
       // The bytes of a reply may be fewer; who asked knows how many there should be.
       if (message.verb == Verb::kReadReply && size >= sizeof(wire::DurableHead)) break;
+      if (message.verb == Verb::kPages && size == sizeof(wire::DurableHead) + kPageBytes) continue;  // the first alone
       EXPECT_FALSE(decode(type_of(message), std::span(body).first(size)).has_value());
     }
-    body.insert(body.end(), 10'000, std::byte{0});
+    body.insert(body.end(), wire::kMaxPayloadBytes + 1, std::byte{0});
     EXPECT_FALSE(decode(type_of(message), body).has_value()) << static_cast<int>(message.verb);
   }
 }
@@ -124,12 +132,15 @@ TEST(Part, conflicts_where_one_writes_what_the_other_wants) {
 }
 
 TEST(Part, that_fits_no_message_is_refused) {
-  const Bytes data(wire::kMaxBodyBytes);
-  const Item item{ItemKind::kWrite, kAddress, data};
+  // Pieces of 65 535 bytes, the last of which is shorter.
+  constexpr std::size_t kPieces = wire::kMaxDurablePartBytes / 0xffff;
+  constexpr std::size_t kMost =
+      wire::kMaxDurablePartBytes - sizeof(wire::DurablePart) - 8 - kPieces * sizeof(wire::DurableItem);
+  const Bytes data(kMost + 1);
+  const std::uint64_t start = address_of(first_page(BlockId{10}));
+  const Item item{ItemKind::kWrite, start, data};
   EXPECT_FALSE(parts_of(std::span(&item, 1)).has_value());
-  const Item largest{
-      ItemKind::kWrite, kAddress,
-      std::span(data).first(wire::kMaxDurablePartBytes - sizeof(wire::DurablePart) - 8 - sizeof(wire::DurableItem))};
+  const Item largest{ItemKind::kWrite, start, std::span(data).first(kMost)};
   ASSERT_TRUE(parts_of(std::span(&largest, 1)).has_value());
   EXPECT_EQ(parts_of(std::span(&largest, 1))->front().second.bytes().size(), wire::kMaxDurablePartBytes);
 }

@@ -1,4 +1,5 @@
-// The messages of durable memory (src/durable). Each body is a DurableHead; for some types a tail follows.
+// The messages of durable memory (src/durable). Each body is a DurableHead; for some types a tail follows, which is the
+// rest of the body or, where it is long, the payload.
 // docs/protocol.md has the table of who sends which to whom, and when.
 #pragma once
 
@@ -24,8 +25,8 @@ inline constexpr MessageType kDurableForget{0x90c};
 inline constexpr MessageType kDurableSync{0x90d};
 inline constexpr MessageType kDurableSynced{0x90e};
 inline constexpr MessageType kDurableStatus{0x90f};
-inline constexpr MessageType kDurablePage{0x910};  // tail: the bytes of the page
-inline constexpr MessageType kDurablePageTaken{0x911};
+inline constexpr MessageType kDurablePages{0x910};  // tail: the bytes of some pages, one after the other
+inline constexpr MessageType kDurablePagesTaken{0x911};
 inline constexpr MessageType kDurableRestored{0x912};
 
 // Fields that a type does not use are 0.
@@ -35,8 +36,8 @@ struct DurableHead {
   std::uint64_t other = 0;     // Status: the block of the sender's company
   std::uint32_t life = 0;      // with `coordinator` and `sequence`: the transaction
   std::uint32_t epoch = 0;     // of the sender
-  std::uint32_t offset = 0;    // Read: of the first byte; Page: the page's number in its block
-  std::uint32_t length = 0;    // Read
+  std::uint32_t offset = 0;    // Read: of the first byte; Pages: of the first page in its block
+  std::uint32_t length = 0;    // Read: bytes; PagesTaken: pages
   std::uint16_t coordinator = 0;
   std::uint8_t detail = 0;  // durable::Status, durable::Outcome or durable::Vote
   std::uint8_t reserved8 = 0;
@@ -60,7 +61,17 @@ struct DurableItem {
 };
 static_assert(sizeof(DurableItem) == 8);
 
-inline constexpr std::uint32_t kMaxDurablePartBytes = kMaxBodyBytes - sizeof(DurableHead);
-inline constexpr std::uint32_t kMaxDurableReadBytes = 8 * 1024;
+inline constexpr std::uint32_t kMaxDurablePartBytes = kMaxPayloadBytes;
+inline constexpr std::uint32_t kMaxDurablePages = 16;  // of one message: commits go between them
+inline constexpr std::uint32_t kMaxDurableReadBytes = kBlockBytes;
+
+// Not of the protocol but of its driver: see runtime/lease.h.
+inline constexpr MessageType kLeaseAsk{0x980};
+inline constexpr MessageType kLeaseAnswer{0x981};
+
+struct LeaseNews {
+  std::uint64_t asked_us = 0;  // when the question was sent, by the clock of who asked
+};
+static_assert(sizeof(LeaseNews) == 8);
 
 }  // namespace gallocy::wire

@@ -155,7 +155,7 @@ void DurableCluster::join() {
 
 bool DurableCluster::restored() const {
   for (std::uint16_t n = 0; n < nodes(); ++n) {
-    if (up(NodeId{n}) && (behind(NodeId{n}) || !core(NodeId{n}).redundant())) return false;
+    if (up(NodeId{n}) && (behind(NodeId{n}) || core(NodeId{n}).unrestored() > 0)) return false;
   }
   return published();
 }

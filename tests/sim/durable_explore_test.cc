@@ -171,7 +171,7 @@ class Explorer {
       expect(state.outcomes[i] || !state.cores[configuration_.writers[i]], "no answer");
     }
     for (const auto& core : state.cores)
-      expect(!core || (core->open() == 0 && core->records() == 0 && core->redundant()), "not at rest");
+      expect(!core || (core->open() == 0 && core->records() == 0 && core->unrestored() == 0), "not at rest");
   }
 
   std::uint64_t value_at(const Core& core, BlockId block) const {

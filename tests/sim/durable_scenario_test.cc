@@ -80,7 +80,7 @@ TEST(DurableScenario, what_was_acknowledged_survives_coordinator_and_primary) {
   s.deliver_all();
   EXPECT_EQ(s[2].company(block).primary(), NodeId{2});
   for (const unsigned node : {2, 3, 4}) EXPECT_EQ(s.value(node, block), 7u) << node;
-  EXPECT_TRUE(s[2].redundant());
+  EXPECT_EQ(s[2].unrestored(), 0u);
   EXPECT_EQ(s[2].records() + s[3].records() + s[4].records(), 0u);
 }
 
