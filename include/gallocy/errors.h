@@ -25,6 +25,8 @@ enum class ErrorCode : std::uint8_t {
   kNotPermitted = 77,     // wrong secret, missing privilege
   kExists = 78,           // the name is taken
   kOwnerDied = 79,        // the lock's last holder died; its data may be half-written
+  kConflict = 80,         // a transaction did not happen, as another was in its way: try again
+  kLost = 81,             // durable memory: more nodes died at once than it has backups
 };
 
 struct Error {

@@ -7,3 +7,4 @@
 #include "gallocy/result.h"
 #include "gallocy/sync.h"
 #include "gallocy/thread.h"
+#include "gallocy/transaction.h"

@@ -40,7 +40,9 @@ enum {
   GALLOCY_PROTOCOL = 76,
   GALLOCY_NOT_PERMITTED = 77,
   GALLOCY_EXISTS = 78,
-  GALLOCY_OWNER_DIED = 79
+  GALLOCY_OWNER_DIED = 79,
+  GALLOCY_CONFLICT = 80,
+  GALLOCY_LOST = 81
 };
 
 /* Of the last function of this header that failed in this thread; "" and GALLOCY_OK if none did. The text stays until
@@ -80,8 +82,27 @@ typedef enum gallocy_placement {
  * creates it. `on_node` is used with GALLOCY_ON_NODE only. It stays mapped until the node leaves. */
 void* gallocy_map(gallocy_node* node, const char* name, uint64_t bytes, gallocy_placement placement, unsigned on_node);
 
+/* Durable memory: what was committed to it survives the death of `backups` nodes at once (RegionOptions in node.h). It
+ * is read and written by transactions only. */
+void* gallocy_map_durable(gallocy_node* node, const char* name, uint64_t bytes, unsigned backups);
+
 /* Waits until every node has called it. One thread per node at a time. */
 int gallocy_barrier(gallocy_node* node);
+
+/* ---- Transactions ---- */
+
+/* Of one thread; what it reads and writes happens at one moment, or not at all (transaction.h). */
+typedef struct gallocy_transaction gallocy_transaction;
+
+gallocy_transaction* gallocy_begin(void); /* needs a joined process */
+/* What the transaction itself wrote, or what was committed. An error stays until gallocy_commit, which returns it. */
+int gallocy_read(gallocy_transaction* transaction, const void* at, void* to, size_t bytes);
+int gallocy_write(gallocy_transaction* transaction, void* at, const void* from, size_t bytes);
+/* 0: it happened and survives. GALLOCY_CONFLICT: it did not happen; begin from the reads. Either way it is empty then.
+ */
+int gallocy_commit(gallocy_transaction* transaction);
+/* What was not committed never happened. NULL: nothing happens. */
+void gallocy_end(gallocy_transaction* transaction);
 
 /* ---- The global heap ---- */
 

@@ -103,9 +103,12 @@ struct Statistics {
   std::uint64_t frames_sent = 0, bytes_sent = 0;     // messages of all layers
   std::uint64_t lock_acquires = 0, lock_cached = 0;  // of these, without a message
   std::uint64_t barriers = 0;
-  std::uint64_t resident_bytes = 0;  // frames held now
-  std::uint64_t metadata_bytes = 0;  // page and directory state held now
-  std::uint64_t fault_wait_ns = 0;   // time program threads spent in faults
+  std::uint64_t durable_commits = 0, durable_conflicts = 0;  // transactions that happened, and that did not
+  std::uint64_t durable_epoch = 0;                           // changes of membership that durable memory knows of
+  std::uint64_t durable_unrestored = 0;  // blocks that this node leads and that have fewer copies than they should
+  std::uint64_t resident_bytes = 0;      // frames held now
+  std::uint64_t metadata_bytes = 0;      // page and directory state held now
+  std::uint64_t fault_wait_ns = 0;       // time program threads spent in faults
 };
 
 // Calls f(name, value) for each counter, in the order above.
@@ -116,6 +119,8 @@ void for_each_counter(const Statistics& s, F&& f) {
   f("prefetched", s.prefetched), f("evicted", s.evicted), f("spilled", s.spilled);
   f("frames_sent", s.frames_sent), f("bytes_sent", s.bytes_sent);
   f("lock_acquires", s.lock_acquires), f("lock_cached", s.lock_cached), f("barriers", s.barriers);
+  f("durable_commits", s.durable_commits), f("durable_conflicts", s.durable_conflicts);
+  f("durable_epoch", s.durable_epoch), f("durable_unrestored", s.durable_unrestored);
   f("resident_bytes", s.resident_bytes), f("metadata_bytes", s.metadata_bytes), f("fault_wait_ns", s.fault_wait_ns);
 }
 

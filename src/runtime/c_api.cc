@@ -10,14 +10,21 @@
 #include "gallocy/gallocy_c.h"
 #include "gallocy/heap.h"
 #include "gallocy/node.h"
+#include "gallocy/transaction.h"
 
 static_assert(GALLOCY_INVALID_ARGUMENT == static_cast<int>(gallocy::ErrorCode::kInvalidArgument));
 static_assert(GALLOCY_OUT_OF_MEMORY == static_cast<int>(gallocy::ErrorCode::kOutOfMemory));
 static_assert(GALLOCY_OWNER_DIED == static_cast<int>(gallocy::ErrorCode::kOwnerDied));
+static_assert(GALLOCY_CONFLICT == static_cast<int>(gallocy::ErrorCode::kConflict));
+static_assert(GALLOCY_LOST == static_cast<int>(gallocy::ErrorCode::kLost));
 static_assert(GALLOCY_BLOCKED == static_cast<int>(gallocy::Placement::Kind::kBlocked));
 
 struct gallocy_node {
   std::unique_ptr<gallocy::Node> node;
+};
+
+struct gallocy_transaction {
+  gallocy::Transaction transaction;
 };
 
 namespace {
@@ -84,6 +91,34 @@ void* gallocy_map(gallocy_node* node, const char* name, uint64_t bytes, gallocy_
   const auto region = node->node->map({.name = name, .bytes = bytes, .placement = where});
   if (!region) return failed(region.error()), nullptr;
   return region->data();
+}
+
+void* gallocy_map_durable(gallocy_node* node, const char* name, uint64_t bytes, unsigned backups) {
+  if (name == nullptr || backups == 0) {
+    return failed({ErrorCode::kInvalidArgument, "gallocy_map_durable: no name, or no backups"}), nullptr;
+  }
+  const auto region = node->node->map({.name = name, .bytes = bytes, .durable_backups = backups});
+  if (!region) return failed(region.error()), nullptr;
+  return region->data();
+}
+
+gallocy_transaction* gallocy_begin(void) { return new gallocy_transaction; }
+void gallocy_end(gallocy_transaction* transaction) { delete transaction; }
+
+int gallocy_read(gallocy_transaction* transaction, const void* at, void* to, size_t bytes) {
+  transaction->transaction.read(at, to, bytes);
+  const auto so_far = transaction->transaction.so_far();
+  return so_far ? GALLOCY_OK : failed(so_far.error());
+}
+
+int gallocy_write(gallocy_transaction* transaction, void* at, const void* from, size_t bytes) {
+  transaction->transaction.write(at, from, bytes);
+  return GALLOCY_OK;
+}
+
+int gallocy_commit(gallocy_transaction* transaction) {
+  const auto done = transaction->transaction.commit();
+  return done ? GALLOCY_OK : failed(done.error());
 }
 
 int gallocy_barrier(gallocy_node* node) {

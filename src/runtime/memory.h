@@ -52,6 +52,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   // `members`: those of the time when the region was made, which is in the log.
   Result<> add_region(const std::string& name, std::uint64_t address, std::uint64_t bytes, Placement placement,
                       std::vector<NodeId> members);
+  // Durable memory takes its addresses, and no access: it is not coherent memory.
+  Result<> add_durable(const std::string& name, std::uint64_t address, std::uint64_t bytes);
   void home_hint(BlockId first, std::uint64_t count, NodeId home);
 
   // The fault path.
@@ -167,6 +169,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   void retry_woken() REQUIRES(mu_);
   bool page_message(NodeId from, wire::MessageType type, std::span<const std::byte> body) REQUIRES(mu_);
   [[noreturn]] void die_of_loss(PageId page) REQUIRES(mu_);
+  void refuse_durable(std::uint64_t address) REQUIRES(mu_);
   bool must_wait_for_room() REQUIRES(mu_);
   bool wait_for_room();
 
@@ -187,6 +190,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   coherence::Effects effects_ GUARDED_BY(mu_);
   std::vector<Region> regions_ GUARDED_BY(mu_);
   std::size_t last_region_ GUARDED_BY(mu_) = 0;
+  std::vector<Region> durable_ GUARDED_BY(mu_);
   std::vector<Waiter*> waiters_ GUARDED_BY(mu_);  // until they have come back for their page
   // uffd-thread: faults whose threads sleep in the kernel. They are asked again when their page wakes.
   std::unordered_map<PageId, Access> kernel_waiters_ GUARDED_BY(mu_);

@@ -39,11 +39,12 @@ std::int64_t deadline_after(std::chrono::milliseconds timeout) {
 
 }  // namespace
 
-Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory)
+Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, DurableService& durable)
     : options_(std::move(options)),
       self_(options_.self),
       mesh_(mesh),
       memory_(memory),
+      durable_(durable),
       log_({.self = self_, .incarnation = options_.life}, replication(options_)),
       coordinator_(options_.founders.empty() ? kNoNode : options_.founders.front()),
       dead_(options_.nodes),
@@ -120,8 +121,12 @@ Result<Region> Regions::map(const RegionOptions& options) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("region \"{}\": there is no node {} (nodes are 0 … {})",
                                                          options.name, options.placement.node, options_.nodes - 1));
   }
-  auto outcome = propose(vmm::MapRegion{.name = options.name, .bytes = options.bytes, .placement = options.placement},
-                         kProposalTimeout);
+  // More than can be is refused by the log, with a reason.
+  const auto backups = static_cast<std::uint8_t>(std::min(options.durable_backups, kMaxDurableBackups + 1));
+  auto outcome = propose(
+      vmm::MapRegion{
+          .name = options.name, .bytes = options.bytes, .placement = options.placement, .durable_backups = backups},
+      kProposalTimeout);
   if (!outcome) return tl::unexpected(outcome.error());
   GALLOCY_TRY(wait_until_everywhere(outcome->region, deadline_after(kProposalTimeout)));
   return Region(reinterpret_cast<void*>(outcome->address), options.bytes);
@@ -241,6 +246,8 @@ void Regions::carry_out(vmm::Effects& effects) {
     if (applied.outcome) follow(applied);
   }
   note_membership();
+  if (effects.restored || !effects.applied.empty()) durable_.follow(log_.machine());
+  if (const auto usable = log_.usable(); !usable) durable_.stop(usable.error());
   for (const vmm::Send& send : effects.sends) {
     const wire::FrameHeader header{.type = static_cast<std::uint16_t>(send.type),
                                    .body_bytes = static_cast<std::uint32_t>(send.body.size())};
@@ -292,8 +299,10 @@ void Regions::take_over() {
 void Regions::appeared(const vmm::Region& region) {
   if (std::ranges::find(mapped_, region.id) != mapped_.end()) return;
   mapped_.push_back(region.id);
-  if (auto added = memory_.add_region(region.name, region.address, region.bytes, region.placement, region.spread);
-      !added) {
+  auto added = region.durable_backups > 0
+                   ? memory_.add_durable(region.name, region.address, region.bytes)
+                   : memory_.add_region(region.name, region.address, region.bytes, region.placement, region.spread);
+  if (!added) {
     // The log says that this node has it, so it must.
     die(static_cast<int>(added.error().code), "gallocy: " + added.error().message);
   }

@@ -18,6 +18,7 @@
 #include "gallocy/node.h"
 #include "net/mesh.h"
 #include "os/mutex.h"
+#include "runtime/durable_service.h"
 #include "runtime/memory.h"
 #include "runtime/waiting.h"
 #include "vmm/admission.h"
@@ -36,7 +37,7 @@ struct RegionsOptions {
 
 class Regions {
  public:
-  Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory);
+  Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, DurableService& durable);
   void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
 
   // Founder: proposes this node as a member. Returns when all founders are members in the log, here; of a node that
@@ -103,6 +104,7 @@ class Regions {
   const NodeId self_;
   net::Mesh* const mesh_;
   Memory& memory_;
+  DurableService& durable_;
   Waiting* waiting_ = nullptr;
   WaitFlag all_joined_;
   WaitFlag may_go_;

@@ -88,12 +88,14 @@ Result<> Runtime::assemble() {
                                                         .budget_pages = settings_.memory_bytes / kPageBytes},
                                           .engine = settings_.engine,
                                           .mesh = mesh_.get()}));
+  durable_ = std::make_unique<DurableService>(self(), mesh_.get());
   RegionsOptions cluster{.self = self(), .nodes = nodes()};
   for (std::uint16_t n = 0; n < nodes(); ++n) cluster.founders.push_back(NodeId{n});
-  regions_ = std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_);
+  regions_ = std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *durable_);
   sync_ = std::make_unique<SyncService>(self(), nodes(), mesh_.get());
   threads_ = std::make_unique<Threads>(self(), nodes(), mesh_.get(), &GlobalHeap::thread_ended);
   memory_->set_waiting(*waiting_);
+  durable_->set_waiting(*waiting_);
   regions_->set_waiting(*waiting_);
   sync_->set_waiting(*waiting_);
   threads_->set_waiting(*waiting_);
@@ -171,6 +173,7 @@ std::int64_t Runtime::housekeeping() {
   std::int64_t due = next_beat_us_.load(std::memory_order_relaxed);
   if (now >= due && next_beat_us_.compare_exchange_strong(due, now + kBeatUs)) beat(now);
   regions_->housekeeping();
+  durable_->turn_ended();
   return std::min(next_us, kBeatUs);
 }
 
@@ -196,6 +199,7 @@ void Runtime::beat(std::int64_t now) {
                 std::as_bytes(std::span(&body, 1)), {});
   }
   regions_->tick();
+  durable_->tick();
   sync_->tick();
   if (GlobalHeap* const heap = ticking_heap_.load()) heap->tick();
 }
@@ -239,6 +243,8 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
     }
     case 0x5:
       return threads_->frame_arrived(from, type, body);
+    case 0x9:
+      return durable_->frame_arrived(from, type, body, payload);
     case 0x7:
       return extension_ && extension_(from, type, body, payload);
     default:
@@ -273,6 +279,7 @@ void Runtime::lost(NodeId peer, std::string_view reason) {
     die(static_cast<int>(ErrorCode::kPeerLost), fmt::format("gallocy: node {} lost node {}: {}", self(), peer, reason));
   }
   memory_->node_died(peer);
+  durable_->connection_lost(peer);
   regions_->node_died(peer);
   sync_->node_died(peer);
   threads_->node_died(peer);
@@ -287,6 +294,7 @@ Statistics Runtime::statistics() {
   Statistics s;
   memory_->add_statistics(s);
   sync_->add_statistics(s);
+  durable_->add_statistics(s);
   for (std::uint16_t n = 0; n < nodes() && mesh_ != nullptr; ++n) {
     if (NodeId{n} == self()) continue;
     const net::Mesh::Counters c = mesh_->counters(NodeId{n});

@@ -2,7 +2,7 @@
 // and decides what happens when a peer is lost.
 //
 // Lock order (a thread that holds one may take those to its right, never to its left):
-//   Regions::mu_ -> Memory::mu_ -> the mesh's own;   Sync::mu_, Threads::mu_ -> the mesh's own
+//   Regions::mu_ -> Memory::mu_, DurableService::mu_ -> the mesh's own;   Sync::mu_, Threads::mu_ -> the mesh's own
 #pragma once
 
 #include <atomic>
@@ -14,6 +14,7 @@
 
 #include "net/mesh.h"
 #include "net/rendezvous.h"
+#include "runtime/durable_service.h"
 #include "runtime/global_heap.h"
 #include "runtime/memory.h"
 #include "runtime/regions.h"
@@ -37,6 +38,7 @@ class Runtime final : public net::FrameSink {
 
   Memory& memory() { return *memory_; }
   Regions& regions() { return *regions_; }
+  DurableService& durable() { return *durable_; }
   SyncService& sync() { return *sync_; }
   Threads& threads() { return *threads_; }
   GlobalHeap& heap() { return *heap_; }
@@ -76,6 +78,7 @@ class Runtime final : public net::FrameSink {
   std::unique_ptr<net::Mesh> mesh_;
   std::unique_ptr<Waiting> waiting_;
   std::unique_ptr<Memory> memory_;
+  std::unique_ptr<DurableService> durable_;
   std::unique_ptr<Regions> regions_;
   std::unique_ptr<SyncService> sync_;
   std::unique_ptr<Threads> threads_;

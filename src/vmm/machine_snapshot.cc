@@ -2,7 +2,8 @@
 //
 //   applied u64 | epoch u32 | next region u32 | members | changes of membership | regions | names
 //
-// each list as count u32 and its items in ascending order (changes: in that of their epochs), with the integers and texts of wire/bytes.h.
+// each list as count u32 and its items in ascending order (changes: in that of their epochs), with the integers and
+// texts of wire/bytes.h.
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -87,8 +88,7 @@ void Machine::put_facts(ByteWriter& w) const {
     w.put(node), w.put_text(member.address), w.put(member.state), w.put(member.since), w.put(member.life),
         w.put(member.newcomer);
   put_count(w, changes_);
-  for (const MembershipChange& change : changes_)
-    w.put(change.node), w.put(static_cast<std::uint8_t>(change.joined));
+  for (const MembershipChange& change : changes_) w.put(change.node), w.put(static_cast<std::uint8_t>(change.joined));
   put_count(w, regions_);
   for (const auto& [id, region] : regions_) put_region(w, region);
   put_count(w, names_);
@@ -168,7 +168,8 @@ Result<> Machine::check_members() const {
   std::set<NodeId> present;
   for (std::uint32_t i = 0; i < changes_.size(); ++i) {
     const auto [node, joined] = changes_[i];
-    if (joined ? !present.insert(node).second : present.erase(node) == 0) return damaged("an epoch that changed nothing");
+    if (joined ? !present.insert(node).second : present.erase(node) == 0)
+      return damaged("an epoch that changed nothing");
     since[node] = Epoch{i + 1};
   }
   if (since.size() != members_.size()) return damaged("members that never joined");

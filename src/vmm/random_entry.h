@@ -54,7 +54,8 @@ inline Entry random_entry(Prng& random) {
     case 5:
     case 6:
       if (random.one_in(4))
-        return MapRegion{random_name(random), bytes, {}, static_cast<std::uint8_t>(random.below(kMaxDurableBackups + 2))};
+        return MapRegion{
+            random_name(random), bytes, {}, static_cast<std::uint8_t>(random.below(kMaxDurableBackups + 2))};
       return MapRegion{random_name(random), bytes, random_placement(random)};
     case 7:
       return UnmapRegion{region};

@@ -1,0 +1,295 @@
+#include "runtime/durable_service.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/check.h"
+#include "os/clock.h"
+
+namespace gallocy::runtime {
+namespace {
+
+using durable::Outcome;
+using durable::Ticket;
+
+static_assert(kMaxDurableBackups == durable::kMaxBackups);
+
+// A tail up to this length is copied behind the head; a longer one is sent from where it is.
+constexpr std::size_t kCopiedBytes = 1024;
+
+// Records of so many transactions are let go at once: it is a message to each node that has some.
+constexpr std::uint64_t kForgotten = 32;
+
+std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }
+
+// The members in the epochs from 1 on, one after the other.
+class Memberships {
+ public:
+  explicit Memberships(const vmm::Machine& machine) : changes_(machine.membership_changes()) {}
+  bool next() {
+    if (epoch_.value == changes_.size()) return false;
+    const auto [node, joined] = changes_[epoch_.value++];
+    const auto at = std::ranges::lower_bound(members_, node);
+    if (joined) {
+      members_.insert(at, node);
+    } else {
+      members_.erase(at);
+    }
+    return true;
+  }
+  Epoch epoch() const { return epoch_; }
+  const std::vector<NodeId>& members() const { return members_; }
+
+ private:
+  const std::vector<vmm::MembershipChange>& changes_;
+  Epoch epoch_{};
+  std::vector<NodeId> members_;
+};
+
+durable::DurableRegion durable_region(const vmm::Region& region) {
+  return {region.first_block(), region.blocks(), region.durable_backups, region.founded};
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------- callers
+
+Result<DurableOutcome> DurableService::read(std::span<const Range> ranges) {
+  std::vector<Piece> pieces;
+  Waiter waiter;
+  for (Range rest : ranges) {
+    while (!rest.to.empty()) {
+      const std::size_t left_in_block = kBlockBytes - (rest.address - kWindowBase) % kBlockBytes;
+      const std::size_t bytes = std::min(rest.to.size(), left_in_block);
+      pieces.push_back({&waiter, {rest.address, rest.to.first(bytes)}});
+      rest = {rest.address + bytes, rest.to.subspan(bytes)};
+    }
+  }
+  if (pieces.empty()) return waiter.outcome;
+  {
+    const os::MutexLock lock(mu_);
+    if (stopped_) return tl::unexpected(*stopped_);
+    if (!core_) return DurableOutcome{Outcome::kNotDurable, {}};
+    waiter.open = pieces.size();
+    waiters_.push_back(&waiter);
+    for (Piece& piece : pieces) {
+      core_->read(Ticket{reinterpret_cast<std::uint64_t>(&piece)}, piece.range.address,
+                  static_cast<std::uint32_t>(piece.range.to.size()));
+    }
+    carry_out();
+  }
+  return wait(waiter);
+}
+
+Result<DurableOutcome> DurableService::commit(std::span<const durable::Item> items) {
+  Waiter waiter{.open = 1};
+  {
+    const os::MutexLock lock(mu_);
+    if (stopped_) return tl::unexpected(*stopped_);
+    if (!core_) return DurableOutcome{Outcome::kNotDurable, {}};
+    waiters_.push_back(&waiter);
+    core_->commit(Ticket{reinterpret_cast<std::uint64_t>(&waiter)}, items);
+    carry_out();
+  }
+  return wait(waiter);
+}
+
+Result<DurableOutcome> DurableService::wait(Waiter& waiter) {
+  (void)waiting_->wait(waiter.flag);
+  if (!waiter.stopped) return waiter.outcome;
+  const os::MutexLock lock(mu_);
+  return tl::unexpected(*stopped_);
+}
+
+void DurableService::ended(Waiter& waiter, Outcome outcome, BlockId block) {
+  if (outcome != Outcome::kDone) waiter.outcome = {outcome, block};
+  if (--waiter.open > 0) return;
+  std::erase(waiters_, &waiter);
+  waiter.flag.set();
+}
+
+void DurableService::stop(const Error& reason) {
+  const os::MutexLock lock(mu_);
+  stop_locked(reason);
+}
+
+void DurableService::stop_locked(const Error& reason) {
+  if (stopped_) return;
+  stopped_ = reason;
+  for (Waiter* waiter : std::exchange(waiters_, {})) {
+    waiter->stopped = true;
+    waiter->flag.set();
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- the log
+
+void DurableService::follow(const vmm::Machine& machine) {
+  const os::MutexLock lock(mu_);
+  if (stopped_) return;
+  if (!core_) return begin(machine);
+  const auto& regions = machine.regions();
+  if (core_->epoch() == machine.epoch() && regions.lower_bound(next_region_) == regions.end()) return;
+  catch_up(machine);
+  if (!machine.is_member(self_))
+    return stop_locked({ErrorCode::kPeerLost, fmt::format("node {} is no member of the cluster any more", self_)});
+  carry_out();
+}
+
+// Begins in the state in which this node became a member, and goes on from there as if it had followed entry by entry:
+// what it was to keep from then on it has, as nothing can have been committed there without it.
+void DurableService::begin(const vmm::Machine& machine) {
+  if (!machine.is_member(self_)) return;
+  const Epoch joined = machine.member(self_)->since;
+  Memberships memberships(machine);
+  memberships.next();
+  durable::History history(memberships.epoch(), memberships.members());
+  while (memberships.epoch() < joined && memberships.next()) history.add(memberships.epoch(), memberships.members());
+  std::vector<durable::DurableRegion> regions;
+  for (const auto& [id, region] : machine.regions()) {
+    if (region.founded >= joined) break;
+    if (region.durable_backups > 0) regions.push_back(durable_region(region));
+    next_region_ = RegionId{id.value + 1};
+  }
+  core_.emplace(self_, history, regions, durable::Options{});
+  catch_up(machine);
+  for (const auto& [from, message] : std::exchange(early_, {})) (void)core_->message(from, message);
+}
+
+void DurableService::catch_up(const vmm::Machine& machine) {
+  Memberships memberships(machine);
+  while (memberships.next()) {
+    if (memberships.epoch() > core_->epoch()) core_->epoch(memberships.epoch(), memberships.members());
+    if (memberships.epoch() == core_->epoch()) map_regions(machine);
+  }
+  lease_.members(core_->history().members());
+  ask_for_lease();
+}
+
+void DurableService::map_regions(const vmm::Machine& machine) {
+  const auto& regions = machine.regions();
+  for (auto at = regions.lower_bound(next_region_); at != regions.end() && at->second.founded == core_->epoch(); ++at) {
+    next_region_ = RegionId{at->first.value + 1};
+    if (at->second.durable_backups == 0) continue;
+    const durable::DurableRegion region = durable_region(at->second);
+    core_->map_region(region.first, region.blocks, region.backups);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- messages
+
+bool DurableService::frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body,
+                                   std::span<const std::byte> payload) {
+  if (type == wire::kLeaseAsk || type == wire::kLeaseAnswer) {
+    const os::MutexLock lock(mu_);
+    return lease_news(from, type, body);
+  }
+  const auto message = durable::decode(type, body, payload);
+  if (!message) return false;
+  const os::MutexLock lock(mu_);
+  if (stopped_) return true;
+  if (!core_) {
+    early_.emplace_back(from, *message);
+    return true;
+  }
+  const bool right = core_->message(from, *message);
+  carry_out();
+  turn_open_.store(true, std::memory_order_relaxed);
+  return right;
+}
+
+void DurableService::end_turn() {
+  const os::MutexLock lock(mu_);
+  turn_open_.store(false, std::memory_order_relaxed);
+  if (stopped_ || !core_) return;
+  if (core_->unforgotten() < kForgotten) return;
+  core_->flush();
+  carry_out();
+}
+
+void DurableService::carry_out() {
+  core_->set_lease(lease_.held(now_us()) ? durable::Lease::kHeld : durable::Lease::kLapsed);
+  const durable::Effects effects = core_->take_effects();
+  for (const durable::Outgoing& outgoing : effects.messages) send(outgoing);
+  for (const durable::ReadDone& done : effects.reads) {
+    const Piece& piece = *reinterpret_cast<Piece*>(done.ticket.value);
+    if (done.outcome == Outcome::kDone) std::ranges::copy(done.bytes, piece.range.to.begin());
+    ended(*piece.waiter, done.outcome, done.block);
+  }
+  for (const durable::CommitDone& done : effects.commits) {
+    ++(done.outcome == Outcome::kConflict ? conflicts_ : commits_);
+    ended(*reinterpret_cast<Waiter*>(done.ticket.value), done.outcome, done.block);
+  }
+}
+
+void DurableService::send(const durable::Outgoing& outgoing) {
+  const durable::Message& message = outgoing.message;
+  const wire::DurableHead head = head_of(message);
+  const std::span<const std::byte> tail = tail_of(message);
+  const auto type = static_cast<std::uint16_t>(type_of(message));
+  std::array<std::byte, sizeof head + kCopiedBytes> body;
+  std::memcpy(body.data(), &head, sizeof head);
+  if (tail.size() <= kCopiedBytes) {
+    if (!tail.empty()) std::memcpy(body.data() + sizeof head, tail.data(), tail.size());
+    const auto bytes = std::span<const std::byte>(body).first(sizeof head + tail.size());
+    return mesh_->send(outgoing.to, {.type = type, .body_bytes = static_cast<std::uint32_t>(bytes.size())}, bytes, {},
+                       net::WhenFull::kQueue);
+  }
+  const iovec payload{const_cast<std::byte*>(tail.data()), tail.size()};
+  mesh_->send(outgoing.to,
+              {.type = type, .body_bytes = sizeof head, .payload_bytes = static_cast<std::uint32_t>(tail.size())},
+              std::span<const std::byte>(body).first(sizeof head), std::span(&payload, 1), net::WhenFull::kQueue);
+}
+
+// ---------------------------------------------------------------------------------------------- the lease
+
+void DurableService::tick() {
+  const os::MutexLock lock(mu_);
+  if (stopped_ || !core_) return;
+  ask_for_lease();
+  core_->flush();
+  carry_out();
+}
+
+// Only where there is durable memory: who has none needs no lease.
+void DurableService::ask_for_lease() {
+  if (core_->regions().empty()) return;
+  const wire::LeaseNews news{.asked_us = now_us()};
+  for (const NodeId node : core_->history().members()) {
+    if (node == self_) continue;
+    mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::kLeaseAsk), .body_bytes = sizeof news},
+                std::as_bytes(std::span(&news, 1)), {}, net::WhenFull::kQueue);
+  }
+}
+
+bool DurableService::lease_news(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
+  wire::LeaseNews news;
+  if (body.size() != sizeof news) return false;
+  std::memcpy(&news, body.data(), sizeof news);
+  if (type == wire::kLeaseAsk) {
+    mesh_->send(from, {.type = static_cast<std::uint16_t>(wire::kLeaseAnswer), .body_bytes = sizeof news}, body, {},
+                net::WhenFull::kQueue);
+    return true;
+  }
+  if (news.asked_us > now_us()) return false;
+  lease_.answered(from, news.asked_us);
+  if (core_ && !stopped_) carry_out();
+  return true;
+}
+
+void DurableService::connection_lost(NodeId peer) {
+  const os::MutexLock lock(mu_);
+  lease_.connection_lost(peer);
+}
+
+void DurableService::add_statistics(Statistics& s) {
+  const os::MutexLock lock(mu_);
+  s.durable_commits += commits_;
+  s.durable_conflicts += conflicts_;
+  if (!core_) return;
+  s.durable_epoch = core_->epoch().value;
+  s.durable_unrestored = core_->unrestored();
+}
+
+}  // namespace gallocy::runtime

@@ -1,0 +1,103 @@
+// DurableService: durable memory (src/durable) with its lock, its waiting threads and its messages. It follows the
+// VMM's log, which says who the members are and which regions are durable.
+//
+// Nobody waits for ever: a caller gets an outcome, or an error once this node cannot take part any more (stop()).
+//
+// Threads: any thread of the program; frame_arrived on the poller. Whoever holds mu_ must not touch global memory.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "durable/core.h"
+#include "gallocy/node.h"
+#include "net/mesh.h"
+#include "os/mutex.h"
+#include "runtime/lease.h"
+#include "runtime/waiting.h"
+#include "vmm/machine.h"
+
+namespace gallocy::runtime {
+
+// What became of a read or a commit, and of which block the outcome speaks.
+struct DurableOutcome {
+  durable::Outcome outcome = durable::Outcome::kDone;
+  BlockId block{};
+};
+
+class DurableService {
+ public:
+  DurableService(NodeId self, net::Mesh* mesh) : self_(self), mesh_(mesh), lease_(self) {}
+  void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
+
+  struct Range {
+    std::uint64_t address = 0;
+    std::span<std::byte> to;  // private memory
+  };
+  // What was committed last, in each block at some moment of its own.
+  Result<DurableOutcome> read(std::span<const Range> ranges);
+  // The bytes of the items are private memory.
+  Result<DurableOutcome> commit(std::span<const durable::Item> items);
+
+  // The log has gone on. Called with the lock of Regions held, after every change.
+  void follow(const vmm::Machine& machine);
+  // This node cannot take part any more: whoever waits, now or later, gets the error.
+  void stop(const Error& reason);
+  void connection_lost(NodeId peer);
+
+  bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body,
+                     std::span<const std::byte> payload);
+  void tick();  // every 100 ms or so
+  // The end of a turn of the poller.
+  void turn_ended() {
+    if (turn_open_.load(std::memory_order_relaxed)) end_turn();
+  }
+  void add_statistics(Statistics& statistics);
+
+ private:
+  // A thread that waits for a commit, or for the reads of all its pieces.
+  struct Waiter {
+    WaitFlag flag;
+    std::size_t open = 0;
+    DurableOutcome outcome;
+    bool stopped = false;
+  };
+  // What a read fetches from one block.
+  struct Piece {
+    Waiter* waiter = nullptr;
+    Range range;
+  };
+
+  Result<DurableOutcome> wait(Waiter& waiter);
+  void begin(const vmm::Machine& machine) REQUIRES(mu_);
+  void catch_up(const vmm::Machine& machine) REQUIRES(mu_);
+  void map_regions(const vmm::Machine& machine) REQUIRES(mu_);
+  void carry_out() REQUIRES(mu_);
+  void send(const durable::Outgoing& outgoing) REQUIRES(mu_);
+  void ended(Waiter& waiter, durable::Outcome outcome, BlockId block) REQUIRES(mu_);
+  void stop_locked(const Error& reason) REQUIRES(mu_);
+  void ask_for_lease() REQUIRES(mu_);
+  bool lease_news(NodeId from, wire::MessageType type, std::span<const std::byte> body) REQUIRES(mu_);
+  void end_turn();
+
+  const NodeId self_;
+  net::Mesh* const mesh_;
+  Waiting* waiting_ = nullptr;
+  std::atomic<bool> turn_open_{false};  // something has been handed to the core since the last end of a turn
+
+  os::Mutex mu_;
+  std::optional<durable::Core> core_ GUARDED_BY(mu_);  // since the log has this node as a member
+  Lease lease_ GUARDED_BY(mu_);
+  std::optional<Error> stopped_ GUARDED_BY(mu_);
+  std::vector<std::pair<NodeId, durable::Message>> early_ GUARDED_BY(mu_);  // before there is a core
+  std::vector<Waiter*> waiters_ GUARDED_BY(mu_);
+  RegionId next_region_ GUARDED_BY(mu_){1};  // the first that the core may not have
+  std::uint64_t commits_ GUARDED_BY(mu_) = 0, conflicts_ GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace gallocy::runtime

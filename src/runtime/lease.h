@@ -1,0 +1,53 @@
+// Lease: whether this node may be sure that no other has gone on without it. While it may not, it tells its callers
+// nothing about durable memory (durable::Core::set_lease): a primary that was replaced would read what was overwritten.
+//
+// Every member may propose the death of another, and one is enough. So each is asked again and again whether it hears
+// this node, and the lease holds for kLeaseUs from the moment when the oldest of the questions that were answered last
+// was *sent*. Why that is sound:
+//   * a member that heard a question takes this node for dead because of silence at the earliest a second after that
+//     (kUnreachableMs in net/tcp_link.cc; kSilenceUs in runtime.cc is longer), and kLeaseUs is less;
+//   * a connection that breaks is seen at both ends. From then on the lease is over until the log has said which of the
+//     two is no member any more.
+// What it does not cover: one end that sees the break much later than the other without a second of silence, as when
+// something between the nodes resets one end only.
+//
+// Threads: none; pure. `now` in microseconds.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace gallocy::runtime {
+
+class Lease {
+ public:
+  static constexpr std::uint64_t kLeaseUs = 800'000;
+
+  explicit Lease(NodeId self) : self_(self) {}
+
+  // The log: these are the members now, this node among them. Who is new has been asked nothing yet.
+  void members(std::span<const NodeId> members);
+  void connection_lost(NodeId peer);
+  // The member has answered the question that was sent at `asked_us`.
+  void answered(NodeId from, std::uint64_t asked_us);
+
+  bool held(std::uint64_t now) const;
+
+ private:
+  static constexpr std::uint64_t kNever = 0;
+  struct Member {
+    NodeId node{};
+    std::uint64_t answered_us = kNever;
+    bool lost = false;
+  };
+
+  Member* find(NodeId node);
+
+  const NodeId self_;
+  std::vector<Member> others_;
+};
+
+}  // namespace gallocy::runtime

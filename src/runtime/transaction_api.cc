@@ -1,0 +1,171 @@
+// The public Transaction over the DurableService of this process.
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "base/check.h"
+#include "base/prng.h"
+#include "gallocy/node.h"
+#include "gallocy/transaction.h"
+#include "os/clock.h"
+#include "runtime/byte_ranges.h"
+#include "runtime/runtime.h"
+
+namespace gallocy {
+namespace {
+
+using durable::Item;
+using durable::ItemKind;
+using durable::Outcome;
+
+runtime::Runtime& the_runtime() {
+  Node* const node = Node::current();
+  if (node == nullptr) [[unlikely]] {
+    die(static_cast<int>(ErrorCode::kInvalidArgument), "gallocy: a transaction needs Node::join() first");
+  }
+  return node->runtime();
+}
+
+std::optional<Error> error_of(const runtime::DurableOutcome& ended) {
+  const std::uint64_t block = address_of(first_page(ended.block));
+  switch (ended.outcome) {
+    case Outcome::kDone:
+      return std::nullopt;
+    case Outcome::kConflict:
+      return Error{ErrorCode::kConflict, "a transaction did not happen: another was in its way; try again"};
+    case Outcome::kLost:
+      return Error{ErrorCode::kLost,
+                   fmt::format("durable memory from {:#x} on is lost: more nodes died at once than its region has "
+                               "backups",
+                               block)};
+    case Outcome::kNotDurable:
+      return Error{ErrorCode::kInvalidArgument,
+                   "a transaction reached beyond durable memory: map its region with durable_backups"};
+    case Outcome::kTooLarge:
+      return Error{ErrorCode::kInvalidArgument,
+                   fmt::format("a transaction reads and writes too much in one block: at most some {} KiB in {}",
+                               (wire::kMaxDurablePartBytes >> 10) - 6, kBlockBytes >> 10)};
+    case Outcome::kTooMany:
+      break;
+  }
+  return Error{ErrorCode::kOutOfMemory, fmt::format("{} transactions of this node have no answer", durable::kMaxOpen)};
+}
+
+}  // namespace
+
+struct Transaction::State {
+  using Range = runtime::DurableService::Range;
+
+  runtime::DurableService& service = the_runtime().durable();
+  runtime::ByteRanges reads, writes;
+  // After a conflict: what was read then, fetched at once with the first read that wants some of it. Otherwise what is
+  // read one after the other by many would seldom be of one moment.
+  runtime::ByteRanges again;
+  bool again_is_old = false;
+  std::optional<Error> error;
+
+  void note(const Result<runtime::DurableOutcome>& ended) {
+    error = ended ? error_of(*ended) : std::optional(ended.error());
+  }
+  void fetch_again();
+  void fetch(std::uint64_t address, std::uint64_t bytes);
+};
+
+void Transaction::State::fetch_again() {
+  std::vector<std::pair<std::uint64_t, wire::Bytes>> places;
+  again.for_each([&](std::uint64_t a, std::span<const std::byte> b) { places.emplace_back(a, wire::Bytes(b.size())); });
+  std::vector<Range> ranges;
+  for (auto& [address, bytes] : places) ranges.push_back({address, bytes});
+  note(service.read(ranges));
+  again.clear();
+  for (const auto& [address, bytes] : places) again.put(address, bytes);
+  again_is_old = false;
+}
+
+// Something that this transaction has not read yet.
+void Transaction::State::fetch(std::uint64_t address, std::uint64_t count) {
+  wire::Bytes bytes(count);
+  const bool known = again.has(address, count);
+  if (known && again_is_old) fetch_again();
+  if (known && !error) {
+    again.copy_to(address, bytes);
+  } else if (!error) {
+    const Range range{address, bytes};
+    note(service.read(std::span(&range, 1)));
+  }
+  if (!error) reads.put(address, bytes);
+}
+
+Transaction::Transaction() : state_(std::make_unique<State>()) {}
+Transaction::~Transaction() = default;
+Transaction::Transaction(Transaction&&) noexcept = default;
+Transaction& Transaction::operator=(Transaction&&) noexcept = default;
+
+Result<> Transaction::so_far() const {
+  if (state_->error) return tl::unexpected(*state_->error);
+  return {};
+}
+
+// What it needs comes into private memory first: `to` may be global memory, which the service must not touch.
+void Transaction::read(const void* at, void* to, std::size_t bytes) {
+  State& s = *state_;
+  const auto address = reinterpret_cast<std::uint64_t>(at);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> gaps;
+  s.writes.for_each_gap(address, bytes, [&](std::uint64_t unwritten, std::uint64_t count) {
+    s.reads.for_each_gap(unwritten, count, [&](std::uint64_t a, std::uint64_t n) { gaps.emplace_back(a, n); });
+  });
+  for (const auto& [gap, count] : gaps) {
+    if (!s.error) s.fetch(gap, count);
+  }
+  wire::Bytes seen(bytes);
+  if (!s.error) {
+    s.reads.copy_to(address, seen);
+    s.writes.copy_to(address, seen);
+  }
+  std::ranges::copy(seen, static_cast<std::byte*>(to));
+}
+
+void Transaction::write(void* at, const void* from, std::size_t bytes) {
+  state_->writes.put(reinterpret_cast<std::uint64_t>(at), {static_cast<const std::byte*>(from), bytes});
+}
+
+Result<> Transaction::commit() {
+  State& s = *state_;
+  std::vector<Item> items;
+  if (!s.error) {
+    s.reads.for_each([&](std::uint64_t a, std::span<const std::byte> b) {
+      items.push_back({ItemKind::kCompare, a, b});
+    });
+    s.writes.for_each([&](std::uint64_t a, std::span<const std::byte> b) {
+      items.push_back({ItemKind::kWrite, a, b});
+    });
+    s.note(s.service.commit(items));
+  }
+  s.again.clear();
+  s.again_is_old = s.error && s.error->code == ErrorCode::kConflict;
+  if (s.again_is_old) std::swap(s.reads, s.again);
+  s.reads.clear();
+  s.writes.clear();
+  if (const auto error = std::exchange(s.error, std::nullopt)) return tl::unexpected(*error);
+  return {};
+}
+
+namespace transaction_detail {
+
+std::int64_t now_ns() { return os::monotonic_ns(); }
+
+// Whoever was in the way is through in some round trips; with many at one place the wait doubles.
+bool back_off(unsigned attempt, Timeout timeout, std::int64_t started_ns) {
+  constexpr std::uint64_t kFirstNs = 4'000, kMostDoublings = 9;
+  thread_local Prng random(static_cast<std::uint64_t>(os::monotonic_ns()) ^ reinterpret_cast<std::uint64_t>(&random));
+  const std::int64_t now = os::monotonic_ns();
+  const std::uint64_t most = kFirstNs << std::min<std::uint64_t>(attempt, kMostDoublings);
+  const std::int64_t until = now + static_cast<std::int64_t>(random.below(most));
+  if (timeout != kForever && until - started_ns > timeout.count()) return false;
+  runtime::WaitFlag never;
+  (void)the_runtime().waiting().wait(never, until);
+  return true;
+}
+
+}  // namespace transaction_detail
+}  // namespace gallocy
