@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "core_rows.h"
+#include "durable_rows.h"
 #include "log_rows.h"
 #include "run_rows.h"
 
@@ -31,7 +32,7 @@ struct Options {
 std::optional<int> parse(int argc, char** argv, Options& options) {
   CLI::App app("Measures gallocy beside the floor of this machine.");
   app.add_option("group", options.group, "the group of rows; default: all groups")
-      ->check(CLI::IsMember({"core", "log", "run"}));
+      ->check(CLI::IsMember({"core", "log", "durable", "run"}));
   app.add_option("--json", options.json, "write the rows to this file, as a JSON array");
   app.add_option("--runs", options.runs, "runs of each side; the table shows medians")->check(CLI::Range(1, 1000));
   app.add_flag("--small", options.small, "small sizes, one run: shows that everything works, not how fast");
@@ -63,6 +64,7 @@ std::vector<bench::Plan> plans_for(const Options& options, const bench::Programs
     }
   }
   if (options.has("log")) append(plans, bench::log_plans(programs, scale));
+  if (options.has("durable")) append(plans, bench::durable_plans(programs, scale));
   if (options.has("run")) append(plans, bench::run_plans(programs, scale, options.built));
   return plans;
 }

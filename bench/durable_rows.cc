@@ -1,0 +1,57 @@
+#include "durable_rows.h"
+
+#include "child.h"
+#include "references.h"
+
+namespace gallocy::bench {
+namespace {
+
+using Words = std::vector<std::string>;
+
+Result<Measured> figure_of(Words command, const std::string& figure) {
+  const auto output = run_child(command);
+  if (!output) return tl::unexpected(output.error());
+  const auto value = output->number(figure);
+  if (!value) return tl::unexpected(value.error());
+  return Measured{.value = *value, .digest = output->value("digest").value_or("")};
+}
+
+}  // namespace
+
+std::vector<Plan> durable_plans(const Programs& programs, Scale scale) {
+  const auto on_three = [&programs, scale](const char* transport, const char* measurement, const char* figure) {
+    return [=, &programs] { return on_nodes(programs, 3, transport, measurement, figure, scale); };
+  };
+  const auto trip = [scale] { return raw_round_trip_us(Link::kTcp, Waiting::kSleep, scale); };
+  const auto bank = [&programs, scale](const char* backups) {
+    const char* const transfers = scale == Scale::kSmall ? "2000" : "40000";
+    const Words command{programs.gallocy,           "launch",      "-n",      "3",         "--",
+                        programs.examples / "bank", "--transfers", transfers, "--durable", backups};
+    return [command] { return figure_of(command, "time"); };
+  };
+  const auto restore = [&programs, scale]() -> Result<Measured> {
+    Words command{
+        programs.gallocy,   "launch",         "-n", "4", "--transport", "tcp", "--on-peer-lost", "continue", "--",
+        programs.core_node, "durable.restore"};
+    if (scale == Scale::kSmall) command.push_back("--small");
+    return figure_of(std::move(command), "mb_per_s");
+  };
+  return {
+      {"durable.commit.1home", "us", Goal::kAtMost, 1.5,
+       "Three messages one after the other, coordinator to primary to backup and back, none of which is the caller's "
+       "node; beside a round trip whose ends sleep, as three nodes on two processors do.",
+       on_three("tcp", "durable.commit.1home", "us"), trip},
+      {"durable.commit.2homes", "us", Goal::kAtMost, 2.5, "The same in two companies at once, in any order.",
+       on_three("tcp", "durable.commit.2homes", "us"), trip},
+      {"durable.commits", "1/s", Goal::kAtLeast, 100'000,
+       "Seven messages and the wake-up of a thread for each, on the processors of all three nodes.",
+       on_three("shm", "durable.commits", "per_s"), nullptr},
+      {"durable.overhead", "s", Goal::kAtMost, 1.10,
+       "The example bank with transactions, beside itself with locks on shared memory.", bank("1"), bank("0")},
+      {"durable.restore", "MB/s", Goal::kAtLeast, 0.5,
+       "Copies out of and into the sockets and the images; the survivors share the machine's processors.", restore,
+       [scale] { return raw_stream_mb_per_s(Link::kTcp, scale); }},
+  };
+}
+
+}  // namespace gallocy::bench
