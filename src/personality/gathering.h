@@ -35,8 +35,6 @@ class Gathering {
   // At a time in ns, which grows. The places, if they have changed.
   std::optional<Places> sample(std::int64_t now_ns, std::span<const SharingTotals> totals);
 
-  const Places& places() const { return places_; }
-
  private:
   struct Load {
     double active = 0, working = 0;  // threads, on average over the period

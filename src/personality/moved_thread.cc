@@ -3,9 +3,9 @@
 #include <cpuid.h>
 #include <immintrin.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include <cstring>
+#include <utility>
 
 #include "os/clock.h"
 
@@ -25,9 +25,7 @@ MovedThread MovedThread::take(GuestThread& thread, const ucontext_t& context) {
   moved.signal_stack = thread.guest_stack;
   moved.held_count = thread.held_count;
   moved.held_pages = thread.held_pages;
-  timespec used{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-  moved.processor_ns = thread.processor_ns_elsewhere + used.tv_sec * 1'000'000'000 + used.tv_nsec;
+  moved.processor_ns = thread.processor_ns_elsewhere + os::thread_processor_ns();
   ::prctl(PR_GET_NAME, moved.name);
   const os::MutexLock lock(thread.mu);
   moved.pending_count = std::exchange(thread.pending_count, 0);
@@ -49,9 +47,7 @@ void MovedThread::give(GuestThread& thread) const {
   thread.guest_stack = signal_stack;
   thread.held_count = held_count;
   thread.held_pages = held_pages;
-  timespec used{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-  thread.processor_ns_elsewhere = processor_ns - (used.tv_sec * 1'000'000'000 + used.tv_nsec);
+  thread.processor_ns_elsewhere = processor_ns - os::thread_processor_ns();
   ::prctl(PR_SET_NAME, name);
   const os::MutexLock lock(thread.mu);
   thread.pending_count = pending_count;

@@ -266,6 +266,7 @@ class Process final : private GuestHandler, private ImageTarget {
   long process_times(const Call& call);
   std::int64_t processor_time(const GuestThread& thread, long clock);
   std::int64_t thread_time_here(int guest_tid, long clock);
+  static std::int64_t kernel_thread_time(int tid, long clock);
 
   // process_memory.cc: at the home
   long memory_call(const Call& call);

@@ -1,6 +1,5 @@
 // Watches how much the nodes' threads wait for each other's pages (gathering.h), and has them move. A program whose
 // user has chosen the nodes of its threads is left as it is.
-#include <sys/syscall.h>
 #include <time.h>
 
 #include <algorithm>
@@ -24,8 +23,7 @@ long shuffle_period_ns() {
   return text != nullptr ? std::clamp(std::atol(text), 1L, 999'999L) * 1000 : 0;
 }
 
-// CPUCLOCK_SCHED of a thread (Linux's posix-timers.h).
-long processor_clock(long tid) { return (~tid << 3) | 6; }
+constexpr long kThreadTime = 6;  // CPUCLOCK_SCHED of a thread (Linux's posix-timers.h)
 
 }  // namespace
 
@@ -43,7 +41,7 @@ void Process::note_threads_elsewhere() {
   });
 }
 
-bool Process::may_gather() const { return threads_move_ && (options_.place.empty() || options_.place == "spread"); }
+bool Process::may_gather() const { return threads_move_ && spreads(options_.place); }
 
 void Process::watch_sharing() {
   std::vector<unsigned> processors;
@@ -104,9 +102,7 @@ std::vector<std::byte> Process::sharing_record() {
     std::int64_t active = active_ns_, processor = processor_ns_;
     for (const auto& [tid, thread] : threads_) {
       active += thread->active.total_ns(now);
-      timespec used{};
-      raw_system_call(SYS_clock_gettime, processor_clock(thread->tid), reinterpret_cast<long>(&used));
-      processor += used.tv_sec * 1'000'000'000 + used.tv_nsec - thread->active.processor_began_ns;
+      processor += kernel_thread_time(thread->tid, kThreadTime) - thread->active.processor_began_ns;
     }
     words[0] = static_cast<std::uint64_t>(active);
     words[1] = static_cast<std::uint64_t>(processor) - runtime_.memory().fault_processor_ns();

@@ -158,11 +158,16 @@ std::int64_t Process::thread_time_here(int guest_tid, long clock) {
   const os::MutexLock lock(threads_mu_);
   const auto found = threads_.find(guest_tid);
   if (found == threads_.end()) return -ESRCH;
+  const std::int64_t ns = kernel_thread_time(found->second->tid, clock);
+  return ns < 0 ? ns : ns + found->second->processor_ns_elsewhere;
+}
+
+// Of a kernel thread of this process: a processor-time clock, of whose number the kind alone counts; or an error.
+std::int64_t Process::kernel_thread_time(int tid, long clock) {
   timespec time{};
-  const long result = raw_system_call(SYS_clock_gettime, static_cast<int>(clock_of(found->second->tid, clock)),
-                                      reinterpret_cast<long>(&time));
-  if (result < 0) return result;
-  return time.tv_sec * kSecondNs + time.tv_nsec + found->second->processor_ns_elsewhere;
+  const long result =
+      raw_system_call(SYS_clock_gettime, static_cast<int>(clock_of(tid, clock)), reinterpret_cast<long>(&time));
+  return result < 0 ? result : time.tv_sec * kSecondNs + time.tv_nsec;
 }
 
 }  // namespace gallocy::personality

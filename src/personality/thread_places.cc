@@ -18,8 +18,10 @@ std::vector<NodeId> all_nodes(std::uint16_t nodes) {
 
 }  // namespace
 
+bool spreads(std::string_view place) { return place.empty() || place == "spread"; }
+
 Result<std::vector<NodeId>> nodes_to_use(std::string_view place, std::uint16_t nodes) {
-  if (place.empty() || place == "spread") return all_nodes(nodes);
+  if (spreads(place)) return all_nodes(nodes);
   if (place == "pack") return std::vector{NodeId{0}};
   const std::string_view whole = place;
   std::vector<NodeId> list;

@@ -14,6 +14,8 @@
 
 namespace gallocy::personality {
 
+// Whether --place leaves it to the runtime where threads run.
+bool spreads(std::string_view place);
 // What --place says; the empty text is "spread". kInvalidArgument: neither a word nor a list of nodes that exist.
 Result<std::vector<NodeId>> nodes_to_use(std::string_view place, std::uint16_t nodes);
 

@@ -1,8 +1,6 @@
 // Threads that do nothing but take a page from each other come to run on one node, and go apart again when each works
 // for itself. Natively there is one node.
-#include <sys/syscall.h>
-
-#include "check.h"
+#include "nodes.h"
 
 enum { kSecondsToMove = 100 };
 
@@ -12,21 +10,6 @@ static struct {
 static volatile unsigned on_node[2];
 static volatile int phase;
 static int nodes;
-
-static unsigned present_node(void) {
-  unsigned processor = 0, node = 0;
-  CHECK(syscall(SYS_getcpu, &processor, &node, NULL) == 0);
-  return node;
-}
-
-static int nodes_of_machine(void) {
-  FILE* const file = fopen("/sys/devices/system/node/online", "r");
-  int first = 0, last = 0;
-  CHECK(file != NULL);
-  if (fscanf(file, "%d-%d", &first, &last) < 2) last = first;
-  fclose(file);
-  return last - first + 1;
-}
 
 static void share(long me) {
   while (phase == 0) {

@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
-#include "check.h"
+#include "nodes.h"
 
 enum { kRounds = 4000, kLanes = 4, kSecondsToMove = 60 };
 
@@ -15,21 +15,6 @@ static volatile unsigned nodes_seen[kThreads];  // a set of each thread
 static volatile int handled[kThreads];
 static pthread_t threads[kThreads];
 static pthread_barrier_t all_here, all_sent;
-
-static unsigned present_node(void) {
-  unsigned processor = 0, node = 0;
-  CHECK(syscall(SYS_getcpu, &processor, &node, NULL) == 0);
-  return node;
-}
-
-static int nodes_of_machine(void) {
-  FILE* const file = fopen("/sys/devices/system/node/online", "r");
-  int first = 0, last = 0;
-  CHECK(file != NULL);
-  if (fscanf(file, "%d-%d", &first, &last) < 2) last = first;
-  fclose(file);
-  return last - first + 1;
-}
 
 static void handler(int signal) {
   (void)signal;
