@@ -34,11 +34,12 @@ void FilePages::set_state(std::uint64_t begin, std::uint64_t end, State from, St
   }
 }
 
-void FilePages::add(const FilePart& part) {
+void FilePages::add(const FilePart& part, bool viewable) {
   CHECK(part.begin % kPageBytes == 0 && part.end % kPageBytes == 0 && part.begin < part.end, part.begin, part.end);
   const auto next = first_ending_after(part.begin);
   CHECK(next == parts_.end() || next->first >= part.end, part.begin, part.end, next->first);
-  parts_[part.begin] = {.end = part.end, .file = part.file, .offset = part.offset, .state = State::kClosed};
+  parts_[part.begin] = {
+      .end = part.end, .file = part.file, .offset = part.offset, .state = State::kClosed, .viewable = viewable};
 }
 
 void FilePages::open(std::uint64_t begin, std::uint64_t end) { set_state(begin, end, State::kClosed, State::kUnread); }
@@ -48,14 +49,30 @@ bool FilePages::close(std::uint64_t begin, std::uint64_t end) {
   return !reading(begin, end);
 }
 
+void FilePages::views_ended(std::uint64_t begin, std::uint64_t end) {
+  split_at(begin);
+  split_at(end);
+  for (auto it = parts_.lower_bound(begin); it != parts_.end() && it->first < end; ++it) it->second.viewers.clear();
+}
+
+std::vector<NodeId> FilePages::viewers(std::uint64_t begin, std::uint64_t end) const {
+  std::vector<NodeId> all;
+  for (auto it = first_ending_after(begin); it != parts_.end() && it->first < end; ++it)
+    all.insert(all.end(), it->second.viewers.begin(), it->second.viewers.end());
+  std::ranges::sort(all);
+  const auto repeated = std::ranges::unique(all);
+  all.erase(repeated.begin(), repeated.end());
+  return all;
+}
+
 void FilePages::remove(std::uint64_t begin, std::uint64_t end) {
-  CHECK(!reading(begin, end), begin, end);
+  CHECK(!reading(begin, end) && viewers(begin, end).empty(), begin, end);
   split_at(begin);
   split_at(end);
   parts_.erase(parts_.lower_bound(begin), parts_.lower_bound(end));
 }
 
-FilePages::Answer FilePages::touch(std::uint64_t address) {
+FilePages::Answer FilePages::touch(std::uint64_t address, NodeId node, bool view_would_do) {
   const auto found = first_ending_after(address);
   if (found == parts_.end() || found->first > address) {
     const std::uint64_t before = found == parts_.begin() ? 0 : std::prev(found)->second.end;
@@ -63,6 +80,7 @@ FilePages::Answer FilePages::touch(std::uint64_t address) {
     return {.kind = Answer::Kind::kThere, .part = {.begin = before, .end = behind}};
   }
   if (found->second.state != State::kUnread) return {.kind = Answer::Kind::kWait};
+  if (view_would_do && std::ranges::binary_search(found->second.viewers, node)) return {.kind = Answer::Kind::kViewed};
   const std::uint64_t step = std::min<std::uint64_t>(
       kLeastBytes << std::min<std::size_t>(parts_.size() / kManyParts, 16), std::uint64_t{1} << 40);
   const bool goes_on = address / step == found->first / step;  // what lies before it may just have been read
@@ -74,18 +92,36 @@ FilePages::Answer FilePages::touch(std::uint64_t address) {
   CHECK(begin <= address && address < end, begin, address, end);
   Part& part = parts_.at(begin);
   part.state = State::kReading;
-  part.run = kLeastBytes;
+  part.run = view_would_do && part.viewable ? end - begin : kLeastBytes;
   if (const auto rest = parts_.find(end); rest != parts_.end() && rest->second.state == State::kUnread)
     rest->second.run = std::min(2 * (end - begin), kMostBytes);
-  return {.kind = Answer::Kind::kRead, .part = {.begin = begin, .end = end, .file = part.file, .offset = part.offset}};
+  const FilePart task{.begin = begin, .end = end, .file = part.file, .offset = part.offset};
+  if (view_would_do && part.viewable) return {.kind = Answer::Kind::kView, .part = task};
+  // Who writes to a page that is viewed will write to more of them, which are cheaper read at once.
+  if (part.viewable && !part.viewers.empty()) {
+    for (auto& [at, other] : parts_) other.viewable = other.viewable && other.file != part.file;
+  }
+  return {.kind = Answer::Kind::kRead, .part = task, .viewers = part.viewers};
 }
 
-void FilePages::read(std::uint64_t begin, std::uint64_t end, std::uint64_t read_end) {
-  CHECK(begin <= read_end && read_end <= end, begin, end, read_end);
+FilePages::Part& FilePages::end_task(std::uint64_t begin, std::uint64_t end, std::uint64_t done_end) {
+  CHECK(begin <= done_end && done_end <= end, begin, end, done_end);
   const auto found = parts_.find(begin);
   CHECK(found != parts_.end() && found->second.end == end && found->second.state == State::kReading, begin, end);
   found->second.state = State::kUnread;
+  return found->second;
+}
+
+void FilePages::read(std::uint64_t begin, std::uint64_t end, std::uint64_t read_end) {
+  end_task(begin, end, read_end).viewers.clear();
   if (read_end > begin) remove(begin, read_end);
+}
+
+void FilePages::viewed(std::uint64_t begin, std::uint64_t end, std::uint64_t view_end, NodeId node) {
+  Part& part = end_task(begin, end, view_end);
+  if (view_end == begin) return;
+  split_at(view_end);
+  part.viewers.insert(std::ranges::upper_bound(part.viewers, node), node);
 }
 
 bool FilePages::reading(std::uint64_t begin, std::uint64_t end) const {

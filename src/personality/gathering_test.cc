@@ -104,7 +104,9 @@ TEST(Gathering, without_the_home_the_node_with_most_processors_is_chosen) {
       cluster.received(node, 3 - node, kMuch);
     }
     const auto places = cluster.end_period();
-    if (i == 1) EXPECT_EQ(places, (Places{NodeId{0}, NodeId{2}, NodeId{2}}));
+    if (i == 1) {
+      EXPECT_EQ(places, (Places{NodeId{0}, NodeId{2}, NodeId{2}}));
+    }
   }
 }
 
@@ -117,7 +119,9 @@ TEST(Gathering, others_stay_where_they_are) {
     cluster.received(1, 2, kMuch);
     cluster.received(2, 1, kMuch);
     const auto places = cluster.end_period();
-    if (i == 1) EXPECT_EQ(places, (Places{NodeId{0}, NodeId{1}, NodeId{1}}));
+    if (i == 1) {
+      EXPECT_EQ(places, (Places{NodeId{0}, NodeId{1}, NodeId{1}}));
+    }
   }
 }
 

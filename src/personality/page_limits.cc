@@ -1,5 +1,6 @@
 #include "personality/page_limits.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace gallocy::personality {
@@ -8,9 +9,13 @@ void PageLimits::apply(std::uint64_t begin, std::uint64_t end) {
   common_.visit(begin, end, [&](std::uint64_t first, std::uint64_t last, Common common) {
     if (common == Common::kElsewhere) return memory_.limit_here(first, last - first, os::Protection::kNone);
     unread_.visit(first, last, [&](std::uint64_t from, std::uint64_t to, bool unread) {
-      if (unread) return memory_.limit_here(from, to - from, os::Protection::kNone);
-      asked_.visit(from, to, [&](std::uint64_t part, std::uint64_t part_end, os::Protection most) {
-        memory_.limit_here(part, part_end - part, most);
+      const auto ask = [&](std::uint64_t part, std::uint64_t part_end, os::Protection most) {
+        memory_.limit_here(part, part_end - part, unread ? std::min(most, os::Protection::kRead) : most);
+      };
+      if (!unread) return asked_.visit(from, to, ask);
+      viewed_.visit(from, to, [&](std::uint64_t part, std::uint64_t part_end, bool viewed) {
+        if (viewed) return asked_.visit(part, part_end, ask);
+        memory_.limit_here(part, part_end - part, os::Protection::kNone);
       });
     });
   });
@@ -51,6 +56,26 @@ void PageLimits::set_read(std::uint64_t begin, std::uint64_t end) {
   for (const auto& [from, to] : parts) apply(from, to);
 }
 
+void PageLimits::set_viewed(std::uint64_t begin, std::uint64_t end, bool viewed) {
+  const os::MutexLock lock(mu_);
+  viewed_.assign(begin, end, viewed);
+  apply(begin, end);
+}
+
+std::vector<std::pair<std::uint64_t, std::uint64_t>> PageLimits::viewed(std::uint64_t begin, std::uint64_t end) const {
+  const os::MutexLock lock(mu_);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> parts;
+  viewed_.visit(begin, end, [&](std::uint64_t from, std::uint64_t to, bool viewed) {
+    if (viewed) parts.emplace_back(from, to);
+  });
+  return parts;
+}
+
+bool PageLimits::is_of_kernel(std::uint64_t address) const {
+  const os::MutexLock lock(mu_);
+  return common_.at(address) != Common::kNo || viewed_.at(address);
+}
+
 void PageLimits::lift(std::uint64_t begin, std::uint64_t end) {
   const os::MutexLock lock(mu_);
   memory_.limit_here(begin, end - begin, os::Protection::kReadWrite);
@@ -66,7 +91,8 @@ PageLimits::Verdict PageLimits::judge(std::uint64_t address, bool write) const {
   const os::Protection most = asked_.at(address);
   if (most == os::Protection::kNone || (write && most != os::Protection::kReadWrite)) return Verdict::kForbidden;
   if (common_.at(address) == Common::kElsewhere) return Verdict::kCommon;
-  return unread_.at(address) ? Verdict::kUnread : Verdict::kAllowed;
+  if (!unread_.at(address)) return Verdict::kAllowed;
+  return viewed_.at(address) && !write ? Verdict::kViewed : Verdict::kUnread;
 }
 
 }  // namespace gallocy::personality

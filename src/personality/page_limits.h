@@ -1,5 +1,6 @@
 // PageLimits: what the program may do with its pages on this node, whatever the coherence protocol allows: what it
-// asked for itself (mprotect), and nothing as long as a page of a file mapping is unread (process_file_pages.cc).
+// asked for itself (mprotect), and nothing as long as a page of a file mapping is unread (process_file_pages.cc), but
+// that it may read what this node views.
 //
 // Common pages, which other processes have too, only the home may touch (process_common.cc).
 //
@@ -11,6 +12,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "os/mutex.h"
 #include "personality/address_space_ranges.h"
@@ -25,15 +28,19 @@ class PageLimits {
   void protect(std::uint64_t begin, std::uint64_t end, os::Protection most);
   void set_unread(std::uint64_t begin, std::uint64_t end);
   void set_read(std::uint64_t begin, std::uint64_t end);
+  void set_viewed(std::uint64_t begin, std::uint64_t end, bool viewed);
   // kElsewhere: no thread of this node may touch them, whatever the program asked for.
   enum class Common : std::uint8_t { kNo, kElsewhere, kHere };
   void set_common(std::uint64_t begin, std::uint64_t end, Common common);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> viewed(std::uint64_t begin, std::uint64_t end) const;
   bool is_common(std::uint64_t address) const;
+  bool is_of_kernel(std::uint64_t address) const;  // common or viewed
   // Readable and writable for the runtime, until restore().
   void lift(std::uint64_t begin, std::uint64_t end);
   void restore(std::uint64_t begin, std::uint64_t end);
 
-  enum class Verdict : std::uint8_t { kAllowed, kForbidden, kUnread, kCommon };
+  // kViewed: it could be read there; who could not tries again.
+  enum class Verdict : std::uint8_t { kAllowed, kForbidden, kUnread, kViewed, kCommon };
   Verdict judge(std::uint64_t address, bool write) const;
 
  private:
@@ -42,7 +49,7 @@ class PageLimits {
   runtime::Memory& memory_;
   mutable os::Mutex mu_;
   IntervalMap<os::Protection> asked_ GUARDED_BY(mu_){os::Protection::kReadWrite};
-  IntervalMap<bool> unread_ GUARDED_BY(mu_){false};
+  IntervalMap<bool> unread_ GUARDED_BY(mu_){false}, viewed_ GUARDED_BY(mu_){false};  // what is viewed is unread, too
   IntervalMap<Common> common_ GUARDED_BY(mu_){Common::kNo};
   std::atomic<bool> any_common_{false};  // ever
 };

@@ -32,6 +32,7 @@
 #include "personality/call_table.h"
 #include "personality/elf_image.h"
 #include "personality/file_pages.h"
+#include "personality/file_task.h"
 #include "personality/futex_table.h"
 #include "personality/gathering.h"
 #include "personality/guest_entry.h"
@@ -310,16 +311,15 @@ class Process final : private GuestHandler, private ImageTarget {
   void send_visitors_back();
 
   // process_file_pages.cc
-  struct FileTask;
-  bool read_touched(std::uint64_t address);
+  bool read_touched(std::uint64_t address, bool view_would_do);
   std::uint64_t read_part(const FileTask& task);
   int reach_file(const FileTask& task);
   void forget_file(int file);
   std::vector<std::byte> contents_from_home(const FilePart& part);
   int descriptor_of(int file);
   void send_file_bytes(NodeId to, std::uint64_t ticket, int file, std::uint64_t offset, std::size_t bytes);
-  void touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t address);
-  void file_part_read(const wire::GuestRequest& request);
+  void touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t address, bool view_would_do);
+  void file_part_done(NodeId node, const wire::GuestRequest& request);
   void answer_file_waiters() REQUIRES(file_pages_mu_);
   void close_file_pages(std::uint64_t begin, std::uint64_t end);
   void open_file_pages(std::uint64_t begin, std::uint64_t end);
@@ -329,6 +329,12 @@ class Process final : private GuestHandler, private ImageTarget {
   std::vector<FilePart> unread_parts(std::uint64_t begin, std::uint64_t end);
   std::vector<std::pair<std::uint64_t, std::uint64_t>> read_ranges(std::uint64_t begin, std::uint64_t end);
   void read_all(std::uint64_t begin, std::uint64_t end);
+
+  // process_file_views.cc
+  bool is_viewable(const FilePart& part) const;
+  std::uint64_t view_part(const FileTask& task);
+  void end_view(std::uint64_t begin, std::uint64_t end);
+  void end_views(std::uint64_t begin, std::uint64_t end, std::span<const NodeId> viewers);
 
   // process_threads.cc
   long clone(GuestThread& thread, const Call& call, const ucontext_t& context);
@@ -532,6 +538,7 @@ class Process final : private GuestHandler, private ImageTarget {
   PageLimits limits_;
   os::Mutex reached_mu_;
   std::map<int, int> reached_ GUARDED_BY(reached_mu_);  // the home's mapped files: our descriptor, or -1
+  std::atomic<bool> can_view_{true};                    // no file so far was out of reach
   struct sigaction bus_action_ {
   }, segv_action_{};  // of the fault engine
 

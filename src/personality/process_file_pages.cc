@@ -1,16 +1,16 @@
-// File mappings of several nodes: their pages are read when they are touched, by the node that touches them. See "File
-// mappings" in docs/process-mode.md.
+// File mappings of several nodes: their pages are read when they are touched, by the node that touches them, or viewed
+// (process_file_views.cc). See "File mappings" in docs/process-mode.md.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 
 #include "base/check.h"
+#include "personality/file_task.h"
 #include "personality/process.h"
 
 namespace gallocy::personality {
@@ -19,12 +19,10 @@ namespace {
 using Kind = wire::GuestRequestKind;
 
 constexpr std::size_t kPieceBytes = 128 << 10;  // of a file, in one message to another machine
-constexpr long kReadIt = 1;                     // answer to kTouch: the asking node is to read; otherwise 0
+// Answers to kTouch: it is there; the asking node is to read, or to view, what the FileTask says.
+constexpr long kThere = 0, kReadIt = 1, kViewIt = 2;
 
 std::uint64_t up(std::uint64_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
-
-// Where the home's processes are numbered: which machine, since which start of it, in which namespace. Empty: unknown.
-using MachineName = std::array<char, 64>;
 
 MachineName machine_name() {
   MachineName name{};
@@ -50,41 +48,46 @@ std::size_t read_file(int fd, std::byte* to, std::size_t bytes, std::uint64_t of
 
 }  // namespace
 
-// What a node that is to read a part is told.
-struct Process::FileTask {
-  FilePart part;
-  int home_pid = 0, descriptor = -1;  // the file, as the home has it open
-  std::uint64_t device = 0, inode = 0;
-  MachineName machine{};
-};
-
-// In a fault handler or a copy to or from the program's memory. False: there is nothing to read for the page.
-bool Process::read_touched(std::uint64_t address) {
+// In a fault handler or a copy to or from the program's memory. view_would_do: the page is only read. False: there is
+// nothing to read for the page.
+bool Process::read_touched(std::uint64_t address, bool view_would_do) {
+  view_would_do = view_would_do && can_view_.load(std::memory_order_relaxed);
   for (;;) {
     std::vector<std::byte> answer;
     Question question;
     const std::uint64_t ticket = open_question(question);
     if (is_home()) {
-      touch_file_page(kHome, ticket, address);
+      touch_file_page(kHome, ticket, address, view_would_do);
     } else {
-      wire::GuestRequest request{.ticket = ticket, .kind = Kind::kTouch, .words = {address}};
+      wire::GuestRequest request{.ticket = ticket, .kind = Kind::kTouch, .words = {address, view_would_do ? 1u : 0u}};
       post(kHome, request);
     }
     (void)runtime_.waiting().wait(question.flag);
-    if (close_question(ticket, question, &answer) != kReadIt) return true;
+    const long what = close_question(ticket, question, &answer);
+    if (what == kThere) return true;
     FileTask task;
-    CHECK(answer.size() == sizeof task, answer.size());
+    CHECK(answer.size() >= sizeof task, answer.size());
     std::memcpy(static_cast<void*>(&task), answer.data(), sizeof task);
-    const std::uint64_t end = task.part.begin + read_part(task);
-    limits_.set_read(task.part.begin, end);
-    wire::GuestRequest done{.kind = Kind::kHasRead, .words = {task.part.begin, task.part.end, end}};
+    std::uint64_t end = task.part.begin;
+    if (what == kViewIt) {
+      end += view_part(task);
+    } else {
+      std::vector<NodeId> viewers((answer.size() - sizeof task) / sizeof(NodeId));
+      std::memcpy(static_cast<void*>(viewers.data()), answer.data() + sizeof task, viewers.size() * sizeof(NodeId));
+      end_views(task.part.begin, task.part.end, viewers);
+      end += read_part(task);
+      limits_.set_read(task.part.begin, end);
+    }
+    wire::GuestRequest done{.kind = what == kViewIt ? Kind::kHasViewed : Kind::kHasRead,
+                            .words = {task.part.begin, task.part.end, end}};
     if (is_home()) {
-      file_part_read(done);
+      file_part_done(kHome, done);
     } else {
       post(kHome, done);
     }
-    if (address >= end) return false;
-    if (address >= task.part.begin) return true;
+    if (address < end) return true;
+    if (what == kReadIt) return false;
+    view_would_do = false;  // it cannot be viewed here
   }
 }
 
@@ -171,11 +174,13 @@ void Process::send_file_bytes(NodeId to, std::uint64_t ticket, int file, std::ui
 }
 
 // On any thread, the poller too. The ticket is answered when the page is there, or has become the node's to read.
-void Process::touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t address) {
+void Process::touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t address, bool view_would_do) {
   static const MachineName own = machine_name();
   const os::MutexLock lock(file_pages_mu_);
-  const FilePages::Answer answer = file_pages_.touch(address);
+  const FilePages::Answer answer = file_pages_.touch(address, node, view_would_do);
   switch (answer.kind) {
+    case FilePages::Answer::Kind::kViewed:
+      return this->answer(node, ticket, kThere);
     case FilePages::Answer::Kind::kWait:
       file_waiters_.push_back({.node = node, .ticket = ticket, .begin = address, .end = address + 1});
       return;
@@ -190,33 +195,42 @@ void Process::touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t a
       } else {
         post(node, request);
       }
-      return this->answer(node, ticket, 0);
+      return this->answer(node, ticket, kThere);
     }
+    case FilePages::Answer::Kind::kView:
     case FilePages::Answer::Kind::kRead: {
       FileTask task{
           .part = answer.part, .home_pid = home_pid_, .descriptor = descriptor_of(answer.part.file), .machine = own};
       struct stat status {};
       if (::fstat(task.descriptor, &status) == 0) task.device = status.st_dev, task.inode = status.st_ino;
-      return this->answer(node, ticket, kReadIt, std::as_bytes(std::span(&task, 1)));
+      const auto head = std::as_bytes(std::span(&task, 1)), viewers = std::as_bytes(std::span(answer.viewers));
+      std::vector<std::byte> bytes(head.begin(), head.end());
+      bytes.insert(bytes.end(), viewers.begin(), viewers.end());
+      return this->answer(node, ticket, answer.kind == FilePages::Answer::Kind::kView ? kViewIt : kReadIt, bytes);
     }
   }
 }
 
-void Process::file_part_read(const wire::GuestRequest& request) {
+void Process::file_part_done(NodeId node, const wire::GuestRequest& request) {
+  const auto [begin, end, done_end] = std::tuple(request.words[0], request.words[1], request.words[2]);
   const os::MutexLock lock(file_pages_mu_);
-  file_pages_.read(request.words[0], request.words[1], request.words[2]);
+  if (request.kind == Kind::kHasViewed) {
+    file_pages_.viewed(begin, end, done_end, node);
+  } else {
+    file_pages_.read(begin, end, done_end);
+  }
   answer_file_waiters();
 }
 
 void Process::answer_file_waiters() {
   std::erase_if(file_waiters_, [&](const FileWaiter& waiter) {
     if (waiter.closes ? file_pages_.reading(waiter.begin, waiter.end) : file_pages_.waits(waiter.begin)) return false;
-    answer(waiter.node, waiter.ticket, 0);
+    answer(waiter.node, waiter.ticket, kThere);
     return true;
   });
 }
 
-// Nobody reads these pages until they are opened or removed.
+// Nobody reads or views these pages until they are opened or removed.
 void Process::close_file_pages(std::uint64_t begin, std::uint64_t end) {
   for (;;) {
     Question question;
@@ -230,8 +244,17 @@ void Process::close_file_pages(std::uint64_t begin, std::uint64_t end) {
     }
     if (!closed) (void)runtime_.waiting().wait(question.flag);
     (void)close_question(ticket, question, nullptr);
-    if (closed) return;
+    if (closed) break;
   }
+  std::vector<NodeId> viewers;
+  {
+    const os::MutexLock lock(file_pages_mu_);
+    viewers = file_pages_.viewers(begin, end);
+  }
+  if (viewers.empty()) return;
+  end_views(begin, end, viewers);
+  const os::MutexLock lock(file_pages_mu_);
+  file_pages_.views_ended(begin, end);
 }
 
 void Process::open_file_pages(std::uint64_t begin, std::uint64_t end) {
@@ -251,14 +274,14 @@ void Process::remove_file_pages(std::uint64_t begin, std::uint64_t end) {
 void Process::replace_file_pages(const FilePart& part) {
   const os::MutexLock lock(file_pages_mu_);
   file_pages_.remove(part.begin, part.end);
-  file_pages_.add(part);
+  file_pages_.add(part, is_viewable(part));
 }
 
 // The pages read as zero on all nodes. From now on they are the file's, and who touches them reads them.
 void Process::leave_unread(const FilePart& part) {
   {
     const os::MutexLock lock(file_pages_mu_);
-    file_pages_.add(part);
+    file_pages_.add(part, is_viewable(part));
   }
   limits_.set_unread(part.begin, part.end);
   wire::GuestRequest request{.kind = Kind::kUnread, .words = {part.begin, part.end}};
@@ -284,7 +307,7 @@ std::vector<std::pair<std::uint64_t, std::uint64_t>> Process::read_ranges(std::u
 void Process::read_all(std::uint64_t begin, std::uint64_t end) {
   for (;;) {
     const std::vector<FilePart> parts = unread_parts(begin, end);
-    if (parts.empty() || !read_touched(parts.front().begin)) return;
+    if (parts.empty() || !read_touched(parts.front().begin, /*view_would_do=*/false)) return;
   }
 }
 

@@ -204,6 +204,8 @@ bool Process::change_here(const wire::GuestRequest& request) {
     limits_.set_common(begin, end, request.words[2] != 0 ? PageLimits::Common::kElsewhere : PageLimits::Common::kNo);
   } else if (request.kind == Kind::kRead) {
     limits_.set_read(begin, end);
+  } else if (request.kind == Kind::kEndView) {
+    end_view(begin, end);
   } else {
     limits_.protect(begin, end, limit_of(static_cast<int>(request.words[2])));
   }

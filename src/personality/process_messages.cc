@@ -152,6 +152,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
     case Kind::kUnread:
     case Kind::kRead:
     case Kind::kCommon:
+    case Kind::kEndView:
       if (!change_here(request)) return false;
       reply(from, request.ticket, 0);
       return true;
@@ -170,7 +171,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       return true;
     case Kind::kTouch:
       if (!is_home()) return false;
-      touch_file_page(from, request.ticket, request.words[0]);
+      touch_file_page(from, request.ticket, request.words[0], request.words[1] != 0);
       return true;
     case Kind::kFileBytes:
       if (!is_home()) return false;
@@ -179,8 +180,9 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       });
       return true;
     case Kind::kHasRead:
+    case Kind::kHasViewed:
       if (!is_home()) return false;
-      file_part_read(request);
+      file_part_done(from, request);
       return true;
     case Kind::kCopy:
       if (!is_home() || !in_guest(request.words[0])) return false;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/ids.h"
+#include "os/signal_hook.h"
 #include "personality/guest_memory.h"
 #include "personality/patched_entry.h"
 #include "personality/process.h"
@@ -40,12 +41,18 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
   if (answer_cpuid(info, context)) return;
   if (raised_by_hardware(number) && is_fault(info)) {
     const bool of_runtime = (thread == nullptr || !thread->is_forked_child) && this->in_guest(address);
-    const bool page_fault = of_runtime && number == SIGBUS && info.si_code == BUS_ADRERR && !limits_.is_common(address);
+    const bool page_fault =
+        of_runtime && number == SIGBUS && info.si_code == BUS_ADRERR && !limits_.is_of_kernel(address);
     const bool write = (context.uc_mcontext.gregs[REG_ERR] & 2) != 0;
     if (of_runtime && number == SIGSEGV && info.si_code == SEGV_ACCERR && nodes_ > 1) {
-      switch (limits_.judge(address, write)) {
+      // Only reading is done in a view: pages of some file systems may not be executed there.
+      const bool reads = !write && !os::was_instruction_fetch(context);
+      const PageLimits::Verdict verdict = limits_.judge(address, write);
+      switch (verdict == PageLimits::Verdict::kViewed && !reads ? PageLimits::Verdict::kUnread : verdict) {
+        case PageLimits::Verdict::kViewed:
+          return;
         case PageLimits::Verdict::kUnread:
-          if (read_touched(address)) return;
+          if (read_touched(address, reads)) return;
           number = info.si_signo = SIGBUS;
           info.si_code = BUS_ADRERR;
           break;

@@ -99,7 +99,9 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   void zero_here(std::uint64_t address, std::uint64_t bytes);
   // Whole pages of a region over which the caller puts mappings of its own (MAP_FIXED), on this node. Until take_back()
   // the fault engine does not know them, limit_here() is mprotect, and what the protocol does has no effect on them: so
-  // no thread of any node may use them as pages of the region meanwhile, and to be that again they have to be zeroed.
+  // no thread of any node may use them as pages of the region meanwhile, and to be that again they have to be zeroed,
+  // unless nobody could touch them before either. After take_back() the program may do nothing there, until
+  // limit_here().
   void lend(std::uint64_t address, std::uint64_t bytes);
   void take_back(std::uint64_t address, std::uint64_t bytes);
   void freeze_here(std::uint64_t address, std::uint64_t bytes);

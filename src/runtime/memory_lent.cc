@@ -81,9 +81,11 @@ void Memory::take_back(std::uint64_t address, std::uint64_t bytes) {
                static_cast<off_t>(window_address(address) - region_begin)) == begin,
         errno);
   for (const int advice : {MADV_DONTFORK, MADV_DONTDUMP}) CHECK(::madvise(begin, bytes, advice) == 0, errno);
+  // A fault between the two waits for the lock.
+  const os::MutexLock lock(mu_);
   const Result<> added = engine_->add(begin, bytes);
   CHECK(added, added.error().message);
-  const os::MutexLock lock(mu_);
+  engine_->limit(begin, bytes, os::Protection::kNone);
   for (auto it = std::prev(lent_.upper_bound(address)); it != lent_.end() && it->first < end;) {
     const auto [from, to] = *it;
     it = lent_.erase(it);

@@ -17,9 +17,12 @@ enum class GuestRequestKind : std::uint32_t {
   kDiscard,    // home -> all: words: begin, end: frozen pages become zero, and thaw; 1: they are unread from now on
   kUnread,     // home -> all: words: begin, end: pages of a file mapping that nobody has read yet
   kRead,       // home -> node: words: begin, end: pages that are not unread (any more)
-  kTouch,      // node -> home: word: an unread page that was touched; answered when it is there, or by a FileTask
+  kTouch,      // node -> home: words: an unread page that was touched, 1 if a view would do; answered when it is there,
+               // or by a FileTask
   kFileBytes,  // node -> home: words: file, offset, bytes; the answer carries them
   kHasRead,    // node -> home: words: begin and end of a FileTask, and how far it was read
+  kHasViewed,  // node -> home: the same for a view
+  kEndView,    // any -> node: words: begin, end: a part that it views
   kFileGone,   // home -> all: word: a file of which nothing is mapped any more
   kCommon,     // home -> all: words: begin, end, 1: only the home may touch these pages; 0: not so any more
   kCopy,     // node -> home: words: address, bytes in common memory; trailing: what to write; none: the answer carries
