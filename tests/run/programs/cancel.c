@@ -5,7 +5,7 @@
 static int pipe_ends[2];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
-static volatile int cleaned, reached;
+static volatile int cleaned, reached, asked;
 
 static void clean(void* argument) { cleaned += (int)(long)argument; }
 static void unlock(void* argument) { pthread_mutex_unlock(argument); }
@@ -45,7 +45,7 @@ static void* disabled(void* argument) {
   int old;
   CHECK(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old) == 0);
   reached = 1;
-  pause_ms(30);
+  while (!asked) pause_ms(1);
   pthread_testcancel();
   clean((void*)100);
   CHECK(pthread_setcancelstate(old, NULL) == 0);
@@ -70,13 +70,14 @@ static void* waits_for_join(void* argument) {
 
 static void cancel(const char* name, void* (*body)(void*), void* argument) {
   for (int late = 0; late < 2; ++late) {
-    cleaned = reached = 0;
+    cleaned = reached = asked = 0;
     const pthread_t thread = start(body, argument);
     if (late || body == asynchronous || body == disabled) {
       while (!reached) pause_ms(1);
       pause_ms(10);
     }
     CHECK(pthread_cancel(thread) == 0);
+    asked = 1;
     CHECK(join(thread) == PTHREAD_CANCELED);
     if (late) printf("%s cleaned %d\n", name, cleaned);
   }
