@@ -86,13 +86,17 @@ void PageLimits::restore(std::uint64_t begin, std::uint64_t end) {
   apply(begin, end);
 }
 
-PageLimits::Verdict PageLimits::judge(std::uint64_t address, bool write) const {
+// From some file systems, which the kernel does not allow to execute from, pages are read for that after all.
+PageLimits::Verdict PageLimits::judge(std::uint64_t address, Use use) const {
   const os::MutexLock lock(mu_);
   const os::Protection most = asked_.at(address);
-  if (most == os::Protection::kNone || (write && most != os::Protection::kReadWrite)) return Verdict::kForbidden;
-  if (common_.at(address) == Common::kElsewhere) return Verdict::kCommon;
+  if (most == os::Protection::kNone || (use == Use::kWrite && most != os::Protection::kReadWrite))
+    return Verdict::kForbidden;
+  const Common common = common_.at(address);
+  if (common == Common::kElsewhere) return Verdict::kCommon;
+  if (common == Common::kHere) return use == Use::kExecute ? Verdict::kAllowed : Verdict::kOfKernel;
   if (!unread_.at(address)) return Verdict::kAllowed;
-  return viewed_.at(address) && !write ? Verdict::kViewed : Verdict::kUnread;
+  return viewed_.at(address) && use == Use::kRead ? Verdict::kOfKernel : Verdict::kUnread;
 }
 
 }  // namespace gallocy::personality

@@ -39,9 +39,10 @@ class PageLimits {
   void lift(std::uint64_t begin, std::uint64_t end);
   void restore(std::uint64_t begin, std::uint64_t end);
 
-  // kViewed: it could be read there; who could not tries again.
-  enum class Verdict : std::uint8_t { kAllowed, kForbidden, kUnread, kViewed, kCommon };
-  Verdict judge(std::uint64_t address, bool write) const;
+  enum class Use : std::uint8_t { kRead, kWrite, kExecute };
+  // kOfKernel: common or viewed here, and allowed: who could not a moment ago tries again. kCommon: not here.
+  enum class Verdict : std::uint8_t { kAllowed, kForbidden, kUnread, kOfKernel, kCommon };
+  Verdict judge(std::uint64_t address, Use use) const;
 
  private:
   void apply(std::uint64_t begin, std::uint64_t end) REQUIRES(mu_);

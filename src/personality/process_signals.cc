@@ -45,14 +45,14 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
         of_runtime && number == SIGBUS && info.si_code == BUS_ADRERR && !limits_.is_of_kernel(address);
     const bool write = (context.uc_mcontext.gregs[REG_ERR] & 2) != 0;
     if (of_runtime && number == SIGSEGV && info.si_code == SEGV_ACCERR && nodes_ > 1) {
-      // Only reading is done in a view: pages of some file systems may not be executed there.
-      const bool reads = !write && !os::was_instruction_fetch(context);
-      const PageLimits::Verdict verdict = limits_.judge(address, write);
-      switch (verdict == PageLimits::Verdict::kViewed && !reads ? PageLimits::Verdict::kUnread : verdict) {
-        case PageLimits::Verdict::kViewed:
+      const PageLimits::Use use = write                                ? PageLimits::Use::kWrite
+                                  : os::was_instruction_fetch(context) ? PageLimits::Use::kExecute
+                                                                       : PageLimits::Use::kRead;
+      switch (limits_.judge(address, use)) {
+        case PageLimits::Verdict::kOfKernel:
           return;
         case PageLimits::Verdict::kUnread:
-          if (read_touched(address, reads)) return;
+          if (read_touched(address, use == PageLimits::Use::kRead)) return;
           number = info.si_signo = SIGBUS;
           info.si_code = BUS_ADRERR;
           break;

@@ -67,12 +67,15 @@ gallocy=$(realpath "$1")
 [[ -n $record ]] || { record=$(mktemp "${TMPDIR:-/tmp}/gallocy-many-times-XXXXXX") && echo "recording in $record"; }
 
 round() {
-  local flags=(--all --seconds 150 --configurations "$configurations" --record "$record") program name
+  local flags=(--all --seconds 150 --configurations "$configurations" --record "$record") program name moves
   local debian=(pigz pbzip2 xz zstd sysbench_cpu sysbench_threads sysbench_mutex sysbench_memory python_threads
     python_numpy python_children python_processes java_serial java_parallel nproc bash)
   for program in "$(dirname "$gallocy")"/tests/run/programs/*; do
     name=own.$(basename "$program")
-    [[ $name =~ ^($only)$ ]] && "$here/run_program.sh" "${flags[@]}" --name "$name" "$gallocy" "$program"
+    [[ $name =~ ^($only)$ ]] || continue
+    # The program ends when its threads have been moved.
+    [[ $name == own.moving ]] && moves=2000 || moves=0
+    GALLOCY_TEST_MOVES=$moves "$here/run_program.sh" "${flags[@]}" --name "$name" "$gallocy" "$program"
   done
   for program in "${debian[@]}"; do
     name=debian.$program
