@@ -74,8 +74,8 @@ round() {
     name=own.$(basename "$program")
     [[ $name =~ ^($only)$ ]] || continue
     # The program ends when its threads have been moved.
-    [[ $name == own.moving ]] && moves=2000 || moves=0
-    GALLOCY_TEST_MOVES=$moves "$here/run_program.sh" "${flags[@]}" --name "$name" "$gallocy" "$program"
+    [[ $name == own.moving ]] && moves=(env GALLOCY_TEST_MOVES=2000) || moves=()
+    "${moves[@]}" "$here/run_program.sh" "${flags[@]}" --name "$name" "$gallocy" "$program"
   done
   for program in "${debian[@]}"; do
     name=debian.$program
