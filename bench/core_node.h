@@ -19,6 +19,7 @@ namespace gallocy::bench {
 
 struct Figures {
   std::map<std::string, double> values;
+  std::map<std::string, std::string> text;
   std::string wrong;  // empty if every check held
 };
 
@@ -48,6 +49,8 @@ Figures measure_commit_in_one(gallocy::Node& node, Size size);     // us
 Figures measure_commit_in_two(gallocy::Node& node, Size size);     // us
 Figures measure_commits(gallocy::Node& node, Size size);           // per_s
 Figures measure_restore(gallocy::Node& node, Size size);           // mb_per_s, ms
+Figures measure_log_commits(gallocy::Node& node, Size size);       // per_s, digest
+Figures measure_log_latency(gallocy::Node& node, Size size);       // us, digest
 Figures measure_nothing(gallocy::Node& node, Size size);
 
 inline double now_us() {

@@ -1,4 +1,4 @@
-// The rows of group `log`: what a death costs the survivors.
+// The rows of group `log`: commits of the VMM log, alone and beside etcd's; what a death costs the survivors.
 #pragma once
 
 #include "core_rows.h"

@@ -231,6 +231,8 @@ class Core {
   std::uint64_t election_deadline_ = 0;
   std::uint64_t promised_until_ = 0;  // no vote for anybody else before (§4.2.3)
   std::set<ServerId> votes_;
+  Term answered_term_{};  // of the leader's last round that was answered
+  std::uint64_t answered_round_ = 0;
   bool forced_ = false;  // candidate: the leader told it to
   std::optional<Incoming> incoming_;
 

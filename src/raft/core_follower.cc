@@ -33,6 +33,10 @@ bool Core::on(ServerId from, const Append& m, std::uint64_t now) {
   if (!take_entries(m)) return false;
   const LogIndex end{m.prev.value + m.entries.size()};
   commit_to(std::min(m.commit, is(Mutant::kCommitBeyondMatch) ? log_.last() : end));
+  // Without entries, in a round that was answered: it tells what is committed, and nobody waits for an answer.
+  if (m.entries.empty() && answered_term_ == term_ && answered_round_ == m.round) return true;
+  answered_term_ = term_;
+  answered_round_ = m.round;
   // What was committed is the same in all logs, whether this message spoke of it or not (§3.6.3).
   send_when_durable(
       from, AppendReply{.accepted = true, .index = std::max(end, commit_), .round = m.round, .number = m.number}, now);

@@ -29,7 +29,7 @@ std::uint64_t Core::digest() const {
        {term_.value, vote_.value, leader_.value, commit_.value, snapshot_.index.value,
         static_cast<std::uint64_t>(role_), term_start_.value, log_.base().value, durable_index_.value,
         transfer_to_.value, std::uint64_t{lease_void_}, std::uint64_t{timeout_sent_}, std::uint64_t{held_.size()},
-        round_, appends_, followed_.value})
+        round_, appends_, followed_.value, answered_term_.value, answered_round_})
     writer.put(value);
   for (const Entry& entry : log_.entries()) {
     writer.put(entry.term.value);

@@ -42,6 +42,21 @@ void lead(Core& core) {
   EXPECT_EQ(core.role(), Role::kLeader);
 }
 
+TEST(RaftCore, a_message_that_only_tells_of_a_commit_is_answered_once_in_a_round) {
+  Core core = make(Storage::kVolatile);
+  const auto told = [&](std::uint64_t round, LogIndex commit, std::vector<Entry> entries = {}) {
+    const LogIndex prev = core.log().last();
+    EXPECT_TRUE(core.message(
+        {kB, kA, Term{2}, Append{prev, core.log().last_term(), commit, round, 1, std::move(entries)}}, kLate));
+    return said<AppendReply>(turn(core)).size();
+  };
+  EXPECT_EQ(told(1, LogIndex{1}), 1u);
+  EXPECT_EQ(told(1, LogIndex{1}, {{Term{2}, EntryKind::kNoOp, nullptr}}), 1u);
+  EXPECT_EQ(told(1, LogIndex{2}), 0u);
+  EXPECT_EQ(core.commit(), LogIndex{2});
+  EXPECT_EQ(told(2, LogIndex{2}), 1u);
+}
+
 // §9.6
 TEST(RaftCore, asks_before_it_raises_its_term) {
   Core core = make(Storage::kVolatile);

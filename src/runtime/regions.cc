@@ -59,7 +59,7 @@ Result<> Regions::join(const std::string& address, std::chrono::milliseconds tim
     carry_out(effects);
   }
   if (std::ranges::find(options_.founders, self_) != options_.founders.end()) {
-    auto joined = propose(vmm::MemberJoined{.node = self_, .address = address}, timeout);
+    auto joined = propose({vmm::MemberJoined{.node = self_, .address = address}}, timeout);
     if (!joined) return tl::unexpected(joined.error());
   }
   // A region may be placed on any node, so all are members before the program maps one.
@@ -68,7 +68,7 @@ Result<> Regions::join(const std::string& address, std::chrono::milliseconds tim
 }
 
 Result<> Regions::leave(std::chrono::milliseconds timeout) {
-  const auto left = propose(vmm::MemberLeft{self_}, timeout);
+  const auto left = propose({vmm::MemberLeft{self_}}, timeout);
   if (!left) return tl::unexpected(left.error());
   if (waiting_->wait(may_go_, deadline_after(timeout))) return {};
   return fail(ErrorCode::kTimeout, fmt::format("the log could not do without this node within {} ms", timeout.count()));
@@ -96,24 +96,42 @@ std::vector<vmm::Peer> Regions::members() {
   return vmm::admitted(log_.machine(), {}).peers;
 }
 
-Result<vmm::Outcome> Regions::propose(vmm::Entry entry, std::chrono::milliseconds timeout) {
-  Waiter waiter;
-  std::uint64_t ticket = 0;
-  {
+Result<vmm::Outcome> Regions::propose(std::vector<vmm::Entry> entries, std::chrono::milliseconds timeout) {
+  Waiter waiter{.count = entries.size()};
+  std::uint64_t first = 0;
+  const auto ask = [&] {
     const os::MutexLock lock(mu_);
-    ticket = next_ticket_++;
-    waiters_[ticket] = &waiter;
+    first = next_ticket_;
+    waiters_[first] = &waiter;
     vmm::Effects effects;
-    log_.propose(std::move(entry), vmm::Ticket{ticket}, now_us(), effects);
+    for (vmm::Entry& entry : entries) log_.propose(std::move(entry), vmm::Ticket{next_ticket_++}, now_us(), effects);
     carry_out(effects);
-  }
-  if (!waiting_->wait(waiter.flag, deadline_after(timeout))) {
+  };
+  if (!waiting_->ask_and_wait(ask, waiter.flag, deadline_after(timeout))) {
     const os::MutexLock lock(mu_);
-    if (waiters_.erase(ticket) != 0) {
+    if (waiters_.erase(first) != 0) {
       return fail(ErrorCode::kTimeout, fmt::format("the VMM log did not answer within {} ms", timeout.count()));
     }
   }
-  return *waiter.outcome;
+  return std::move(waiter.outcome);
+}
+
+void Regions::resolve(vmm::Resolved& resolved) {
+  auto found = waiters_.upper_bound(resolved.ticket.value);
+  if (found == waiters_.begin()) return;
+  Waiter& waiter = *(--found)->second;
+  // Not all tickets have a waiter.
+  if (resolved.ticket.value - found->first >= waiter.count) return;
+  if (waiter.outcome) waiter.outcome = std::move(resolved.outcome);
+  if (--waiter.open > 0) return;
+  waiters_.erase(found);
+  waiter.flag.set();
+}
+
+std::optional<std::uint64_t> Regions::bound(std::string_view name) {
+  const os::MutexLock lock(mu_);
+  const vmm::Binding* const binding = log_.machine().binding(name);
+  return binding != nullptr ? std::optional(binding->value) : std::nullopt;
 }
 
 Result<Region> Regions::map(const RegionOptions& options) {
@@ -124,8 +142,8 @@ Result<Region> Regions::map(const RegionOptions& options) {
   // More than can be is refused by the log, with a reason.
   const auto backups = static_cast<std::uint8_t>(std::min(options.durable_backups, kMaxDurableBackups + 1));
   auto outcome = propose(
-      vmm::MapRegion{
-          .name = options.name, .bytes = options.bytes, .placement = options.placement, .durable_backups = backups},
+      {vmm::MapRegion{
+          .name = options.name, .bytes = options.bytes, .placement = options.placement, .durable_backups = backups}},
       kProposalTimeout);
   if (!outcome) return tl::unexpected(outcome.error());
   GALLOCY_TRY(wait_until_everywhere(outcome->region, deadline_after(kProposalTimeout)));
@@ -255,12 +273,7 @@ void Regions::carry_out(vmm::Effects& effects) {
   }
   for (vmm::Resolved& resolved : effects.resolved) {
     answer_newcomer(resolved);
-    const auto found = waiters_.find(resolved.ticket.value);
-    if (found == waiters_.end()) continue;
-    Waiter* const waiter = found->second;
-    waiters_.erase(found);
-    waiter->outcome.emplace(std::move(resolved.outcome));
-    waiter->flag.set();
+    resolve(resolved);
   }
   if (log_.machine().standing({self_, options_.life}) == vmm::Standing::kLeft && can_do_without_us()) may_go_.set();
   constexpr std::uint64_t kLongestUs = 1'000'000;

@@ -59,6 +59,11 @@ class Regions {
 
   Result<Region> map(const RegionOptions& options);
   Result<Region> attach(std::string_view name, std::chrono::milliseconds timeout);
+  // Entries for the log, in this order and in as few messages as they fit in; at most vmm::kMaxOpenRequests. Returns
+  // when this node has applied them: what became of the last, or the first error.
+  Result<vmm::Outcome> propose(std::vector<vmm::Entry> entries, std::chrono::milliseconds timeout);
+  // What the name stands for, as far as this node's log goes.
+  std::optional<std::uint64_t> bound(std::string_view name);
 
   // An error if the log is kept by a majority, and this node has no connection to one any more.
   Result<> majority();
@@ -72,12 +77,15 @@ class Regions {
   void housekeeping();
 
  private:
+  // A thread that waits for proposals with consecutive tickets.
   struct Waiter {
     WaitFlag flag;
-    std::optional<Result<vmm::Outcome>> outcome;
+    const std::size_t count;
+    std::size_t open = count;
+    Result<vmm::Outcome> outcome;  // of the last of them, or the first error
   };
 
-  Result<vmm::Outcome> propose(vmm::Entry entry, std::chrono::milliseconds timeout);
+  void resolve(vmm::Resolved& resolved) REQUIRES(mu_);
   // The end of a turn: sends what the log has gathered, and does what it asks for.
   void carry_out(vmm::Effects& effects) REQUIRES(mu_);
   void follow(const vmm::Applied& applied) REQUIRES(mu_);
@@ -116,8 +124,8 @@ class Regions {
   vmm::Log log_ GUARDED_BY(mu_);
   bool started_ GUARDED_BY(mu_) = false;
   std::uint64_t next_ticket_ GUARDED_BY(mu_) = 1;
-  std::unordered_map<std::uint64_t, Waiter*> waiters_ GUARDED_BY(mu_);
-  std::vector<WaitFlag*> region_waiters_ GUARDED_BY(mu_);  // set when a region appears or is everywhere
+  std::map<std::uint64_t, Waiter*> waiters_ GUARDED_BY(mu_);  // by the first of their tickets
+  std::vector<WaitFlag*> region_waiters_ GUARDED_BY(mu_);     // set when a region appears or is everywhere
   std::vector<RegionId> everywhere_ GUARDED_BY(mu_);
   std::unordered_map<RegionId, std::vector<NodeId>> here_
       GUARDED_BY(mu_);  // coordinator: who has a region that not all have

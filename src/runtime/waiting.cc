@@ -34,7 +34,18 @@ bool WaitFlag::sleep(std::int64_t deadline_ns) {
 
 bool Waiting::wait(WaitFlag& flag, std::int64_t deadline_ns) {
   if (flag.is_set()) return true;
-  if (mesh_ == nullptr || !t_may_poll || !mesh_->try_claim()) return flag.sleep(deadline_ns);
+  return claim() ? poll_until_set(flag, deadline_ns) : flag.sleep(deadline_ns);
+}
+
+bool Waiting::ask_and_wait(const std::function<void()>& ask, WaitFlag& flag, std::int64_t deadline_ns) {
+  const bool claimed = claim();
+  ask();
+  return claimed ? poll_until_set(flag, deadline_ns) : flag.sleep(deadline_ns);
+}
+
+bool Waiting::claim() { return mesh_ != nullptr && t_may_poll && mesh_->try_claim(); }
+
+bool Waiting::poll_until_set(WaitFlag& flag, std::int64_t deadline_ns) {
   std::int64_t next_us = 0;
   while (!flag.is_set()) {
     const std::int64_t now_ns = os::monotonic_ns();

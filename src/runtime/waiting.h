@@ -43,6 +43,9 @@ class Waiting {
 
   // Until the flag is set; false at the deadline.
   bool wait(WaitFlag& flag, std::int64_t deadline_ns = os::kNoDeadline);
+  // `ask` sends what will be answered. It runs when this thread has the role, if it gets it: of several messages the
+  // first answer may come while the last is being sent, and would wake the loop thread.
+  bool ask_and_wait(const std::function<void()>& ask, WaitFlag& flag, std::int64_t deadline_ns);
   // Whether the calling thread may take over the poller's role: not while it stands for another process (vfork), as
   // what the poller starts would end with that one.
   static void may_poll(bool may);
@@ -52,6 +55,8 @@ class Waiting {
   void nudge(std::int64_t due_us = 0);
 
  private:
+  bool claim();
+  bool poll_until_set(WaitFlag& flag, std::int64_t deadline_ns);
   bool serves_by(std::int64_t ns);
 
   net::Mesh* const mesh_;

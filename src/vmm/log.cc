@@ -20,6 +20,7 @@ Log::Log(const LogOptions& options, const MakeReplication& make_replication)
     : options_(options),
       replication_(make_replication(*this)),
       next_request_{options.incarnation << 20 | 1},
+      next_submit_(next_request_),
       reign_(replication_->reign()) {}
 
 void Log::start(std::uint64_t now, Effects& effects) {
@@ -40,7 +41,18 @@ void Log::open(Entry entry, Ticket ticket, std::uint64_t now, Effects& effects) 
   const RequestId request = next_request_;
   ++next_request_.value;
   open_.emplace(request, Open{ticket, std::move(entry)});
-  submit(request, now, effects);
+  submit_what_may_be(now, effects);
+}
+
+// The nodes keep answers from the oldest open request on, so none is handed in that is too far from that. One of them
+// may have been lost on the way while others came through.
+void Log::submit_what_may_be(std::uint64_t now, Effects& effects) {
+  while (next_submit_ < next_request_ && !open_.empty()) {
+    const RequestId request = next_submit_;
+    if (request.value >= open_.begin()->first.value + kMaxOpenRequests) return;
+    ++next_submit_.value;
+    if (open_.contains(request)) submit(request, now, effects);
+  }
 }
 
 void Log::submit(RequestId request, std::uint64_t now, Effects& effects) {
@@ -102,6 +114,7 @@ void Log::after_event(std::uint64_t now, Effects& effects) {
   // First the deaths: what is mapped next should not be dealt out to the dead.
   if (!down_.empty()) declare_deaths(now, effects);
   submit_to_new_reign(now, effects);
+  submit_what_may_be(now, effects);
   fail_open_if_unusable(effects);
 }
 
@@ -110,7 +123,9 @@ void Log::submit_to_new_reign(std::uint64_t now, Effects& effects) {
   if (reign == 0 || reign == reign_) return;
   reign_ = reign;
   std::vector<RequestId> requests;
-  for (const auto& [request, open] : open_) requests.push_back(request);
+  for (const auto& [request, open] : open_) {
+    if (request < next_submit_) requests.push_back(request);
+  }
   // First the deaths, as in after_event(): that of the last leader came after what was handed in to it.
   std::ranges::stable_partition(
       requests, [&](RequestId request) { return std::holds_alternative<MemberDied>(open_.at(request).entry); });

@@ -73,7 +73,7 @@ class Log final : private ReplicatedState {
   struct Open {
     Ticket ticket{};
     Entry entry;
-    std::uint64_t due = 0;  // to be handed in again
+    std::uint64_t due = kNever;  // to be handed in again
     unsigned repeated = 0;
   };
 
@@ -89,6 +89,7 @@ class Log final : private ReplicatedState {
   void begin_life(const Life& life);
   void submit(RequestId request, std::uint64_t now, Effects& effects);
   void open(Entry entry, Ticket ticket, std::uint64_t now, Effects& effects);
+  void submit_what_may_be(std::uint64_t now, Effects& effects);
   void after_event(std::uint64_t now, Effects& effects);
   void submit_to_new_reign(std::uint64_t now, Effects& effects);
   void declare_deaths(std::uint64_t now, Effects& effects);
@@ -100,6 +101,7 @@ class Log final : private ReplicatedState {
   Sessions sessions_;
   std::unique_ptr<Replication> replication_;
   RequestId next_request_;
+  RequestId next_submit_;  // the first that was not handed in yet
   std::map<RequestId, Open> open_;
   std::uint64_t retry_due_ = kNever;  // not later than the first of open_
   std::uint64_t reign_ = 0;           // that open_ was handed in to

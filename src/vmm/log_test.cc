@@ -113,6 +113,14 @@ class Network {
     EXPECT_TRUE(settled()) << "seed " << options_.seed;
   }
 
+  // Everything that is sent while `f` runs is lost.
+  template <typename F>
+  void losing_all(F f) {
+    losing_all_ = true;
+    f();
+    losing_all_ = false;
+  }
+
   // From now on nothing is lost. What was lost shows when the next message comes.
   void heal() {
     losing_ = false;
@@ -200,6 +208,7 @@ class Network {
     ++sends_;
     ASSERT_LE(send.body.size(), wire::kMaxBodyBytes);
     if (to.value >= nodes_.size()) return;  // admitted, and not started yet
+    if (losing_all_) return;
     if (losing_ && options_.one_lost_in != 0 && random_.one_in(options_.one_lost_in)) return;
     auto& link = links_[{from, to}];
     const std::uint64_t earliest = link.empty() ? 0 : link.back().arrives;
@@ -212,6 +221,7 @@ class Network {
   const NetworkOptions options_;
   Prng random_;
   bool losing_ = true;
+  bool losing_all_ = false;
   std::uint64_t now_ = 0;
   std::uint64_t last_ticket_ = 0;
   std::vector<std::unique_ptr<Node>> nodes_;
@@ -455,6 +465,24 @@ TEST_P(LogOfKind, too_many_open_proposals_are_refused_at_once) {
   ASSERT_NE(network.outcome(last), nullptr);
   EXPECT_EQ(network.outcome(last)->error().code, ErrorCode::kOutOfMemory);
   network.settle();
+}
+
+// The nodes keep the answers to a bounded number of requests: a proposer must not run further ahead of its oldest open
+// one.
+TEST_P(LogOfKind, proposals_after_one_that_is_lost_wait_for_it) {
+  Network network({.kind = GetParam(), .nodes = 2});
+  join_all(network, 2);
+  std::vector<Ticket> tickets;
+  const auto propose = [&](std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) tickets.push_back(network.propose(node(1), UnbindName{"x"}));
+  };
+  network.losing_all([&] { propose(1); });
+  propose(kMaxOpenRequests - 2);
+  while (network.outcome(tickets.back()) == nullptr) network.step();
+  ASSERT_EQ(network.outcome(tickets.front()), nullptr) << "it was to be late";
+  propose(kMaxOpenRequests / 2);
+  network.settle();
+  for (const Ticket ticket : tickets) EXPECT_EQ(network.outcome(ticket)->error().code, ErrorCode::kNotFound);
 }
 
 TEST(Log, messages_that_make_no_sense_are_refused_and_change_nothing) {

@@ -23,16 +23,25 @@ Result<Outcome> get_answer(ByteReader& r) {
 
 }  // namespace
 
+std::deque<Sessions::Answer>::const_iterator Sessions::Session::from(RequestId request) const {
+  if (answers.empty() || answers.back().request < request) return answers.end();
+  return std::ranges::lower_bound(answers, request, {}, &Answer::request);
+}
+
+const Sessions::Answer* Sessions::Session::find(RequestId request) const {
+  const auto found = from(request);
+  return found != answers.end() && found->request == request ? &*found : nullptr;
+}
+
 std::optional<Result<Outcome>> Sessions::find(const Record& record) const {
   const auto found = sessions_.find(record.proposer);
   if (found == sessions_.end()) return std::nullopt;
   const Session& session = found->second;
-  if (auto known = answer(record.proposer, record.request)) return known;
+  if (const Answer* known = session.find(record.request)) return known->outcome;
   if (record.request < session.first_open)
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("request {} of node {} was answered before", record.request, record.proposer));
-  const auto open = session.answers.lower_bound(record.first_open);
-  if (static_cast<std::size_t>(std::distance(open, session.answers.end())) >= kMaxOpenRequests)
+  if (static_cast<std::size_t>(session.answers.end() - session.from(record.first_open)) >= kMaxOpenRequests)
     return fail(ErrorCode::kOutOfMemory,
                 fmt::format("node {} has {} requests open", record.proposer, kMaxOpenRequests));
   return std::nullopt;
@@ -41,16 +50,15 @@ std::optional<Result<Outcome>> Sessions::find(const Record& record) const {
 void Sessions::remember(const Record& record, const Result<Outcome>& answer) {
   Session& session = sessions_[record.proposer];
   session.first_open = std::max(session.first_open, record.first_open);
-  session.answers.erase(session.answers.begin(), session.answers.lower_bound(session.first_open));
-  session.answers.insert_or_assign(record.request, answer);
+  session.answers.erase(session.answers.begin(), session.from(session.first_open));
+  session.answers.insert(session.from(record.request), {record.request, answer});
 }
 
 std::optional<Result<Outcome>> Sessions::answer(NodeId proposer, RequestId request) const {
   const auto session = sessions_.find(proposer);
   if (session == sessions_.end()) return std::nullopt;
-  const auto found = session->second.answers.find(request);
-  if (found == session->second.answers.end()) return std::nullopt;
-  return found->second;
+  const Answer* const found = session->second.find(request);
+  return found != nullptr ? std::optional(found->outcome) : std::nullopt;
 }
 
 void Sessions::put(ByteWriter& w) const {
@@ -68,10 +76,12 @@ Result<Sessions> Sessions::get(ByteReader& r) {
     session.first_open = r.get<RequestId>();
     for (auto answers = r.get<std::uint32_t>(); answers > 0 && r.ok(); --answers) {
       const auto request = r.get<RequestId>();
-      session.answers.insert_or_assign(request, get_answer(r));
+      session.answers.push_back({request, get_answer(r)});
     }
-    const bool wrong = session.answers.size() > kMaxOpenRequests || session.first_open.value == 0 ||
-                       (!session.answers.empty() && session.answers.begin()->first < session.first_open);
+    const auto& answers = session.answers;
+    const bool ascending = std::ranges::is_sorted(answers, std::ranges::less_equal(), &Answer::request);
+    const bool wrong = answers.size() > kMaxOpenRequests || session.first_open.value == 0 || !ascending ||
+                       (!answers.empty() && answers.front().request < session.first_open);
     if (wrong) return fail(ErrorCode::kProtocol, "a snapshot of the VMM with a session that cannot be");
   }
   if (!r.ok()) return fail(ErrorCode::kProtocol, "a snapshot of the VMM with sessions cut short");

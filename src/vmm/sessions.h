@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 
@@ -34,9 +35,16 @@ class Sessions {
   static Result<Sessions> get(wire::ByteReader& reader);
 
  private:
+  struct Answer {
+    RequestId request{};
+    Result<Outcome> outcome;
+  };
+  // Answers by ascending request. Almost always the next one comes last, and the first ones go.
   struct Session {
     RequestId first_open{1};
-    std::map<RequestId, Result<Outcome>> answers;
+    std::deque<Answer> answers;
+    std::deque<Answer>::const_iterator from(RequestId request) const;
+    const Answer* find(RequestId request) const;
   };
   std::map<NodeId, Session> sessions_;
 };
