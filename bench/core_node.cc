@@ -47,10 +47,13 @@ const std::map<std::string_view, Measurement> kMeasurements = {
 // Before join, so that the library's threads inherit it.
 void pin_to_processor() {
   const char* node = std::getenv("GALLOCY_NODE");  // set by the launcher
+  const char* nodes = std::getenv("GALLOCY_NODES");
   const unsigned id = node == nullptr ? 0 : static_cast<unsigned>(std::strtoul(node, nullptr, 10));
+  // Where there are more nodes than processors, two nodes' share of one would not be the scheduler's.
+  if (nodes == nullptr || std::strtoul(nodes, nullptr, 10) > std::thread::hardware_concurrency()) return;
   cpu_set_t processors;
   CPU_ZERO(&processors);
-  CPU_SET(id % std::max(1u, std::thread::hardware_concurrency()), &processors);
+  CPU_SET(id, &processors);
   sched_setaffinity(0, sizeof processors, &processors);
 }
 

@@ -83,11 +83,25 @@ Block* Core::led_block(BlockId block) {
 
 void Core::send(NodeId to, Message message) {
   message.epoch = epoch();
-  if (to == self_) {
-    local_.push_back(std::move(message));
-  } else {
-    effects_.messages.push_back({to, std::move(message)});
-  }
+  if (to == self_) return local_.push_back(std::move(message));
+  send_put_off(to);
+  effects_.messages.push_back({to, std::move(message)});
+}
+
+void Core::send_in_time(NodeId to, Message message) {
+  if (to == self_) return send(to, std::move(message));
+  auto found = std::ranges::find(put_off_, to, &PutOff::to);
+  if (found == put_off_.end()) found = put_off_.insert(found, {.to = to, .messages = {}});
+  message.epoch = epoch();
+  found->messages.push_back(std::move(message));
+  if (found->messages.size() >= options_.most_put_off) send_put_off(to);
+}
+
+void Core::send_put_off(NodeId to) {
+  const auto found = std::ranges::find(put_off_, to, &PutOff::to);
+  if (found == put_off_.end()) return;
+  for (Message& message : found->messages) effects_.messages.push_back({to, std::move(message)});
+  found->messages.clear();
 }
 
 void Core::send_to(Company::Members members, const Block& block, const Message& message) {
@@ -184,6 +198,7 @@ void Core::begin_epoch(Epoch before) {
   std::ranges::fill(companies_, Cached{});
   restores_.clear();
   pages_in_flight_ = 0;
+  put_off_.clear();
   for (Block& block : blocks_) {
     block.reads.clear();
     block.unsettled.clear();
@@ -221,6 +236,7 @@ void Core::deliver_deferred() {
 
 void Core::flush() {
   send_forget();
+  for (const PutOff& put_off : put_off_) send_put_off(put_off.to);
   drain();
 }
 

@@ -40,6 +40,8 @@ struct DurableRegion {
 struct Options {
   // Pages that are under way to new members of companies: enough to keep a link busy, and few enough to let commits by.
   unsigned pages_in_flight = 256;
+  // Messages to one node that nobody waits for, before they go.
+  std::size_t most_put_off = 32;
 #ifdef GALLOCY_DURABLE_MUTANTS
   Mutant mutant = Mutant::kNone;
 #endif
@@ -66,7 +68,8 @@ class Core {
   void commit(Ticket ticket, std::span<const Item> items);
   // False: it breaks the protocol and was ignored; part with its sender.
   [[nodiscard]] bool message(NodeId from, const Message& message);
-  // Tells the others which records they may let go: when some have gathered, and in time.
+  // Tells the others what nobody waits for: which records they may let go, and what has been applied. When some have
+  // gathered, and in time.
   void flush();
   // Transactions of this node that are over and of which the others have not been told.
   std::uint64_t unforgotten() const { return transactions_.first() - forgotten_; }
@@ -136,6 +139,8 @@ class Core {
   Block& add_block(BlockId block, const Company& company, bool complete);
   bool alive(const TransactionId& id) const { return history_.joined(id.coordinator) == id.life; }
   void send(NodeId to, Message message);
+  void send_in_time(NodeId to, Message message);
+  void send_put_off(NodeId to);
   void send_to(Company::Members members, const Block& block, const Message& message);
   bool is_early(const Message& m) const;
   [[nodiscard]] bool dispatch(NodeId from, const Message& m);
@@ -226,6 +231,13 @@ class Core {
   // by what their senders may have open: none of it is answered before.
   std::vector<std::pair<NodeId, Message>> deferred_;
   std::vector<Message> local_;  // to this node itself
+  // What nobody waits for goes ahead of the next message to its node, or when many have gathered: it would wake that
+  // node for little. Between two nodes the order stays.
+  struct PutOff {
+    NodeId to{};
+    std::vector<Message> messages;
+  };
+  std::vector<PutOff> put_off_;
   Effects effects_;
 };
 

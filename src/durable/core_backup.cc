@@ -47,7 +47,7 @@ bool Core::on_apply(NodeId from, const Message& m) {
   Record* record = block->find(m.id);
   if (record == nullptr) return false;
   if (!record->committed) apply(*block, *record);
-  send(from, {.verb = Verb::kResolved, .id = m.id, .block = m.block});
+  send_in_time(from, {.verb = Verb::kResolved, .id = m.id, .block = m.block});
   return true;
 }
 

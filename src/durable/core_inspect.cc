@@ -103,6 +103,9 @@ std::uint64_t Core::digest() const {
   digest.add(pages_in_flight_);
   for (const Forgotten& f : forgotten_by_) digest.add(f.below << 32 ^ f.life.value);
   for (const auto& [from, m] : deferred_) digest.add(from, m);
+  for (const PutOff& put_off : put_off_) {
+    for (const Message& m : put_off.messages) digest.add(put_off.to, m);
+  }
   return digest.sum();
 }
 

@@ -142,7 +142,10 @@ void Core::commit_record(Block& block, const TransactionId& id) {
   Record& record = *block.find(id);
   apply(block, record);
   record.awaiting = block.company.backups();
-  send_to(record.awaiting, block, {.verb = Verb::kApply, .id = id, .block = block.id});
+  for (unsigned i = 0; i < block.company.size(); ++i) {
+    if ((record.awaiting >> i & 1) != 0)
+      send_in_time(block.company[i], {.verb = Verb::kApply, .id = id, .block = block.id});
+  }
   serve_reads(block);
   if (record.awaiting == 0 || is(Mutant::kDoneEarly) || (is(Mutant::kForgetWhenCommitted) && !alive(id)))
     resolved(block, id);
@@ -175,7 +178,7 @@ void Core::resolved(Block& block, const TransactionId& id) {
   const bool dropped = record.dropping;
   if (dropped) block.erase(id);
   if (alive(id)) {
-    send(id.coordinator, {.verb = Verb::kDone, .id = id, .block = block.id});
+    send_in_time(id.coordinator, {.verb = Verb::kDone, .id = id, .block = block.id});
   } else if (!dropped && block.settled) {
     recover(block, id);
   }

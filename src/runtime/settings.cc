@@ -1,5 +1,7 @@
 #include "runtime/settings.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -57,6 +59,8 @@ Result<Settings> resolve_settings(const NodeOptions& options) {
     s.self = s.launch->node;
     s.nodes = s.launch->nodes;
   }
+  // Who spins where there are more nodes than processors keeps the one from running whom he waits for.
+  if (s.launch && s.launch->local_nodes > ::sysconf(_SC_NPROCESSORS_ONLN)) s.spin = std::chrono::microseconds(0);
   GALLOCY_ASSIGN(s.spin, spin_from_environment(s.spin));
   const unsigned sharers = s.launch && !os::has_processor_share() ? s.launch->local_nodes : 1;
   if (s.launch && os::usable_cores() >= 2 * sharers) s.loop_spin = s.spin;

@@ -77,7 +77,11 @@ bool DurableCluster::deliver(Prng& prng) {
     hear(late[prng.below(late.size())]);
     return true;
   }
-  if (network_.pending() == 0) return false;
+  if (options_.flush_every > 1 && prng.one_in(options_.flush_every)) {
+    const NodeId node{static_cast<std::uint16_t>(prng.below(nodes()))};
+    if (up(node)) step(node, [](Core& core) { core.flush(); });
+  }
+  if (network_.pending() == 0) return flush_all();
   auto delivery = network_.deliver_random(prng);
   // Of deaths nodes hear from the log.
   if (!delivery.message || !up(delivery.to)) return true;
@@ -90,6 +94,14 @@ bool DurableCluster::deliver(Prng& prng) {
   return true;
 }
 
+// False: nobody had put off anything.
+bool DurableCluster::flush_all() {
+  for (std::uint16_t n = 0; n < nodes(); ++n) {
+    if (up(NodeId{n})) step(NodeId{n}, [](Core& core) { core.flush(); });
+  }
+  return network_.pending() != 0;
+}
+
 void DurableCluster::hear(NodeId node) {
   const Epoch epoch{core(node).epoch().value + 1};
   log(fmt::format("{} is in epoch {}", node, epoch));
@@ -99,7 +111,7 @@ void DurableCluster::hear(NodeId node) {
 
 void DurableCluster::finish_step(NodeId node) {
   Core& core = *cores_[node.value];
-  core.flush();
+  if (options_.flush_every == 1) core.flush();
   durable::Effects effects = core.take_effects();
   core.check_invariants();
   for (auto& [to, message] : effects.messages) network_.send(node, to, std::move(message));

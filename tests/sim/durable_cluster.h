@@ -24,6 +24,7 @@ struct DurableClusterOptions {
   std::uint64_t blocks = 4;
   std::uint64_t seed = 1;
   durable::Options core;
+  std::uint64_t flush_every = 1;  // a node sends what it has put off in one of so many steps, and when all else is done
   bool trace = false;
 };
 
@@ -77,6 +78,7 @@ class DurableCluster {
   Epoch latest() const { return Epoch{static_cast<std::uint32_t>(log_.size())}; }
   void hear(NodeId node);
   void finish_step(NodeId node);
+  bool flush_all();
   void check_block(BlockId block) const;
 
   DurableClusterOptions options_;

@@ -53,8 +53,9 @@ class Explorer {
                 {}};
     state.outcomes.resize(configuration_.writers.size());
     for (const NodeId node : state.members) {
-      Core& core = state.cores[node.value].emplace(node, history(), std::span<const durable::DurableRegion>(),
-                                                   durable::Options{.mutant = configuration_.mutant});
+      Core& core =
+          state.cores[node.value].emplace(node, history(), std::span<const durable::DurableRegion>(),
+                                          durable::Options{.most_put_off = 1, .mutant = configuration_.mutant});
       core.map_region(first_, 2, 1);
     }
     for (std::size_t i = 0; i < configuration_.writers.size(); ++i) begin(state, i);

@@ -27,7 +27,7 @@ class DurableScript {
     for (std::uint16_t n = 0; n < nodes; ++n) {
       cores_.push_back(std::make_unique<durable::Core>(NodeId{n}, durable::History(Epoch{1}, members_),
                                                        std::span<const durable::DurableRegion>(),
-                                                       durable::Options{.mutant = mutant}));
+                                                       durable::Options{.most_put_off = 1, .mutant = mutant}));
       cores_.back()->map_region(kFirst, kBlocks, backups);
     }
   }

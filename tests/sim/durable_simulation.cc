@@ -44,6 +44,8 @@ DurableClusterOptions cluster_options(std::uint64_t seed, const DurableWorkload&
   o.blocks = 1 + prng.below(6);
   o.core.mutant = workload.mutant;
   o.core.pages_in_flight = static_cast<unsigned>(1 + prng.below(4));
+  o.core.most_put_off = 1 + prng.below(8);
+  o.flush_every = prng.one_in(3) ? 1 : 1 + prng.below(100);
   return o;
 }
 
