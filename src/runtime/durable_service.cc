@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "os/clock.h"
+#include "runtime/durable_following.h"
 
 namespace gallocy::runtime {
 namespace {
@@ -22,34 +23,6 @@ constexpr std::size_t kCopiedBytes = 1024;
 constexpr std::uint64_t kForgotten = 32;
 
 std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }
-
-// The members in the epochs from 1 on, one after the other.
-class Memberships {
- public:
-  explicit Memberships(const vmm::Machine& machine) : changes_(machine.membership_changes()) {}
-  bool next() {
-    if (epoch_.value == changes_.size()) return false;
-    const auto [node, joined] = changes_[epoch_.value++];
-    const auto at = std::ranges::lower_bound(members_, node);
-    if (joined) {
-      members_.insert(at, node);
-    } else {
-      members_.erase(at);
-    }
-    return true;
-  }
-  Epoch epoch() const { return epoch_; }
-  const std::vector<NodeId>& members() const { return members_; }
-
- private:
-  const std::vector<vmm::MembershipChange>& changes_;
-  Epoch epoch_{};
-  std::vector<NodeId> members_;
-};
-
-durable::DurableRegion durable_region(const vmm::Region& region) {
-  return {region.first_block(), region.blocks(), region.durable_backups, region.founded};
-}
 
 }  // namespace
 
@@ -131,50 +104,23 @@ void DurableService::follow(const vmm::Machine& machine) {
   if (!core_) return begin(machine);
   const auto& regions = machine.regions();
   if (core_->epoch() == machine.epoch() && regions.lower_bound(next_region_) == regions.end()) return;
-  catch_up(machine);
+  follow_durable(*core_, machine, next_region_);
+  members_changed();
   if (!machine.is_member(self_))
     return stop_locked({ErrorCode::kPeerLost, fmt::format("node {} is no member of the cluster any more", self_)});
   carry_out();
 }
 
-// Begins in the state in which this node became a member, and goes on from there as if it had followed entry by entry:
-// what it was to keep from then on it has, as nothing can have been committed there without it.
 void DurableService::begin(const vmm::Machine& machine) {
-  if (!machine.is_member(self_)) return;
-  const Epoch joined = machine.member(self_)->since;
-  Memberships memberships(machine);
-  memberships.next();
-  durable::History history(memberships.epoch(), memberships.members());
-  while (memberships.epoch() < joined && memberships.next()) history.add(memberships.epoch(), memberships.members());
-  std::vector<durable::DurableRegion> regions;
-  for (const auto& [id, region] : machine.regions()) {
-    if (region.founded >= joined) break;
-    if (region.durable_backups > 0) regions.push_back(durable_region(region));
-    next_region_ = RegionId{id.value + 1};
-  }
-  core_.emplace(self_, history, regions, durable::Options{});
-  catch_up(machine);
+  begin_durable(core_, self_, machine, durable::Options{}, next_region_);
+  if (!core_) return;
+  members_changed();
   for (const auto& [from, message] : std::exchange(early_, {})) (void)core_->message(from, message);
 }
 
-void DurableService::catch_up(const vmm::Machine& machine) {
-  Memberships memberships(machine);
-  while (memberships.next()) {
-    if (memberships.epoch() > core_->epoch()) core_->epoch(memberships.epoch(), memberships.members());
-    if (memberships.epoch() == core_->epoch()) map_regions(machine);
-  }
-  lease_.members(core_->history().members());
+void DurableService::members_changed() {
+  lease_.members(peers_of(*core_));
   ask_for_lease();
-}
-
-void DurableService::map_regions(const vmm::Machine& machine) {
-  const auto& regions = machine.regions();
-  for (auto at = regions.lower_bound(next_region_); at != regions.end() && at->second.founded == core_->epoch(); ++at) {
-    next_region_ = RegionId{at->first.value + 1};
-    if (at->second.durable_backups == 0) continue;
-    const durable::DurableRegion region = durable_region(at->second);
-    core_->map_region(region.first, region.blocks, region.backups);
-  }
 }
 
 // ---------------------------------------------------------------------------------------------- messages

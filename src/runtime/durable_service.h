@@ -75,8 +75,7 @@ class DurableService {
 
   Result<DurableOutcome> wait(Waiter& waiter);
   void begin(const vmm::Machine& machine) REQUIRES(mu_);
-  void catch_up(const vmm::Machine& machine) REQUIRES(mu_);
-  void map_regions(const vmm::Machine& machine) REQUIRES(mu_);
+  void members_changed() REQUIRES(mu_);
   void carry_out() REQUIRES(mu_);
   void send(const durable::Outgoing& outgoing) REQUIRES(mu_);
   void ended(Waiter& waiter, durable::Outcome outcome, BlockId block) REQUIRES(mu_);

@@ -6,22 +6,26 @@
 namespace gallocy::runtime {
 
 Lease::Member* Lease::find(NodeId node) {
-  const auto found = std::ranges::find(others_, node, &Member::node);
+  const auto found = std::ranges::find_if(others_, [&](const Member& m) { return m.peer.node == node; });
   return found == others_.end() ? nullptr : &*found;
 }
 
-void Lease::members(std::span<const NodeId> members) {
+void Lease::members(std::span<const Peer> members) {
   std::vector<Member> others;
-  for (const NodeId node : members) {
-    if (node == self_) continue;
-    const Member* known = find(node);
-    others.push_back(known != nullptr ? *known : Member{.node = node});
+  for (const Peer& peer : members) {
+    if (peer.node == self_) continue;
+    const Member* known = find(peer.node);
+    others.push_back(known != nullptr && known->peer.since == peer.since ? *known : Member{.peer = peer});
   }
   others_ = std::move(others);
 }
 
 void Lease::connection_lost(NodeId peer) {
   if (Member* member = find(peer)) member->lost = true;
+}
+
+void Lease::connection_made(NodeId peer) {
+  if (Member* member = find(peer)) *member = {.peer = member->peer};
 }
 
 void Lease::answered(NodeId from, std::uint64_t asked_us) {

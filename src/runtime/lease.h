@@ -28,9 +28,15 @@ class Lease {
 
   explicit Lease(NodeId self) : self_(self) {}
 
+  struct Peer {
+    NodeId node{};
+    Epoch since{};  // when this life of it became a member
+  };
   // The log: these are the members now, this node among them. Who is new has been asked nothing yet.
-  void members(std::span<const NodeId> members);
+  void members(std::span<const Peer> members);
   void connection_lost(NodeId peer);
+  // To another life of it. That the one before is lost this node may have noticed after the log told of both.
+  void connection_made(NodeId peer);
   // The member has answered the question that was sent at `asked_us`.
   void answered(NodeId from, std::uint64_t asked_us);
 
@@ -39,7 +45,7 @@ class Lease {
  private:
   static constexpr std::uint64_t kNever = 0;
   struct Member {
-    NodeId node{};
+    Peer peer{};
     std::uint64_t answered_us = kNever;
     bool lost = false;
   };

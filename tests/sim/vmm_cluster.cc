@@ -35,6 +35,7 @@ void VmmCluster::event(NodeId node, F f) {
   log(node).check_invariants();
   carry_out(node, effects);
   if (up(node)) check_agreement(node);
+  if (up(node) && on_change) on_change(node);
 }
 
 void VmmCluster::start(NodeId node) {
@@ -62,6 +63,7 @@ void VmmCluster::start(NodeId node) {
   n.followed = LogIndex{};
   n.joined = n.leaving = false;
   n.believed_down.clear();
+  if (on_start) on_start(node);
   event(node, [&](vmm::Log& log, vmm::Effects& effects) { log.start(now_, effects); });
   schedule_tick(node);
   for (std::uint16_t i = 0; i < nodes(); ++i) miss_later(node, NodeId{i});
@@ -119,6 +121,7 @@ void VmmCluster::admitted(std::uint64_t newcomer, const vmm::Outcome& outcome) {
     if (NodeId{i} == node || !up(NodeId{i})) continue;
     nodes_[i].believed_down.erase(node);
     log(NodeId{i}).peer_up({node, n.life});
+    if (on_peer_up) on_peer_up(NodeId{i}, node);
   }
   start(node);
 }
@@ -191,6 +194,7 @@ void VmmCluster::part(NodeId one, NodeId other) {
 
 void VmmCluster::hear_of_end(NodeId node, const vmm::Life& of) {
   if (!nodes_[node.value].believed_down.insert(of.node).second) return;
+  if (on_peer_down) on_peer_down(node, of.node);
   event(node, [&](vmm::Log& log, vmm::Effects& effects) { log.peer_down(of, now_, effects); });
 }
 

@@ -55,6 +55,9 @@ class VmmCluster {
   bool comes_back(NodeId node) const {                       // one of them wants to be this node
     return std::ranges::any_of(arriving_, [&](const auto& each) { return each.second.wanted == node; });
   }
+  std::uint64_t life(NodeId node) const { return nodes_[node.value].life; }
+  bool parted(NodeId node, NodeId from) const { return nodes_[node.value].believed_down.contains(from); }
+  bool is_cut(NodeId from, NodeId to) const { return cut_.contains({from, to}); }
   std::uint64_t now() const { return now_; }
   std::uint64_t digest() const { return digest_; }
   std::uint64_t restores() const { return restores_; }
@@ -63,13 +66,16 @@ class VmmCluster {
   vmm::Ticket fresh_ticket() { return vmm::Ticket{++last_ticket_}; }
   void propose(NodeId node, vmm::Entry entry, vmm::Ticket ticket);
   std::function<void(vmm::Ticket, const Result<vmm::Outcome>&)> on_resolved;
-  std::function<void(NodeId)> on_end;
+  // What else a node consists of: it begins, ends, has followed the log, has lost its connection to another, has one.
+  std::function<void(NodeId)> on_start, on_end, on_change;
+  std::function<void(NodeId, NodeId other)> on_peer_down, on_peer_up;
 
   void at(std::uint64_t delay_us, std::function<void()> what) { agenda_.emplace(now_ + delay_us, std::move(what)); }
   void run_for(std::uint64_t us);
 
   void cut(NodeId from, NodeId to) { cut_.insert({from, to}); }
   void mend() { cut_.clear(); }
+  void mend(NodeId from, NodeId to) { cut_.erase({from, to}); }
   void lose_nothing() { options_.loss_permille = 0; }
   void crash(NodeId node);
   // A process that wants to be a member: under the number of a node that crashed, or a new one. It is there when a
@@ -78,6 +84,8 @@ class VmmCluster {
   void leave(NodeId node);
   // One of them takes the other for dead, wrongly, and parts with it.
   void part(NodeId one, NodeId other);
+  // It hears nothing of the other any more.
+  void miss(NodeId node, NodeId other) { hear_of_end(node, {other, nodes_[other.value].life}); }
 
  private:
   struct Node {

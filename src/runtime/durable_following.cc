@@ -1,0 +1,81 @@
+#include "runtime/durable_following.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace gallocy::runtime {
+namespace {
+
+// The members in the epochs from 1 on, one after the other.
+class Memberships {
+ public:
+  explicit Memberships(const vmm::Machine& machine) : changes_(machine.membership_changes()) {}
+  bool next() {
+    if (epoch_.value == changes_.size()) return false;
+    const auto [node, joined] = changes_[epoch_.value++];
+    const auto at = std::ranges::lower_bound(members_, node);
+    if (joined) {
+      members_.insert(at, node);
+    } else {
+      members_.erase(at);
+    }
+    return true;
+  }
+  Epoch epoch() const { return epoch_; }
+  const std::vector<NodeId>& members() const { return members_; }
+
+ private:
+  const std::vector<vmm::MembershipChange>& changes_;
+  Epoch epoch_{};
+  std::vector<NodeId> members_;
+};
+
+durable::DurableRegion durable_region(const vmm::Region& region) {
+  return {region.first_block(), region.blocks(), region.durable_backups, region.founded};
+}
+
+void map_regions(durable::Core& core, const vmm::Machine& machine, RegionId& next_region) {
+  const auto& regions = machine.regions();
+  for (auto at = regions.lower_bound(next_region); at != regions.end() && at->second.founded == core.epoch(); ++at) {
+    next_region = RegionId{at->first.value + 1};
+    if (at->second.durable_backups == 0) continue;
+    const durable::DurableRegion region = durable_region(at->second);
+    core.map_region(region.first, region.blocks, region.backups);
+  }
+}
+
+}  // namespace
+
+void begin_durable(std::optional<durable::Core>& core, NodeId self, const vmm::Machine& machine,
+                   const durable::Options& options, RegionId& next_region) {
+  if (!machine.is_member(self)) return;
+  const Epoch joined = machine.member(self)->since;
+  Memberships memberships(machine);
+  memberships.next();
+  durable::History history(memberships.epoch(), memberships.members());
+  while (memberships.epoch() < joined && memberships.next()) history.add(memberships.epoch(), memberships.members());
+  std::vector<durable::DurableRegion> regions;
+  for (const auto& [id, region] : machine.regions()) {
+    if (region.founded >= joined) break;
+    if (region.durable_backups > 0) regions.push_back(durable_region(region));
+    next_region = RegionId{id.value + 1};
+  }
+  core.emplace(self, history, regions, options);
+  follow_durable(*core, machine, next_region);
+}
+
+void follow_durable(durable::Core& core, const vmm::Machine& machine, RegionId& next_region) {
+  Memberships memberships(machine);
+  while (memberships.next()) {
+    if (memberships.epoch() > core.epoch()) core.epoch(memberships.epoch(), memberships.members());
+    if (memberships.epoch() == core.epoch()) map_regions(core, machine, next_region);
+  }
+}
+
+std::vector<Lease::Peer> peers_of(const durable::Core& core) {
+  std::vector<Lease::Peer> peers;
+  for (const NodeId node : core.history().members()) peers.push_back({node, core.history().joined(node)});
+  return peers;
+}
+
+}  // namespace gallocy::runtime

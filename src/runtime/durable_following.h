@@ -1,0 +1,24 @@
+// How a node's durable core follows the VMM's log, which says who the members are and which regions are durable. Pure.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "durable/core.h"
+#include "runtime/lease.h"
+#include "vmm/machine.h"
+
+namespace gallocy::runtime {
+
+// Begins in the state in which this node became a member, and goes on from there as if it had followed entry by entry:
+// what it was to keep from then on it has, as nothing can have been committed there without it. Nothing happens before
+// it is a member. `next_region`: the first region that the core may not have.
+void begin_durable(std::optional<durable::Core>& core, NodeId self, const vmm::Machine& machine,
+                   const durable::Options& options, RegionId& next_region);
+
+// The log has gone on.
+void follow_durable(durable::Core& core, const vmm::Machine& machine, RegionId& next_region);
+
+std::vector<Lease::Peer> peers_of(const durable::Core& core);
+
+}  // namespace gallocy::runtime

@@ -1,0 +1,324 @@
+#include "whole_cluster.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "network.h"
+
+namespace gallocy::sim {
+namespace {
+
+using durable::Core;
+
+constexpr std::uint64_t kTickUs = 100'000;
+constexpr std::uint64_t kSilenceUs = 1'000'000, kLaterUs = 500'000;  // until a node is taken for dead
+constexpr const char* kRegion = "accounts";
+
+}  // namespace
+
+std::uint64_t WholeCluster::mix_of(std::uint64_t one, std::uint64_t other) { return mix(one, other); }
+
+WholeCluster::WholeCluster(const WholeOptions& options)
+    : options_(options), prng_(options.log.seed * 31 + 5), log_(options.log) {
+  log_.on_start = [this](NodeId node) { started(node); };
+  log_.on_end = [this](NodeId node) { ended(node); };
+  log_.on_change = [this](NodeId node) { followed(node); };
+  log_.on_peer_up = [this](NodeId node, NodeId other) { host(node).lease.connection_made(other); };
+  log_.on_peer_down = [this](NodeId node, NodeId other) { lost(node, other); };
+  for (std::uint16_t n = 0; n < nodes(); ++n) started(NodeId{n});
+  map_region();
+}
+
+// When all founders are members.
+void WholeCluster::map_region() {
+  log_.at(kTickUs, [this] {
+    if (log_.log(NodeId{0}).machine().members().size() < options_.log.nodes) return map_region();
+    log_.propose(NodeId{0},
+                 vmm::MapRegion{.name = kRegion,
+                                .bytes = options_.blocks * kBlockBytes,
+                                .placement = {},
+                                .durable_backups = options_.backups},
+                 log_.fresh_ticket());
+  });
+}
+
+std::vector<NodeId> WholeCluster::up_nodes() const {
+  std::vector<NodeId> nodes;
+  for (std::uint16_t n = 0; n < this->nodes(); ++n) {
+    if (up(NodeId{n})) nodes.push_back(NodeId{n});
+  }
+  return nodes;
+}
+
+// ---------------------------------------------------------------------------------------------- lives
+
+void WholeCluster::started(NodeId node) {
+  if (node.value >= hosts_.size()) hosts_.resize(node.value + std::size_t{1});
+  hosts_[node.value].emplace(node);
+  tick(node, log_.life(node));
+}
+
+// Each other still gets some of what is on the way from it.
+void WholeCluster::ended(NodeId node) {
+  hosts_[node.value].reset();
+  for (auto& [ends, link] : links_) {
+    if (ends.second == node) link.frames.clear();
+    if (ends.first == node) link.frames.resize(prng_.below(link.frames.size() + 1));
+  }
+  if (on_end) on_end(node);
+}
+
+void WholeCluster::lost(NodeId node, NodeId other) {
+  Host& h = host(node);
+  h.lease.connection_lost(other);
+  // The other end sees it, when the link lets it.
+  if (up(other)) enqueue(node, other, {.kind = Frame::Kind::kClosed, .message = {}, .asked_us = 0});
+  if (options_.bug != WholeBug::kDeathAtOnce || !h.durable) return;
+  std::vector<NodeId> members = h.durable->history().members();
+  if (std::erase(members, other) != 0 && !members.empty())
+    h.durable->epoch(Epoch{h.durable->epoch().value + 1}, members);
+  carry_out(node);
+}
+
+// ---------------------------------------------------------------------------------------------- the log
+
+void WholeCluster::followed(NodeId node) {
+  Host& h = host(node);
+  const vmm::Machine& machine = log_.log(node).machine();
+  if (!h.durable) return begin(node, machine);
+  const auto& regions = machine.regions();
+  if (h.durable->epoch() >= machine.epoch() && regions.lower_bound(h.next_region) == regions.end()) return;
+  runtime::follow_durable(*h.durable, machine, h.next_region);
+  if (!machine.is_member(node)) return;
+  h.lease.members(runtime::peers_of(*h.durable));
+  ask_for_lease(node);
+  carry_out(node);
+}
+
+void WholeCluster::begin(NodeId node, const vmm::Machine& machine) {
+  Host& h = host(node);
+  if (options_.bug == WholeBug::kForgetRegion && machine.is_member(node)) {
+    // As if the region were mapped only now.
+    const std::vector<NodeId> members = machine.members();
+    h.durable.emplace(node, durable::History(machine.epoch(), members), std::span<const durable::DurableRegion>(),
+                      options_.durable);
+    for (const auto& [id, region] : machine.regions())
+      h.durable->map_region(region.first_block(), region.blocks(), region.durable_backups),
+          h.next_region = RegionId{id.value + 1};
+  } else {
+    runtime::begin_durable(h.durable, node, machine, options_.durable, h.next_region);
+  }
+  if (!h.durable) return;
+  h.lease.members(runtime::peers_of(*h.durable));
+  ask_for_lease(node);
+  for (const auto& [from, message] : std::exchange(h.early, {})) CHECK(h.durable->message(from, message), from, node);
+  carry_out(node);
+}
+
+bool WholeCluster::serves(NodeId node) const {
+  return node.value < nodes() && up(node) && hosts_[node.value]->durable &&
+         !hosts_[node.value]->durable->regions().empty();
+}
+
+std::uint64_t WholeCluster::address(std::uint64_t block, std::uint32_t offset) const {
+  for (const NodeId node : up_nodes()) {
+    if (!serves(node)) continue;
+    const BlockId first = hosts_[node.value]->durable->regions().front().first;
+    return kWindowBase + (first.value + block) * kBlockBytes + offset;
+  }
+  CHECK(false, "nobody has the region");
+  return 0;
+}
+
+// ---------------------------------------------------------------------------------------------- callers and timers
+
+void WholeCluster::read(NodeId node, durable::Ticket ticket, std::uint64_t address, std::uint32_t bytes) {
+  host(node).durable->read(ticket, address, bytes);
+  carry_out(node);
+}
+
+void WholeCluster::commit(NodeId node, durable::Ticket ticket, std::span<const durable::Item> items) {
+  host(node).durable->commit(ticket, items);
+  carry_out(node);
+}
+
+void WholeCluster::tick(NodeId node, std::uint64_t life) {
+  log_.at(1 + prng_.below(kTickUs), [this, node, life] {
+    if (!up(node) || log_.life(node) != life) return;
+    if (Host& h = host(node); h.durable) {
+      ask_for_lease(node);
+      h.durable->flush();
+      carry_out(node);
+    }
+    tick(node, life);
+  });
+}
+
+void WholeCluster::ask_for_lease(NodeId node) {
+  for (const NodeId member : host(node).durable->history().members()) {
+    if (member != node) send(node, member, {.kind = Frame::Kind::kAsk, .message = {}, .asked_us = now()});
+  }
+}
+
+void WholeCluster::carry_out(NodeId node) {
+  Host& h = host(node);
+  if (!h.durable) return;
+  const std::uint64_t late = options_.bug == WholeBug::kLongLease ? 2 * kSilenceUs : 0;
+  const bool sure = options_.bug == WholeBug::kNoLease || h.lease.held(now() > late ? now() - late : now());
+  h.durable->set_lease(sure ? durable::Lease::kHeld : durable::Lease::kLapsed);
+  durable::Effects effects = h.durable->take_effects();
+  h.durable->check_invariants();
+  const std::uint64_t life = log_.life(node);
+  for (auto& [to, message] : effects.messages)
+    send(node, to, {.kind = Frame::Kind::kDurable, .message = std::move(message), .asked_us = 0});
+  for (const auto& done : effects.reads) {
+    if (on_read && up(node) && log_.life(node) == life) on_read(node, done);
+  }
+  for (const auto& done : effects.commits) {
+    if (on_commit && up(node) && log_.life(node) == life) on_commit(node, done);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- links
+
+void WholeCluster::send(NodeId from, NodeId to, Frame frame) {
+  if (to.value >= nodes() || !up(to) || log_.parted(from, to)) return;  // a member may not be there yet
+  enqueue(from, to, std::move(frame));
+}
+
+void WholeCluster::enqueue(NodeId from, NodeId to, Frame frame) {
+  Link& link = links_[{from, to}];
+  if (link.life_from != log_.life(from) || link.life_to != log_.life(to)) {
+    const std::uint64_t cut = link.cut;
+    link = {.frames = {}, .life_from = log_.life(from), .life_to = log_.life(to), .last_arrival = 0, .cut = cut};
+  }
+  ++messages_;
+  link.frames.push_back(std::move(frame));
+  link.last_arrival = std::max(link.last_arrival, now() + 1 + prng_.below(options_.delay_us));
+  log_.at(link.last_arrival - now(), [this, from, to] { deliver(from, to); });
+}
+
+void WholeCluster::deliver(NodeId from, NodeId to) {
+  Link& link = links_[{from, to}];
+  if (link.frames.empty() || log_.is_cut(from, to)) return;
+  const bool same = log_.life(from) == link.life_from && up(to) && log_.life(to) == link.life_to;
+  const Frame frame = std::move(link.frames.front());
+  link.frames.pop_front();
+  if (!same || log_.parted(to, from)) return;
+  digest_ = mix(digest_, now() * 1000 + from.value * 31 + to.value);
+  arrived(from, to, frame);
+}
+
+void WholeCluster::arrived(NodeId from, NodeId to, const Frame& frame) {
+  Host& h = host(to);
+  switch (frame.kind) {
+    case Frame::Kind::kAsk:
+      return send(to, from, {.kind = Frame::Kind::kAnswer, .message = {}, .asked_us = frame.asked_us});
+    case Frame::Kind::kClosed:
+      return log_.miss(to, from);
+    case Frame::Kind::kAnswer:
+      h.lease.answered(from, frame.asked_us);
+      break;
+    case Frame::Kind::kDurable: {
+      const auto decoded = durable::decode(type_of(frame.message), durable::encode(frame.message));
+      CHECK(decoded.has_value(), from, to);
+      if (!h.durable) return h.early.emplace_back(from, *decoded), void();
+      CHECK(h.durable->message(from, *decoded) || options_.bug != WholeBug::kNone, from, to,
+            static_cast<int>(frame.message.verb));
+      break;
+    }
+  }
+  carry_out(to);
+}
+
+// What is sent meanwhile waits. After a second each end that hears nothing takes the other for dead.
+void WholeCluster::cut(NodeId from, NodeId to) {
+  log_.cut(from, to);
+  Link& link = links_[{from, to}];
+  const std::uint64_t which = ++link.cut;
+  for (const auto& [node, other] : {std::pair(from, to), std::pair(to, from)}) {
+    const std::uint64_t life = log_.life(node), life_of_other = log_.life(other);
+    log_.at(kSilenceUs + prng_.below(kLaterUs), [=, this] {
+      const bool same = up(node) && log_.life(node) == life && up(other) && log_.life(other) == life_of_other;
+      if (!same || !log_.is_cut(from, to) || links_[{from, to}].cut != which || log_.parted(node, other)) return;
+      ++silences_;
+      log_.miss(node, other);
+    });
+  }
+}
+
+void WholeCluster::mend(NodeId from, NodeId to) {
+  if (!log_.is_cut(from, to)) return;
+  log_.mend(from, to);
+  Link& link = links_[{from, to}];
+  for (std::size_t i = 0; i < link.frames.size(); ++i) log_.at(1 + i, [this, from, to] { deliver(from, to); });
+  link.last_arrival = std::max(link.last_arrival, now() + 1 + link.frames.size());
+}
+
+void WholeCluster::mend_all() {
+  for (std::uint16_t a = 0; a < nodes(); ++a) {
+    for (std::uint16_t b = 0; b < nodes(); ++b) mend(NodeId{a}, NodeId{b});
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- the end
+
+bool WholeCluster::restored() {
+  const std::vector<NodeId> nodes = up_nodes();
+  for (const NodeId node : nodes) {
+    const Host& h = host(node);
+    if (!serves(node) || !h.lease.held(now()) || h.durable->history().members() != nodes || h.durable->unrestored() > 0)
+      return false;
+    for (const NodeId other : nodes) {
+      if (log_.parted(node, other)) return false;
+    }
+  }
+  return !nodes.empty();
+}
+
+const Core& WholeCluster::primary(std::uint64_t block) {
+  const BlockId id = block_of(page_of(address(block, 0)));
+  for (const NodeId node : up_nodes()) {
+    if (serves(node) && host(node).durable->company(id).primary() == node) return *host(node).durable;
+  }
+  CHECK(false, "no primary", block);
+  std::abort();
+}
+
+std::string WholeCluster::describe(NodeId node) {
+  const Host& h = host(node);
+  if (!h.durable) return "no durable memory yet";
+  return fmt::format("epoch {}, {}, {} open, {} records, {} not restored", h.durable->epoch(),
+                     h.lease.held(now()) ? "sure" : "not sure", h.durable->open(), h.durable->records(),
+                     h.durable->unrestored());
+}
+
+void WholeCluster::check_block(BlockId block) {
+  const std::vector<NodeId> nodes = up_nodes();
+  const durable::Company company = host(nodes.front()).durable->company(block);
+  CHECK(company.size() == std::min<std::size_t>(options_.backups + 1u, nodes.size()), block, company.size());
+  const durable::Block* first = host(company.primary()).durable->block(block);
+  for (unsigned i = 0; i < company.size(); ++i) {
+    const Core& core = *host(company[i]).durable;
+    CHECK(core.company(block) == company, block, company[i]);
+    const durable::Block* copy = core.block(block);
+    CHECK(copy == nullptr || copy->complete, "not restored", block, company[i]);
+    for (std::uint32_t page = 0; page < kBlockPages; ++page) {
+      const bool here = copy != nullptr && copy->image.has(page), there = first != nullptr && first->image.has(page);
+      CHECK(here == there, "pages differ", block, company[i], page);
+      CHECK(!here || copy->image.page(page) == first->image.page(page), "images differ", block, company[i], page);
+    }
+  }
+}
+
+void WholeCluster::check_rest() {
+  CHECK(restored(), "redundancy is not back");
+  for (const NodeId node : up_nodes()) {
+    const Core& core = *host(node).durable;
+    CHECK(core.open() == 0, "hangs", node, core.open());
+    CHECK(core.records() == 0, "a record is kept", node, core.records());
+  }
+  for (std::uint64_t b = 0; b < options_.blocks; ++b) check_block(block_of(page_of(address(b, 0))));
+}
+
+}  // namespace gallocy::sim

@@ -1,0 +1,121 @@
+// WholeCluster: nodes put together as runtime/ does it: the VMM log on Raft says who the members are, and durable
+// memory follows it, under leases. Their messages travel on one link for each pair: in order, whole, and delayed while
+// the link is cut. Who hears nothing of another for a second takes it for dead, and proposes its death to the log.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "durable/core.h"
+#include "runtime/durable_following.h"
+#include "runtime/lease.h"
+#include "vmm_cluster.h"
+
+namespace gallocy::sim {
+
+// How a driver can put them together wrongly. The checks must catch each.
+enum class WholeBug : unsigned char {
+  kNone,
+  kNoLease,       // answers callers, whether it is sure to be a member or not
+  kLongLease,     // one that lasts longer than what others take for death
+  kDeathAtOnce,   // a node that has lost another goes on without it before the log has said so
+  kForgetRegion,  // a node that comes back does not know which blocks it keeps
+};
+
+struct WholeOptions {
+  VmmClusterOptions log;
+  std::uint64_t delay_us = 1000;
+  std::uint8_t backups = 1;
+  std::uint64_t blocks = 4;
+  durable::Options durable;
+  WholeBug bug = WholeBug::kNone;
+};
+
+class WholeCluster {
+ public:
+  explicit WholeCluster(const WholeOptions& options);
+
+  std::function<void(NodeId, const durable::ReadDone&)> on_read;
+  std::function<void(NodeId, const durable::CommitDone&)> on_commit;
+  std::function<void(NodeId)> on_end;
+
+  VmmCluster& log() { return log_; }
+  std::uint64_t now() const { return log_.now(); }
+  std::uint16_t nodes() const { return log_.nodes(); }
+  bool up(NodeId node) const { return log_.up(node); }
+  // It knows the region, and can read and write it.
+  bool serves(NodeId node) const;
+  void read(NodeId node, durable::Ticket ticket, std::uint64_t address, std::uint32_t bytes);
+  void commit(NodeId node, durable::Ticket ticket, std::span<const durable::Item> items);
+  std::uint64_t address(std::uint64_t block, std::uint32_t offset) const;
+
+  // Of both directions, or one.
+  void cut(NodeId from, NodeId to);
+  void mend(NodeId from, NodeId to);
+  void mend_all();
+
+  // All nodes have heard of all epochs, everything is at as many nodes as it should be, and nobody is in doubt.
+  bool restored();
+  const durable::Core& primary(std::uint64_t block);
+  std::string describe(NodeId node);  // for whoever has to find out
+  // At rest: nothing open, nothing kept, the same images at all members of each company.
+  void check_rest();
+
+  std::uint64_t digest() const { return mix_of(log_.digest(), digest_); }
+  std::uint64_t messages() const { return messages_; }
+  std::uint64_t silences() const { return silences_; }
+
+ private:
+  static std::uint64_t mix_of(std::uint64_t one, std::uint64_t other);
+
+  struct Frame {
+    enum class Kind : unsigned char { kDurable, kAsk, kAnswer, kClosed } kind{};
+    durable::Message message;
+    std::uint64_t asked_us = 0;
+  };
+  struct Host {
+    explicit Host(NodeId self) : lease(self) {}
+
+    std::optional<durable::Core> durable;
+    runtime::Lease lease;
+    RegionId next_region{1};
+    std::vector<std::pair<NodeId, durable::Message>> early;  // before it has heard that it is a member
+  };
+  struct Link {
+    std::deque<Frame> frames;
+    std::uint64_t life_from = 0, life_to = 0, last_arrival = 0;
+    std::uint64_t cut = 0;  // how often
+  };
+
+  Host& host(NodeId node) { return *hosts_[node.value]; }
+  void map_region();
+  void started(NodeId node);
+  void ended(NodeId node);
+  void followed(NodeId node);
+  void begin(NodeId node, const vmm::Machine& machine);
+  void lost(NodeId node, NodeId other);
+  void tick(NodeId node, std::uint64_t life);
+  void ask_for_lease(NodeId node);
+  void carry_out(NodeId node);
+  void send(NodeId from, NodeId to, Frame frame);
+  void enqueue(NodeId from, NodeId to, Frame frame);
+  void deliver(NodeId from, NodeId to);
+  void arrived(NodeId from, NodeId to, const Frame& frame);
+  std::vector<NodeId> up_nodes() const;
+  void check_block(BlockId block);
+
+  const WholeOptions options_;
+  Prng prng_;
+  VmmCluster log_;
+  std::deque<std::optional<Host>> hosts_;  // of those that are up
+  std::map<std::pair<NodeId, NodeId>, Link> links_;
+  std::uint64_t digest_ = 0, messages_ = 0, silences_ = 0;
+};
+
+}  // namespace gallocy::sim

@@ -1,0 +1,26 @@
+// One seeded run of whole nodes: clients on all of them use durable memory, while nodes die, come back, join, are cut
+// off and cut from each other. In the end everything is mended, and then: no acknowledged transaction is lost or torn,
+// what clients saw is strictly serializable, nobody waits, and everything is at as many nodes as it should be.
+#pragma once
+
+#include <cstdint>
+
+#include "whole_cluster.h"
+
+namespace gallocy::sim {
+
+struct WholeWorkload {
+  bool crashes = true;
+  bool cuts = true;
+  bool joins = true;
+  WholeBug bug = WholeBug::kNone;
+};
+
+struct WholeReport {
+  std::uint64_t digest = 0, messages = 0, crashes = 0, cuts = 0, silences = 0, joins = 0, deaths = 0;
+  std::uint64_t reads = 0, committed = 0, several = 0, conflicts = 0, unknown = 0;
+};
+
+WholeReport run_whole(std::uint64_t seed, const WholeWorkload& workload);
+
+}  // namespace gallocy::sim
