@@ -1,5 +1,8 @@
 #include "log_rows.h"
 
+#include <fmt/format.h>
+#include <stdlib.h>
+
 #include "child.h"
 #include "etcd.h"
 #include "references.h"
@@ -11,15 +14,27 @@ using gallocy::Result;
 namespace {
 
 // What node 0 of three prints, with the digest of what all of them hold in the end.
-Result<Measured> on_log(const Programs& programs, const char* measurement, const char* figure, Scale scale) {
+Result<Measured> on_log(const Programs& programs, const char* measurement, const char* figure, Scale scale,
+                        const std::map<std::string, std::string>& settings = {}) {
   std::vector<std::string> command = {programs.gallocy,   "launch",   "-n", "3", "--transport", "tcp", "--",
                                       programs.core_node, measurement};
   if (scale == Scale::kSmall) command.push_back("--small");
-  const auto output = run_child(command);
+  const auto output = run_child(command, settings);
   if (!output) return tl::unexpected(output.error());
   const auto value = output->number(figure);
   if (!value) return tl::unexpected(value.error());
   return Measured{.value = *value, .digest = output->value("digest").value_or("none")};
+}
+
+// All three logs on the disk of this machine.
+Result<Measured> commits_on_disk(const Programs& programs, Scale scale) {
+  std::string folder = "/var/tmp/gallocy-bench-XXXXXX";
+  if (::mkdtemp(folder.data()) == nullptr)
+    return gallocy::fail(gallocy::ErrorCode::kOsError, "cannot make a folder in /var/tmp");
+  auto measured = on_log(programs, "log.commits", "per_s", scale, {{"GALLOCY_LOG_DIR", folder}});
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return measured;
 }
 
 std::vector<Plan> commit_plans(const Programs& programs, Scale scale) {
@@ -30,6 +45,9 @@ std::vector<Plan> commit_plans(const Programs& programs, Scale scale) {
       {"log.commits.3", "1/s", Goal::kAtLeast, 200'000,
        "The processors: every node decodes, checks and applies each entry; all three share two processors.", commits,
        nullptr},
+      {"log.commits.3.disk", "1/s", Goal::kReport, 0,
+       "The disk, on which three logs are made durable one batch after the other.",
+       [&programs, scale] { return commits_on_disk(programs, scale); }, nullptr},
       {"log.latency.3", "us", Goal::kAtMost, 2,
        "The round trip to the first follower; the leader writes two messages before it can read the answer, and one "
        "that tells of the commit before its caller goes on.",
@@ -44,6 +62,52 @@ std::vector<Plan> commit_plans(const Programs& programs, Scale scale) {
        "threads.",
        latency, [scale] { return etcd_put_us(scale); }, missing},
   };
+}
+
+// A simulation that always prints the same: run once for all rows that are made of it.
+Result<double> scale_figure(const Programs& programs, unsigned nodes, const char* figure) {
+  static std::map<unsigned, ChildOutput> outputs;
+  if (!outputs.contains(nodes)) {
+    auto output = run_child({programs.bench / "log_scale", std::to_string(nodes)}, {}, std::chrono::seconds(600));
+    if (!output) return tl::unexpected(output.error());
+    outputs[nodes] = *std::move(output);
+  }
+  return outputs[nodes].number(figure);
+}
+
+// Beside the number of nodes: a figure whose ratio stays the same grows with it.
+std::vector<Plan> scale_plans(const Programs& programs, Scale scale) {
+  const auto plan = [&programs](unsigned nodes, const char* name, const char* unit, const char* figure,
+                                const char* bound) {
+    return Plan{fmt::format("scale.{}.{}", nodes, name),
+                unit,
+                Goal::kReport,
+                0,
+                bound,
+                [&programs, nodes, figure]() -> Result<Measured> {
+                  return scale_figure(programs, nodes, figure).map([](double v) { return Measured{.value = v}; });
+                },
+                [nodes] { return Result<Measured>(Measured{.value = static_cast<double>(nodes)}); }};
+  };
+  std::vector<Plan> plans;
+  const std::vector<unsigned> sizes =
+      scale == Scale::kSmall ? std::vector<unsigned>{10} : std::vector{10u, 100u, 1000u};
+  for (const unsigned nodes : sizes) {
+    plans.push_back(plan(
+        nodes, "death.messages", "messages", "death_messages",
+        "All others propose the death, and each of these entries goes to all, gathered where the window is full."));
+    plans.push_back(
+        plan(nodes, "death.bytes", "B", "death_bytes", "The same: as many entries as nodes, for each node."));
+    plans.push_back(
+        plan(nodes, "death.ms", "ms", "death_ms",
+             "From the end of the connections until all have it in their logs; what comes before is the "
+             "mesh's: at once if the process ended, a second if the machine is silent, ten if it is stopped."));
+    plans.push_back(plan(nodes, "join.messages", "messages", "join_messages",
+                         "The leader tells each node of four entries: a learner, a death, a member, commits."));
+    plans.push_back(plan(nodes, "metadata", "B", "metadata_bytes",
+                         "Of one node: the members, and the answers and entries that the log keeps."));
+  }
+  return plans;
 }
 
 }  // namespace
@@ -69,6 +133,7 @@ std::vector<Plan> log_plans(const Programs& programs, Scale scale) {
        figure("failover.worker"), nullptr},
   };
   plans.insert(plans.end(), failover.begin(), failover.end());
+  for (Plan& plan : scale_plans(programs, scale)) plans.push_back(std::move(plan));
   return plans;
 }
 

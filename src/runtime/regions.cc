@@ -24,13 +24,25 @@ bool kept_by_one(const RegionsOptions& options) {
   return !options.long_lived && options.founders.size() < kLeastForRaft;
 }
 
-vmm::Log::MakeReplication replication(const RegionsOptions& options) {
-  if (kept_by_one(options)) return vmm::keeper_log({.self = options.self, .keeper = NodeId{0}});
-  return vmm::raft_log({.self = options.self,
-                        .incarnation = options.life,
-                        .founders = options.founders,
-                        .seed = std::random_device()(),
-                        .now = now_us()});
+vmm::RaftOptions raft_options(const RegionsOptions& options) {
+  return {.self = options.self,
+          .incarnation = options.life,
+          .founders = options.founders,
+          .seed = std::random_device()(),
+          .now = now_us()};
+}
+
+vmm::Log::MakeReplication replication(const RegionsOptions& options, const LogDisk* disk) {
+  if (disk == nullptr && kept_by_one(options)) return vmm::keeper_log({.self = options.self, .keeper = NodeId{0}});
+  vmm::RaftOptions raft = raft_options(options);
+  if (disk != nullptr) raft.core.storage = raft::Storage::kDurable;
+  if (disk != nullptr && !disk->founds()) raft.found = disk->found();
+  return vmm::raft_log(raft);
+}
+
+std::uint64_t by_chance() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | (device() | 1);
 }
 
 std::int64_t deadline_after(std::chrono::milliseconds timeout) {
@@ -39,27 +51,41 @@ std::int64_t deadline_after(std::chrono::milliseconds timeout) {
 
 }  // namespace
 
-Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, DurableService& durable)
+Result<std::unique_ptr<LogDisk>> Regions::open_disk(const RegionsOptions& options, const std::string& directory,
+                                                    std::uint64_t new_cluster) {
+  return LogDisk::open({.directory = directory,
+                        .self = options.self,
+                        .nodes = static_cast<std::uint16_t>(options.founders.size()),
+                        .new_cluster = new_cluster,
+                        .founding = vmm::first_state(raft_options(options))});
+}
+
+Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, DurableService& durable,
+                 std::unique_ptr<LogDisk> disk)
     : options_(std::move(options)),
       self_(options_.self),
       mesh_(mesh),
       memory_(memory),
       durable_(durable),
-      log_({.self = self_, .incarnation = options_.life}, replication(options_)),
+      log_({.self = self_, .incarnation = options_.life}, replication(options_, disk.get())),
       coordinator_(options_.founders.empty() ? kNoNode : options_.founders.front()),
       dead_(options_.nodes),
-      lives_(options_.nodes, 1) {}
+      lives_(options_.nodes, disk != nullptr ? 0 : 1),
+      disk_(std::move(disk)) {}
 
 Result<> Regions::join(const std::string& address, std::chrono::milliseconds timeout) {
+  const vmm::MemberJoined self{
+      .node = self_, .address = address, .life = options_.life, .newcomer = disk_ != nullptr ? by_chance() : 0};
   {
     const os::MutexLock lock(mu_);
+    if (disk_ != nullptr) start_disk(self);
     vmm::Effects effects;
     log_.start(now_us(), effects);
     started_ = true;
     carry_out(effects);
   }
   if (std::ranges::find(options_.founders, self_) != options_.founders.end()) {
-    auto joined = propose({vmm::MemberJoined{.node = self_, .address = address}}, timeout);
+    auto joined = propose({self}, timeout);
     if (!joined) return tl::unexpected(joined.error());
   }
   // A region may be placed on any node, so all are members before the program maps one.
@@ -107,13 +133,20 @@ Result<vmm::Outcome> Regions::propose(std::vector<vmm::Entry> entries, std::chro
     for (vmm::Entry& entry : entries) log_.propose(std::move(entry), vmm::Ticket{next_ticket_++}, now_us(), effects);
     carry_out(effects);
   };
-  if (!waiting_->ask_and_wait(ask, waiter.flag, deadline_after(timeout))) {
+  if (!ask_and_wait(ask, waiter.flag, deadline_after(timeout))) {
     const os::MutexLock lock(mu_);
     if (waiters_.erase(first) != 0) {
       return fail(ErrorCode::kTimeout, fmt::format("the VMM log did not answer within {} ms", timeout.count()));
     }
   }
   return std::move(waiter.outcome);
+}
+
+// The disk's thread tells of a commit, too, and does not wake a thread that waits for messages.
+bool Regions::ask_and_wait(const std::function<void()>& ask, WaitFlag& flag, std::int64_t deadline_ns) {
+  if (disk_ == nullptr) return waiting_->ask_and_wait(ask, flag, deadline_ns);
+  ask();
+  return flag.sleep(deadline_ns);
 }
 
 void Regions::resolve(vmm::Resolved& resolved) {
@@ -186,12 +219,13 @@ Result<> Regions::wait_until_everywhere(RegionId region, std::int64_t deadline_n
 
 Result<> Regions::majority() {
   const os::MutexLock lock(mu_);
-  return kept_by_one(options_) ? Result<>() : log_.usable();
+  return disk_ == nullptr && kept_by_one(options_) ? Result<>() : log_.usable();
 }
 
 bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
   const os::MutexLock lock(mu_);
   if (type == wire::kRegionHere || type == wire::kRegionEverywhere) return region_news(from, type, body);
+  if (type == wire::kVmmCluster) return life_began(from, body);
   vmm::Effects effects;
   const auto accepted = log_.message(from, type, body, now_us(), effects);
   carry_out(effects);
@@ -203,7 +237,7 @@ void Regions::node_died(NodeId node) {
   const os::MutexLock lock(mu_);
   dead_[node.value] = true;
   vmm::Effects effects;
-  log_.peer_down({node, lives_[node.value]}, now_us(), effects);
+  log_.peer_down({node, life_of(node)}, now_us(), effects);
   carry_out(effects);
   members_changed();
 }
@@ -226,16 +260,28 @@ void Regions::members_changed() {
   for (WaitFlag* waiter : std::exchange(region_waiters_, {})) waiter->set();
 }
 
+// In their present lives: a log on disk has the former ones.
 bool Regions::all_founders_joined() const {
-  return std::ranges::all_of(options_.founders, [&](NodeId node) { return log_.machine().member(node) != nullptr; });
+  return std::ranges::all_of(options_.founders, [&](NodeId node) {
+    const vmm::Member* const member = log_.machine().member(node);
+    const std::uint64_t life = node == self_ ? options_.life : lives_[node.value];
+    return member != nullptr && (dead_[node.value] || (life != 0 && member->life >= life));
+  });
+}
+
+std::uint64_t Regions::life_of(NodeId node) const {
+  const vmm::Member* const member = log_.machine().member(node);
+  if (lives_[node.value] != 0) return lives_[node.value];
+  return member != nullptr ? member->life : 1;  // it has not said yet that it began another
 }
 
 void Regions::note_membership() {
   const vmm::Machine& machine = log_.machine();
+  if (!all_joined_.is_set() && has_begun() && all_founders_joined()) all_joined_.set();
   if (machine.epoch() == epoch()) return;
   epoch_ = machine.epoch().value;
-  if (machine.standing({self_, options_.life}) != vmm::Standing::kUnknown && all_founders_joined()) all_joined_.set();
   for (const auto& [node, member] : machine.all_members()) {
+    if (member.life < life_of(node)) continue;  // of a log that is on disk: it is over
     if (std::exchange(told_[node], member.since) != member.since && member_news_) member_news_(node, member);
   }
   members_changed();
@@ -245,6 +291,7 @@ void Regions::tick() {
   const os::MutexLock lock(mu_);
   if (!started_) return;
   announce_new_homes();
+  if (disk_ != nullptr) propose_lives();
 }
 
 void Regions::housekeeping() {
@@ -263,8 +310,9 @@ void Regions::carry_out(vmm::Effects& effects) {
   for (const vmm::Applied& applied : effects.applied) {
     if (applied.outcome) follow(applied);
   }
+  for (raft::Persist& persist : effects.persist) disk_->write(std::move(persist));
   note_membership();
-  if (effects.restored || !effects.applied.empty()) durable_.follow(log_.machine());
+  if (has_begun() && (effects.restored || !effects.applied.empty())) durable_.follow(log_.machine());
   if (const auto usable = log_.usable(); !usable) durable_.stop(usable.error());
   for (const vmm::Send& send : effects.sends) {
     const wire::FrameHeader header{.type = static_cast<std::uint16_t>(send.type),
@@ -273,6 +321,7 @@ void Regions::carry_out(vmm::Effects& effects) {
   }
   for (vmm::Resolved& resolved : effects.resolved) {
     answer_newcomer(resolved);
+    life_answered(resolved);
     resolve(resolved);
   }
   if (log_.machine().standing({self_, options_.life}) == vmm::Standing::kLeft && can_do_without_us()) may_go_.set();
@@ -363,6 +412,7 @@ void Regions::region_is_here(NodeId node, RegionId region) {
 void Regions::tell_if_everywhere(RegionId region) {
   const auto found = here_.find(region);
   if (found == here_.end() || coordinator() != self_) return;
+  if (log_.machine().region(region) == nullptr) return;  // nor is it known who has to have it
   const std::vector<NodeId> members = log_.machine().members();
   for (const NodeId node : members) {
     if (is_live(node) && std::ranges::find(found->second, node) == found->second.end()) return;

@@ -19,6 +19,7 @@
 #include "net/mesh.h"
 #include "os/mutex.h"
 #include "runtime/durable_service.h"
+#include "runtime/log_disk.h"
 #include "runtime/memory.h"
 #include "runtime/waiting.h"
 #include "vmm/admission.h"
@@ -37,7 +38,13 @@ struct RegionsOptions {
 
 class Regions {
  public:
-  Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, DurableService& durable);
+  // disk: null if the log is in memory only.
+  Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, DurableService& durable,
+          std::unique_ptr<LogDisk> disk);
+  // The log on disk of a founder of a cluster, in this folder. new_cluster: what its nodes, and no others, call the
+  // cluster if it is founded now.
+  static Result<std::unique_ptr<LogDisk>> open_disk(const RegionsOptions& options, const std::string& directory,
+                                                    std::uint64_t new_cluster);
   void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
 
   // Founder: proposes this node as a member. Returns when all founders are members in the log, here; of a node that
@@ -86,6 +93,16 @@ class Regions {
   };
 
   void resolve(vmm::Resolved& resolved) REQUIRES(mu_);
+  bool ask_and_wait(const std::function<void()>& ask, WaitFlag& flag, std::int64_t deadline_ns);
+  void start_disk(const vmm::MemberJoined& self) REQUIRES(mu_);
+  bool life_began(NodeId from, std::span<const std::byte> body) REQUIRES(mu_);
+  void propose_lives() REQUIRES(mu_);
+  void life_answered(const vmm::Resolved& resolved) REQUIRES(mu_);
+  std::uint64_t life_of(NodeId node) const REQUIRES(mu_);
+  // The log has come to this life of this node.
+  bool has_begun() const REQUIRES(mu_) {
+    return log_.machine().standing({self_, options_.life}) != vmm::Standing::kUnknown;
+  }
   // The end of a turn: sends what the log has gathered, and does what it asks for.
   void carry_out(vmm::Effects& effects) REQUIRES(mu_);
   void follow(const vmm::Applied& applied) REQUIRES(mu_);
@@ -137,8 +154,14 @@ class Regions {
   std::map<NodeId, Epoch> told_ GUARDED_BY(mu_);                             // the news of a member that were told
   NodeId coordinator_ GUARDED_BY(mu_);
   std::vector<bool> dead_ GUARDED_BY(mu_);
-  std::vector<std::uint64_t> lives_ GUARDED_BY(mu_);  // that there were links to
-  std::vector<RegionId> mapped_ GUARDED_BY(mu_);      // in Memory
+  std::vector<std::uint64_t> lives_ GUARDED_BY(mu_);  // that there were links to; 0: not known yet
+  struct Begun {
+    vmm::Wish wish;
+    std::uint64_t ticket = 0;  // of this node's proposal; 0: none is open
+  };
+  std::map<NodeId, Begun> begun_ GUARDED_BY(mu_);  // lives with their log on disk
+  std::vector<RegionId> mapped_ GUARDED_BY(mu_);   // in Memory
+  const std::unique_ptr<LogDisk> disk_;            // the last: its thread uses the others
 };
 
 }  // namespace gallocy::runtime

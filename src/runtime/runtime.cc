@@ -1,8 +1,10 @@
+#define XXH_INLINE_ALL
 #include "runtime/runtime.h"
 
 #include <poll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -35,6 +37,12 @@ std::uint64_t hold_us(os::FaultEngineKind engine) { return engine == os::FaultEn
 bool peers_may_stop() {
   static const bool said = std::getenv("GALLOCY_DEBUG") != nullptr;
   return said;
+}
+
+// The nodes of one launch, and no others, agree on it: they have one secret, which may be a file's, and one launcher.
+std::uint64_t number_of(const net::LaunchDescription& launch) {
+  const std::string text = fmt::format("{} {}", launch.launcher_port, launch.secret);
+  return XXH3_64bits(text.data(), text.size());
 }
 
 std::string escaped(std::string_view text) {
@@ -91,7 +99,12 @@ Result<> Runtime::assemble() {
   durable_ = std::make_unique<DurableService>(self(), mesh_.get());
   RegionsOptions cluster{.self = self(), .nodes = nodes()};
   for (std::uint16_t n = 0; n < nodes(); ++n) cluster.founders.push_back(NodeId{n});
-  regions_ = std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *durable_);
+  std::unique_ptr<LogDisk> disk;
+  if (!settings_.log_dir.empty()) {
+    GALLOCY_ASSIGN(disk, Regions::open_disk(cluster, settings_.log_dir, number_of(*settings_.launch)));
+    cluster.life = disk->life();
+  }
+  regions_ = std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *durable_, std::move(disk));
   sync_ = std::make_unique<SyncService>(self(), nodes(), mesh_.get());
   threads_ = std::make_unique<Threads>(self(), nodes(), mesh_.get(), &GlobalHeap::thread_ended);
   memory_->set_waiting(*waiting_);

@@ -71,6 +71,10 @@ Result<Settings> resolve_settings(const NodeOptions& options) {
                 fmt::format("a memory budget of {} bytes is too small: at least {} are needed", s.memory_bytes,
                             kLeastMemoryBytes));
   }
+  if (const char* folder = std::getenv("GALLOCY_LOG_DIR"); folder != nullptr && *folder != '\0')
+    s.log_dir = fmt::format("{}/node-{}", folder, s.self);
+  if (!s.log_dir.empty() && s.nodes < 2)
+    return fail(ErrorCode::kUnsupported, "a log on disk (--log-dir) needs two nodes or more");
   s.on_peer_lost = options.on_peer_lost;
   if (s.on_peer_lost == OnPeerLost::kEnd && given.on_peer_lost) s.on_peer_lost = *given.on_peer_lost;
   const std::string& engine = !options.fault_engine.empty() ? options.fault_engine : given.fault_engine;

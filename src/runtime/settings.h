@@ -19,11 +19,12 @@ struct Settings {
   OnPeerLost on_peer_lost = OnPeerLost::kEnd;
   std::chrono::microseconds spin{50};
   std::chrono::microseconds loop_spin{0};  // net::MeshOptions; where each node of this machine has two cores or more
+  std::string log_dir;                     // of this node alone; empty: the log is in memory
   std::optional<net::LaunchDescription> launch;  // nothing: a cluster of one
 };
 
 // Besides the variables of net/rendezvous.h: GALLOCY_SPIN_US, how long a thread that waits for a message spins before
-// it sleeps (0 … 1 000 000).
+// it sleeps (0 … 1 000 000); GALLOCY_LOG_DIR, where the nodes keep the cluster's log, each in a folder of its own.
 Result<Settings> resolve_settings(const NodeOptions& options);
 
 }  // namespace gallocy::runtime

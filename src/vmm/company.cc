@@ -13,13 +13,17 @@ constexpr std::uint64_t kGoneUs = 2'000'000;
 using raft::Change;
 using raft::ServerId;
 
-Life life_of(ServerId server) { return {raft::node_of(server), raft::incarnation_of(server)}; }
-
 class Planner {
  public:
-  Planner(const raft::Core& core, const ReplicatedState& state, const std::set<NodeId>& down, std::size_t most_voters,
-          std::uint64_t now)
-      : core_(core), state_(state), down_(down), most_voters_(most_voters), now_us_(now), now_(core.configuration()) {}
+  Planner(const raft::Core& core, const ReplicatedState& state, const std::set<NodeId>& down,
+          const RaftOptions& options, std::uint64_t now)
+      : core_(core),
+        state_(state),
+        down_(down),
+        most_voters_(options.most_voters),
+        storage_(options.core.storage),
+        now_us_(now),
+        now_(core.configuration()) {}
 
   Step next() const {
     if (standing(core_.self()) == Standing::kOver) return {.resign = true};
@@ -29,7 +33,11 @@ class Planner {
   }
 
  private:
-  Standing standing(ServerId server) const { return state_.standing(life_of(server)); }
+  Standing standing(ServerId server) const {
+    const NodeId node = raft::node_of(server);
+    const bool of_all_lives = storage_ == raft::Storage::kDurable;
+    return state_.standing({node, of_all_lives ? state_.last_life(node) : raft::incarnation_of(server)});
+  }
   bool is_down(ServerId server) const { return down_.contains(raft::node_of(server)); }
   bool stays(ServerId server) const { return standing(server) <= Standing::kPresent; }
 
@@ -47,7 +55,7 @@ class Planner {
 
   std::optional<ServerId> newcomer() const {
     for (const Life& life : state_.present()) {
-      const ServerId server = raft::server_id(life.node, life.life);
+      const ServerId server = server_of(life, storage_);
       if (!now_.has(server) && !is_down(server)) return server;
     }
     return std::nullopt;
@@ -99,6 +107,7 @@ class Planner {
   const ReplicatedState& state_;
   const std::set<NodeId>& down_;
   const std::size_t most_voters_;
+  const raft::Storage storage_;
   const std::uint64_t now_us_;
   const raft::Configuration& now_;
 };
@@ -109,9 +118,13 @@ std::size_t voters_among(std::size_t servers, std::size_t most) {
   return std::min(most, servers <= 2 ? 1 : (servers - 1) / 2 * 2 + 1);
 }
 
+raft::ServerId server_of(const Life& life, raft::Storage storage) {
+  return raft::server_id(life.node, storage == raft::Storage::kDurable ? 1 : life.life);
+}
+
 Step next_step(const raft::Core& core, const ReplicatedState& state, const std::set<NodeId>& down,
-               std::size_t most_voters, std::uint64_t now) {
-  return Planner(core, state, down, most_voters, now).next();
+               const RaftOptions& options, std::uint64_t now) {
+  return Planner(core, state, down, options, now).next();
 }
 
 }  // namespace gallocy::vmm

@@ -12,7 +12,7 @@
 #include <set>
 
 #include "raft/core.h"
-#include "vmm/replication.h"
+#include "vmm/raft_replication.h"
 
 namespace gallocy::vmm {
 
@@ -27,8 +27,11 @@ struct Step {
   bool resign = false;
 };
 
+// Which server a node is: each of its lives another one, or, with its log on disk, all of them the same.
+raft::ServerId server_of(const Life& life, raft::Storage storage);
+
 // What the leader `core` does next. `down`: nodes that it has no connection to.
 Step next_step(const raft::Core& core, const ReplicatedState& state, const std::set<NodeId>& down,
-               std::size_t most_voters, std::uint64_t now);
+               const RaftOptions& options, std::uint64_t now);
 
 }  // namespace gallocy::vmm

@@ -110,6 +110,16 @@ void Log::flush(std::uint64_t now, Effects& effects) {
   after_event(now, effects);
 }
 
+void Log::persisted(std::uint64_t sequence, std::uint64_t now, Effects& effects) {
+  replication_->persisted(sequence, now, effects);
+  after_event(now, effects);
+}
+
+void Log::cannot_persist(std::uint64_t now, Effects& effects) {
+  replication_->cannot_persist(now, effects);
+  after_event(now, effects);
+}
+
 void Log::after_event(std::uint64_t now, Effects& effects) {
   // First the deaths: what is mapped next should not be dealt out to the dead.
   if (!down_.empty()) declare_deaths(now, effects);
@@ -226,6 +236,11 @@ std::vector<Life> Log::present() const {
   std::vector<Life> lives;
   for (const NodeId node : machine_.members()) lives.push_back({node, machine_.member(node)->life});
   return lives;
+}
+
+std::uint64_t Log::last_life(NodeId node) const {
+  const Member* const member = machine_.member(node);
+  return member != nullptr ? member->life : 1;
 }
 
 std::uint64_t Log::digest() const {

@@ -61,6 +61,9 @@ class Log final : private ReplicatedState {
   void tick(std::uint64_t now, Effects& effects);
   std::uint64_t next_deadline() const;
   void flush(std::uint64_t now, Effects& effects);
+  // Of a log on disk: see Effects::persist. The disk is full: this node should not be who orders the records.
+  void persisted(std::uint64_t sequence, std::uint64_t now, Effects& effects);
+  void cannot_persist(std::uint64_t now, Effects& effects);
 
   const Machine& machine() const { return machine_; }
   Result<> usable() const { return replication_->usable(); }
@@ -83,6 +86,7 @@ class Log final : private ReplicatedState {
   Bytes snapshot() const override;
   Result<> restore(LogIndex index, std::span<const std::byte> snapshot, Effects& effects) override;
   Standing standing(const Life& life) const override { return machine_.standing(life); }
+  std::uint64_t last_life(NodeId node) const override;
   std::vector<Life> present() const override;
 
   Result<Outcome> carry_out(LogIndex index, const Record& record, Effects& effects);

@@ -16,13 +16,16 @@ using wire::ByteWriter;
 
 raft::Options core_options(const RaftOptions& options) {
   raft::Options core = options.core;
-  core.self = raft::server_id(options.self, options.incarnation);
+  core.self = server_of({options.self, options.incarnation}, core.storage);
   return core;
 }
 
 bool is_founder(const RaftOptions& options) {
-  return options.incarnation == 1 && std::ranges::find(options.founders, options.self) != options.founders.end();
+  return (options.incarnation == 1 || options.core.storage == raft::Storage::kDurable) &&
+         std::ranges::find(options.founders, options.self) != options.founders.end();
 }
+
+}  // namespace
 
 raft::PersistentState first_state(const RaftOptions& options) {
   if (!is_founder(options)) return {};
@@ -33,13 +36,13 @@ raft::PersistentState first_state(const RaftOptions& options) {
   return raft::PersistentState::founding(founders, raft::server_id(options.founders.front(), 1));
 }
 
-}  // namespace
-
 RaftReplication::RaftReplication(const RaftOptions& options, ReplicatedState& state)
-    : options_(options), state_(state), core_(core_options(options), first_state(options), options.seed, options.now) {}
+    : options_(options),
+      state_(state),
+      core_(core_options(options), options.found ? *options.found : first_state(options), options.seed, options.now) {}
 
 void RaftReplication::start(std::uint64_t now, Effects& effects) {
-  if (is_founder(options_) && options_.founders.front() == options_.self) core_.take_office(now);
+  if (is_founder(options_) && options_.founders.front() == options_.self && !options_.found) core_.take_office(now);
   carry_out(effects);
 }
 
@@ -84,8 +87,19 @@ void RaftReplication::flush(std::uint64_t now, Effects& effects) {
   carry_out(effects);
 }
 
+void RaftReplication::persisted(std::uint64_t sequence, std::uint64_t now, Effects& effects) {
+  core_.persisted(sequence, now);
+  carry_out(effects);
+}
+
+void RaftReplication::cannot_persist(std::uint64_t now, Effects& effects) {
+  core_.resign(now);
+  carry_out(effects);
+}
+
 void RaftReplication::carry_out(Effects& effects) {
   raft::Effects done = core_.take_effects();
+  if (done.persist) effects.persist.push_back(*std::move(done.persist));
   if (done.restore) restore(*done.restore, effects);
   for (const raft::Committed& committed : done.committed) apply(committed, effects);
   if (bytes_since_snapshot_ > std::max(options_.snapshot_bytes, 4 * snapshot_bytes_)) take_snapshot(core_.commit());
@@ -134,7 +148,7 @@ std::uint64_t RaftReplication::next_deadline() const { return core_.next_deadlin
 
 // What is refused, because something else has to be done first, is tried again at the next heartbeat.
 void RaftReplication::keep_company(std::uint64_t now) {
-  const Step step = next_step(core_, state_, down_, options_.most_voters, now);
+  const Step step = next_step(core_, state_, down_, options_, now);
   if (step.resign) core_.resign(now);
   if (step.change && !core_.change(*step.change, now) && step.otherwise) (void)core_.change(*step.otherwise, now);
   if (step.successor) (void)core_.transfer(*step.successor, now);
@@ -151,12 +165,11 @@ void RaftReplication::peer_up(NodeId peer) { down_.erase(peer); }
 Result<> RaftReplication::usable() const {
   const raft::Configuration& company = core_.configuration();
   std::size_t alive = 0;
-  std::string nodes;
-  for (const ServerId server : company.voters) {
-    alive += !down_.contains(raft::node_of(server));
-    nodes += fmt::format("{}{}", nodes.empty() ? "" : ", ", raft::node_of(server));
-  }
+  for (const ServerId server : company.voters) alive += !down_.contains(raft::node_of(server));
   if (company.voters.empty() || alive >= company.quorum()) return {};
+  std::string nodes;
+  for (const ServerId server : company.voters)
+    nodes += fmt::format("{}{}", nodes.empty() ? "" : ", ", raft::node_of(server));
   if (company.voters.size() == 1)
     return fail(ErrorCode::kPeerLost, fmt::format("node {}, which kept the cluster's log, is gone", nodes));
   return fail(

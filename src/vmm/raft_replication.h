@@ -8,10 +8,14 @@
 // that a cluster begins without an election. From then on the configuration follows the members that the log has, each
 // life of a node as another server (raft/configuration.h); the leader changes it step by step (company.h).
 //
+// A log on disk (core.storage is kDurable): a node that starts again is the same server in another life, with what it
+// had (`found`). The driver has written first_state() before a node starts for the first time.
+//
 // Indexes of the VMM log count records only; those of Raft count its own entries too. The state of a Raft snapshot is
 // the VMM's index and its snapshot.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -31,7 +35,11 @@ struct RaftOptions {
   std::size_t snapshot_bytes =
       1 << 20;         // of records after which the log begins with a snapshot; more if that is larger
   raft::Options core;  // but `self`
+  std::optional<raft::PersistentState> found;  // on disk, by a server that starts again
 };
+
+// What a node of a company has before its first start.
+raft::PersistentState first_state(const RaftOptions& options);
 
 class RaftReplication final : public Replication {
  public:
@@ -44,6 +52,8 @@ class RaftReplication final : public Replication {
   void tick(std::uint64_t now, Effects& effects) override;
   std::uint64_t next_deadline() const override;
   void flush(std::uint64_t now, Effects& effects) override;
+  void persisted(std::uint64_t sequence, std::uint64_t now, Effects& effects) override;
+  void cannot_persist(std::uint64_t now, Effects& effects) override;
   void peer_down(NodeId peer, std::uint64_t now, Effects& effects) override;
   void peer_up(NodeId peer) override;
   Result<> usable() const override;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "raft/effects.h"
 #include "vmm/membership.h"
 #include "vmm/record.h"
 #include "wire/vmm.h"
@@ -51,11 +52,14 @@ struct Resolved {
 //   1. restored: take everything over from Log::machine() anew (`applied` is empty then)
 //   2. applied: follow each entry that was not rejected. Use the entry and its outcome; the machine already is as the
 //      last of them left it
-//   3. sends, in order
-//   4. resolved: tell the proposers, whose own node has followed the entry by then
+//   3. persist, in order: begin these writes. When one is on stable storage, call Log::persisted. What depends on it is
+//      held back meanwhile, so nobody waits
+//   4. sends, in order
+//   5. resolved: tell the proposers, whose own node has followed the entry by then
 struct Effects {
   bool restored = false;
   std::vector<Applied> applied;
+  std::vector<raft::Persist> persist;
   std::vector<Send> sends;
   std::vector<Resolved> resolved;
 };
@@ -72,6 +76,7 @@ class ReplicatedState {
   // Who belongs to the cluster, as of applied().
   virtual Standing standing(const Life& life) const = 0;
   virtual std::vector<Life> present() const = 0;
+  virtual std::uint64_t last_life(NodeId node) const = 0;  // 1 if the log knows of none
 
  protected:
   ~ReplicatedState() = default;
@@ -92,6 +97,9 @@ class Replication {
   virtual std::uint64_t next_deadline() const = 0;
   // The driver has handed in all events that were there: time to send what was gathered.
   virtual void flush(std::uint64_t now, Effects& effects) = 0;
+  // The write with this number and all before it are on stable storage; nothing can be written for now.
+  virtual void persisted(std::uint64_t, std::uint64_t, Effects&) {}
+  virtual void cannot_persist(std::uint64_t, Effects&) {}
   // There is no connection to this node any more; there is one again, perhaps to another life of it.
   virtual void peer_down(NodeId peer, std::uint64_t now, Effects& effects) = 0;
   virtual void peer_up(NodeId peer) = 0;

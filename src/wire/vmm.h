@@ -15,6 +15,7 @@ inline constexpr MessageType kVmmSnapshot{0x303};   // VmmSnapshot, then a chunk
 inline constexpr MessageType kVmmAdmit{0x304};      // VmmAdmit, then the newcomer's address (the rest of the body)
 inline constexpr MessageType kVmmAdmitted{0x305};   // VmmAdmitted, then `count` times a VmmPeer and its address
 inline constexpr MessageType kVmmRefused{0x306};    // VmmRefused, then the reason as text (the rest of the body)
+inline constexpr MessageType kVmmCluster{0x307};    // VmmCluster, then the body of VmmAdmit
 
 // Not of the log but about it: a region may be used anywhere once every node has it.
 inline constexpr MessageType kRegionHere{0x380};        // node -> keeper: RegionNews, this node has the region
@@ -70,6 +71,12 @@ struct VmmRefused {
   std::uint32_t reserved = 0;
 };
 static_assert(sizeof(VmmRefused) == 16);
+
+// The first that a node with a log on disk says to each other one. The body of VmmAdmit follows: in which life it is.
+struct VmmCluster {
+  std::uint64_t cluster = 0;  // whose log it is
+};
+static_assert(sizeof(VmmCluster) == 8);
 
 struct VmmAppend {
   std::uint64_t first = 0;  // LogIndex of the first record

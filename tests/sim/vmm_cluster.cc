@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "network.h"
+#include "raft_disk.h"
 
 namespace gallocy::sim {
 namespace {
@@ -25,6 +26,7 @@ void VmmCluster::found(NodeId node) {
   start(node);
   nodes_[node.value].joining = fresh_ticket();
   propose(node, vmm::MemberJoined{node, "here"}, nodes_[node.value].joining);
+  if (options_.disks) propose_life(node, node);  // that fails where a majority is down, and comes back
 }
 
 template <typename F>
@@ -46,6 +48,11 @@ void VmmCluster::start(NodeId node) {
   raft.seed = prng_();
   raft.now = now_;
   for (std::uint16_t i = 0; i < options_.nodes; ++i) raft.founders.push_back(NodeId{i});
+  if (options_.disks) {
+    raft.core.storage = raft::Storage::kDurable;
+    if (n.life > 1) raft.found = n.disk;
+    if (n.life == 1) n.disk = vmm::first_state(raft);
+  }
   // The keeper's log is not made for nodes that come back; its tests let none do so.
   const auto make = [&](vmm::ReplicatedState& state) -> std::unique_ptr<vmm::Replication> {
     if (!options_.raft)
@@ -75,6 +82,40 @@ void VmmCluster::miss_later(NodeId node, NodeId other) {
   at(kSilenceUs, [this, self = nodes_[node.value].life, node, of = vmm::Life{other, nodes_[other.value].life}] {
     const bool same = nodes_[node.value].life == self && nodes_[of.node.value].life == of.life;
     if (same && up(node) && !up(of.node)) hear_of_end(node, of);
+  });
+}
+
+// Its connections are new, and it says in which life it is. Who has not heard of that life proposes it, until the log
+// has it: its own log may be too old for it to be heard.
+void VmmCluster::restart(NodeId node) {
+  Node& n = nodes_[node.value];
+  ++n.life;
+  n.newcomer = ++last_newcomer_;
+  n.proposed.clear();
+  for (std::uint16_t i = 0; i < nodes(); ++i) {
+    last_arrival_.erase({NodeId{i}, node});
+    last_arrival_.erase({node, NodeId{i}});
+    if (NodeId{i} == node || !up(NodeId{i})) continue;
+    nodes_[i].believed_down.erase(node);
+    log(NodeId{i}).peer_up({node, n.life});
+  }
+  start(node);
+  for (std::uint16_t i = 0; i < nodes(); ++i) propose_life(NodeId{i}, node);
+}
+
+void VmmCluster::propose_life(NodeId by, NodeId node) {
+  at(prng_.below(kAskAgainUs), [this, by, node, life = nodes_[node.value].life] {
+    Node& n = nodes_[node.value];
+    if (!up(node) || n.life != life || n.joined) return;
+    const bool knows = up(by) && !cut_.contains({node, by});
+    if (knows && log(by).machine().standing({node, life}) == vmm::Standing::kUnknown) {
+      auto& [proposer, ticket] = n.proposed[by];
+      if (proposer != nodes_[by.value].life || !open_.contains(ticket)) {
+        proposer = nodes_[by.value].life, ticket = fresh_ticket();
+        propose(by, vmm::MemberJoined{node, "there", life, n.newcomer}, ticket);
+      }
+    }
+    propose_life(by, node);
   });
 }
 
@@ -167,6 +208,9 @@ void VmmCluster::crash(NodeId node) {
   n.log.reset();
   n.core = nullptr;
   n.joined = false;
+  const std::size_t survive = n.writes.empty() ? 0 : prng_.below(n.writes.size() + 1);
+  for (std::size_t i = 0; i < survive; ++i) write(n.disk, n.writes[i]);
+  n.writes.clear();
   if (on_end) on_end(node);
   for (std::uint16_t i = 0; i < nodes(); ++i) {
     at(prng_.below(kEndNewsUs), [this, i, node, life = n.life] {
@@ -243,6 +287,7 @@ void VmmCluster::carry_out(NodeId node, const vmm::Effects& effects) {
     const auto* died = std::get_if<vmm::MemberDied>(&applied.entry);
     if (died != nullptr && applied.outcome) expel(node, {died->node, died->life});
   }
+  for (const raft::Persist& persist : effects.persist) begin_write(node, persist);
   for (const vmm::Send& each : effects.sends) {
     for (const NodeId to : each.to) send(node, to, each);
   }
@@ -264,6 +309,31 @@ void VmmCluster::carry_out(NodeId node, const vmm::Effects& effects) {
     }
     if (on_resolved) on_resolved(resolved.ticket, resolved.outcome);
   }
+}
+
+void VmmCluster::begin_write(NodeId node, const raft::Persist& persist) {
+  Node& n = nodes_[node.value];
+  n.writes.push_back(persist);
+  n.disk_busy_until = std::max(now_, n.disk_busy_until) + 1 + prng_.below(options_.write_us);
+  at(n.disk_busy_until - now_, [this, node, life = n.life] {
+    if (up(node) && nodes_[node.value].life == life) end_write(node);
+  });
+  if (options_.bug != DriverBug::kWrittenEarly) return;
+  at(1, [this, node, life = n.life, sequence = persist.sequence] {
+    if (up(node) && nodes_[node.value].life == life) report_written(node, sequence);
+  });
+}
+
+void VmmCluster::end_write(NodeId node) {
+  Node& n = nodes_[node.value];
+  const std::uint64_t sequence = n.writes.front().sequence;
+  write(n.disk, n.writes.front());
+  n.writes.pop_front();
+  if (options_.bug != DriverBug::kWrittenEarly) report_written(node, sequence);
+}
+
+void VmmCluster::report_written(NodeId node, std::uint64_t sequence) {
+  event(node, [&](vmm::Log& log, vmm::Effects& effects) { log.persisted(sequence, now_, effects); });
 }
 
 void VmmCluster::check_agreement(NodeId node) {

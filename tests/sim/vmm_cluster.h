@@ -2,13 +2,15 @@
 //
 // Links keep order and delay; they lose where they are cut, and by chance if told to. A node that crashes loses
 // everything; it comes back as another life with nothing, admitted through any member, as new nodes are too. One that
-// leaves waits until it is not needed. The others learn of an end some time later, each at its own.
+// leaves waits until it is not needed. With disks it comes back with what its disk has: all writes that were reported
+// as done, and perhaps some of those that were under way. The others learn of an end some time later, each at its own.
 //
 // Checked after every event: nodes that have applied the same number of entries have equal digests; a ticket is
 // resolved once; what a proposer is told is what the log says.
 #pragma once
 
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,6 +29,7 @@ enum class DriverBug : unsigned char {
   kSameServerAgain,    // a node that lost everything comes back under the identity that it had
   kSameRequestsAgain,  // a life numbers its requests as the former one did
   kLeaveAtOnce,        // a node that leaves does not wait until its vote is not needed
+  kWrittenEarly,       // a write is reported as done when it has begun
 };
 
 struct VmmClusterOptions {
@@ -38,6 +41,8 @@ struct VmmClusterOptions {
   vmm::RaftOptions replication;  // of all, but who they are
   std::uint64_t retry_us = 300'000;
   DriverBug bug = DriverBug::kNone;
+  bool disks = false;
+  std::uint64_t write_us = 2000;  // of a write to disk, at most
 };
 
 class VmmCluster {
@@ -48,7 +53,9 @@ class VmmCluster {
   bool up(NodeId node) const { return nodes_[node.value].log != nullptr; }
   vmm::Log& log(NodeId node) { return *nodes_[node.value].log; }
   const raft::Core* core(NodeId node) const { return nodes_[node.value].core; }
-  raft::ServerId server(NodeId node) const { return raft::server_id(node, nodes_[node.value].life); }
+  raft::ServerId server(NodeId node) const {
+    return raft::server_id(node, options_.disks ? 1 : nodes_[node.value].life);
+  }
   bool is_member(NodeId node) { return nodes_[node.value].joined; }
   bool leaving(NodeId node) const { return nodes_[node.value].leaving; }
   std::size_t arriving() const { return arriving_.size(); }  // newcomers that are not there yet
@@ -81,6 +88,7 @@ class VmmCluster {
   // A process that wants to be a member: under the number of a node that crashed, or a new one. It is there when a
   // member lets it in.
   void arrive(NodeId wanted = kNoNode);
+  void restart(NodeId node);  // with its disk
   void leave(NodeId node);
   // One of them takes the other for dead, wrongly, and parts with it.
   void part(NodeId one, NodeId other);
@@ -92,11 +100,16 @@ class VmmCluster {
     std::unique_ptr<vmm::Log> log;
     const raft::Core* core = nullptr;
     std::uint64_t life = 0;  // 0: it never was
+    std::uint64_t newcomer = 0;
+    std::map<NodeId, std::pair<std::uint64_t, vmm::Ticket>> proposed;  // its life, by which life of whom
     vmm::Ticket joining{};
     bool joined = false;
     bool leaving = false;
     LogIndex followed{};
     std::set<NodeId> believed_down;
+    raft::PersistentState disk;
+    std::deque<raft::Persist> writes;  // under way
+    std::uint64_t disk_busy_until = 0;
   };
 
   template <typename F>
@@ -110,6 +123,7 @@ class VmmCluster {
 
   void start(NodeId node);
   void found(NodeId node);
+  void propose_life(NodeId by, NodeId node);
   void ask(std::uint64_t newcomer);
   void admitted(std::uint64_t newcomer, const vmm::Outcome& outcome);
   void end_if_gone(NodeId node);
@@ -120,6 +134,9 @@ class VmmCluster {
   void send(NodeId from, NodeId to, const vmm::Send& send);
   void hear_of_end(NodeId node, const vmm::Life& of);
   void carry_out(NodeId node, const vmm::Effects& effects);
+  void begin_write(NodeId node, const raft::Persist& persist);
+  void end_write(NodeId node);
+  void report_written(NodeId node, std::uint64_t sequence);
   void check_agreement(NodeId node);
 
   VmmClusterOptions options_;

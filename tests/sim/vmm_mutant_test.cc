@@ -28,6 +28,7 @@ struct Bug {
   Mutant mutant = Mutant::kNone;
   DriverBug driver = DriverBug::kNone;
   bool changes = false;
+  bool disks = false;
   std::uint64_t return_us = 600'000;
 };
 
@@ -37,8 +38,11 @@ TEST_P(VmmMutant, is_caught) {
   constexpr std::uint64_t kSeeds = 3000;
   const Bug& bug = GetParam();
   std::uint64_t seed = 1;
-  while (seed <= kSeeds &&
-         !fails(seed, {.return_us = bug.return_us, .changes = bug.changes, .mutant = bug.mutant, .bug = bug.driver}))
+  while (seed <= kSeeds && !fails(seed, {.return_us = bug.return_us,
+                                         .changes = bug.changes,
+                                         .disks = bug.disks,
+                                         .mutant = bug.mutant,
+                                         .bug = bug.driver}))
     seed += kBatch;
   std::printf("%s: caught among seeds %llu …\n", bug.name, static_cast<unsigned long long>(seed));
   EXPECT_LE(seed, kSeeds) << "not caught";
@@ -53,6 +57,7 @@ constexpr Bug kBugs[] = {
     {.name = "snapshot_keeps_log", .mutant = Mutant::kSnapshotKeepsLog},
     {.name = "same_server_again", .driver = DriverBug::kSameServerAgain},
     {.name = "same_requests_again", .driver = DriverBug::kSameRequestsAgain, .return_us = 10'000},
+    {.name = "written_early", .driver = DriverBug::kWrittenEarly, .disks = true},
     {.name = "leave_at_once", .driver = DriverBug::kLeaveAtOnce, .changes = true},
 };
 

@@ -55,6 +55,12 @@ TEST(VmmSim, raft_with_everything) {
   EXPECT_GT(sum.leavings, 0u);
 }
 
+TEST(VmmSim, raft_on_disk_with_partitions_and_crashes_of_all) {
+  const VmmReport sum = run_seeds(200, {.disks = true});
+  EXPECT_GT(sum.crashes, 0u);
+  EXPECT_GT(sum.restores, 0u);
+}
+
 TEST(VmmSim, raft_undisturbed) { EXPECT_EQ(run_seeds(30, {.partitions = false, .crashes = false}).failed, 0u); }
 
 TEST(VmmSim, keeper_undisturbed) {

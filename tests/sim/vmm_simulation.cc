@@ -19,6 +19,7 @@ VmmClusterOptions cluster_options(std::uint64_t seed, const VmmWorkload& workloa
   o.seed = prng();
   o.raft = workload.raft;
   o.bug = workload.bug;
+  o.disks = workload.disks;
   o.nodes = static_cast<std::uint16_t>(workload.changes ? 1 + prng.below(5) : 3 + prng.below(5));
   o.delay_us = 200 + prng.below(prng.one_in(4) ? 60 * kMillisecond : 5 * kMillisecond);
   o.loss_permille = workload.partitions && prng.one_in(2) ? static_cast<unsigned>(prng.below(100)) : 0;
@@ -42,6 +43,7 @@ class Simulation {
     cluster_.on_end = [this](NodeId node) {
       if (const auto parted = parted_.extract(node)) parted_.erase(parted.mapped());
       for (auto& [ticket, p] : proposals_) p.resolved |= p.node == node;
+      if (workload_.disks) restart(node);
     };
   }
 
@@ -121,6 +123,7 @@ class Simulation {
       // Newcomers are let in when all founders have their numbers.
       founded_ = founded_ || !workload_.changes || all_are_members();
       if (founded_ && workload_.crashes && prng_.one_in(2)) crash_one();
+      if (workload_.crashes && workload_.disks && prng_.one_in(10)) crash_all();
       if (founded_ && workload_.changes) change_members();
       next_trouble();
     });
@@ -161,6 +164,7 @@ class Simulation {
   // Without disks a company must keep a majority in every configuration that anybody may still act on, and somebody who
   // stays. Until its leader has heard of the crash it may still give the victim a vote, or take that of one who leaves.
   bool may_crash(NodeId victim) {
+    if (workload_.disks) return true;
     return somebody_stays_without(victim) && for_all_companies([&](const std::set<raft::ServerId>& voters) {
              if (!keeps_majority(voters, victim) || !workload_.changes) return keeps_majority(voters, victim);
              std::set<raft::ServerId> next = voters;
@@ -212,7 +216,21 @@ class Simulation {
     if (!cluster_.up(victim) || !may_crash(victim)) return;
     ++report_.crashes;
     cluster_.crash(victim);
-    come_back(victim);
+    if (!workload_.disks) come_back(victim);
+  }
+
+  void crash_all() {
+    for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
+      if (!cluster_.up(NodeId{n})) continue;
+      ++report_.crashes;
+      cluster_.crash(NodeId{n});
+    }
+  }
+
+  void restart(NodeId node) {
+    cluster_.at(prng_.below(workload_.return_us), [this, node] {
+      if (!cluster_.up(node)) cluster_.restart(node);
+    });
   }
 
   // In another life, or as somebody else.
@@ -262,7 +280,7 @@ class Simulation {
     cluster_.lose_nothing();
     for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
       const bool missing = !cluster_.up(NodeId{n}) && !cluster_.comes_back(NodeId{n});
-      if (missing && !workload_.changes) cluster_.arrive(NodeId{n});
+      if (missing && !workload_.changes && !workload_.disks) cluster_.arrive(NodeId{n});
     }
     for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
       if (cluster_.up(NodeId{n}))

@@ -15,6 +15,7 @@ struct VmmWorkload {
   bool crashes = true;
   std::uint64_t return_us = 600'000;  // a node that crashed is back after at most so long
   bool changes = false;  // nodes come and leave, some are taken for dead; a cluster begins with one node or more
+  bool disks = false;    // nodes come back with their logs; then all may crash at once. Not with `changes`
   raft::Mutant mutant = raft::Mutant::kNone;
   DriverBug bug = DriverBug::kNone;
 };

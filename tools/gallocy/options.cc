@@ -75,6 +75,10 @@ void add_launch(CLI::App& app, LaunchOptions& options) {
   app.add_option("--on-peer-lost", options.on_peer_lost, "When a node dies: end the others, or continue")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, OnPeerLost>{{"end", OnPeerLost::kEnd}, {"continue", OnPeerLost::kContinue}}));
+  app.add_option(
+      "--log-dir", options.log_dir,
+      "Keep the cluster's log (who is a member, regions, names) here on each machine, so that it survives the "
+      "end of all nodes; start again with as many nodes");
   app.add_flag("--prefix", options.prefix, "Put [node] before each line of output");
 }
 

@@ -31,6 +31,7 @@ struct LaunchOptions {
   bool insecure_network = false;
   std::string secret_file;
   std::string stats_file;
+  std::string log_dir;
   std::vector<std::string> program;  // with its arguments
   // gallocy run: the nodes are one process that runs an unmodified program. Node 0 is on this machine.
   bool process = false;

@@ -1,0 +1,177 @@
+#include "runtime/log_directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <filesystem>
+
+#include "os/os_error.h"
+
+namespace gallocy::runtime {
+namespace {
+
+constexpr const char* kLock = "lock";
+constexpr const char* kIdentity = "identity";
+constexpr const char* kNewIdentity = "identity.new";
+
+void close(int& fd) {
+  if (fd >= 0) ::close(fd);
+  fd = -1;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LogDirectory>> LogDirectory::open(const std::string& path) {
+  std::unique_ptr<LogDirectory> directory(new LogDirectory(path));
+  GALLOCY_TRY(directory->take());
+  return directory;
+}
+
+LogDirectory::~LogDirectory() {
+  close(written_);
+  close(lock_);
+  close(folder_);
+}
+
+tl::unexpected<Error> LogDirectory::failed(int errnum, const std::string& name, const char* what) const {
+  return os::os_failure(errnum, fmt::format("the log's directory {}: {} {}", path_, what, name));
+}
+
+// A lock of the process and not of the descriptor (flock), which children of the program would have, too.
+Result<> LogDirectory::take() {
+  std::error_code error;
+  std::filesystem::create_directories(path_, error);
+  folder_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_ < 0) return failed(error ? error.value() : errno, "it", "cannot open");
+  lock_ = ::openat(folder_, kLock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_ < 0) return failed(errno, "in it", "cannot write");
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  if (::fcntl(lock_, F_SETLK, &lock) == 0) return {};
+  if (errno != EACCES && errno != EAGAIN) return failed(errno, kLock, "cannot lock");
+  ::fcntl(lock_, F_GETLK, &lock);
+  return fail(ErrorCode::kExists,
+              fmt::format("the log's directory {} is in use by process {}; give each node its own", path_, lock.l_pid));
+}
+
+// ---------------------------------------------------------------------------------------------- whose it is
+
+Result<std::optional<LogIdentity>> LogDirectory::identity() {
+  const auto bytes = read(kIdentity);
+  if (!bytes && bytes.error().code == ErrorCode::kNotFound) return std::nullopt;
+  if (!bytes) return tl::unexpected(bytes.error());
+  const std::string text(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+  LogIdentity found;
+  unsigned node = 0, nodes = 0;
+  int end = 0;
+  const int count = std::sscanf(text.c_str(), "gallocy log 1 cluster %" SCNx64 " node %u of %u life %" SCNu64 "\n%n",
+                                &found.cluster, &node, &nodes, &found.life, &end);
+  if (count != 4 || static_cast<std::size_t>(end) != text.size() || nodes > kMaxNodes || node >= nodes)
+    return fail(ErrorCode::kProtocol,
+                fmt::format("{}/{} is damaged, or of another version of gallocy", path_, kIdentity));
+  found.node = NodeId{static_cast<std::uint16_t>(node)};
+  found.nodes = static_cast<std::uint16_t>(nodes);
+  return found;
+}
+
+Result<> LogDirectory::set_identity(const LogIdentity& identity) {
+  const std::string text = fmt::format("gallocy log 1 cluster {:016x} node {} of {} life {}\n", identity.cluster,
+                                       identity.node, identity.nodes, identity.life);
+  GALLOCY_TRY(remove(kNewIdentity));
+  GALLOCY_TRY(append(kNewIdentity, std::as_bytes(std::span(text))));
+  GALLOCY_TRY(sync(kNewIdentity));
+  GALLOCY_TRY(rename(kNewIdentity, kIdentity));
+  return sync_names();
+}
+
+// ---------------------------------------------------------------------------------------------- files
+
+Result<std::vector<std::string>> LogDirectory::list() {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error))
+    names.push_back(entry->path().filename());
+  if (error) return failed(error.value(), "it", "cannot list");
+  return names;
+}
+
+Result<raft::Bytes> LogDirectory::read(const std::string& name) {
+  int fd = ::openat(folder_, name.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return failed(errno, name, "cannot read");
+  raft::Bytes bytes;
+  constexpr std::size_t kPiece = 1 << 20;
+  for (;;) {
+    const std::size_t had = bytes.size();
+    bytes.resize(had + kPiece);
+    const ssize_t got = ::read(fd, bytes.data() + had, kPiece);
+    const int errnum = errno;
+    bytes.resize(had + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    if (got > 0 || (got < 0 && errnum == EINTR)) continue;
+    close(fd);
+    if (got < 0) return failed(errnum, name, "cannot read");
+    return bytes;
+  }
+}
+
+Result<int> LogDirectory::writable(const std::string& name) {
+  if (written_ >= 0 && written_name_ == name) return written_;
+  close(written_);
+  written_ = ::openat(folder_, name.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (written_ < 0) return failed(errno, name, "cannot write");
+  written_name_ = name;
+  return written_;
+}
+
+void LogDirectory::forget(const std::string& name) {
+  if (written_name_ == name) close(written_);
+}
+
+Result<> LogDirectory::append(const std::string& name, std::span<const std::byte> bytes) {
+  GALLOCY_ASSIGN(const int fd, writable(name));
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return failed(errno, name, "cannot write");
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+  return {};
+}
+
+Result<> LogDirectory::truncate(const std::string& name, std::size_t bytes) {
+  GALLOCY_ASSIGN(const int fd, writable(name));
+  if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0) return failed(errno, name, "cannot shorten");
+  return {};
+}
+
+// What a failed call has lost is not known, so the error is never "no space", after which a caller would try again.
+Result<> LogDirectory::sync(const std::string& name) {
+  GALLOCY_ASSIGN(const int fd, writable(name));
+  if (::fdatasync(fd) == 0) return {};
+  auto error = failed(errno, name, "cannot write");
+  error.value().code = ErrorCode::kOsError;
+  return error;
+}
+
+Result<> LogDirectory::sync_names() {
+  if (::fsync(folder_) != 0) return failed(errno, "it", "cannot write");
+  return {};
+}
+
+Result<> LogDirectory::rename(const std::string& from, const std::string& to) {
+  forget(from), forget(to);
+  if (::renameat(folder_, from.c_str(), folder_, to.c_str()) != 0) return failed(errno, from, "cannot rename");
+  return {};
+}
+
+Result<> LogDirectory::remove(const std::string& name) {
+  forget(name);
+  if (::unlinkat(folder_, name.c_str(), 0) != 0 && errno != ENOENT) return failed(errno, name, "cannot remove");
+  return {};
+}
+
+}  // namespace gallocy::runtime

@@ -1,0 +1,89 @@
+// Regions: what a log on disk asks for. Every start of a node is another life of it; it says so to each other node
+// before anything else. Those whose log lacks that life propose it: the log of the node itself may be too old for the
+// company to hear it.
+#include <cstring>
+
+#include "base/check.h"
+#include "os/clock.h"
+#include "runtime/regions.h"
+
+namespace gallocy::runtime {
+namespace {
+
+std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }
+
+}  // namespace
+
+// Links keep their order, so nobody takes anything of the log of another cluster.
+void Regions::start_disk(const vmm::MemberJoined& self) {
+  lives_[self_.value] = options_.life;
+  const wire::VmmCluster mine{.cluster = disk_->cluster()};
+  const vmm::Frame wish =
+      vmm::encode({.newcomer = self.newcomer, .node = self_, .address = self.address, .life = self.life});
+  vmm::Bytes body(sizeof mine);
+  std::memcpy(body.data(), &mine, sizeof mine);
+  body.insert(body.end(), wish.body.begin(), wish.body.end());
+  for (const NodeId node : options_.founders) {
+    if (node == self_) continue;
+    mesh_->send(
+        node,
+        {.type = static_cast<std::uint16_t>(wire::kVmmCluster), .body_bytes = static_cast<std::uint32_t>(body.size())},
+        body, {}, net::WhenFull::kQueue);
+  }
+  const auto tell = [this](auto what) {
+    const os::MutexLock lock(mu_);
+    vmm::Effects effects;
+    what(effects);
+    carry_out(effects);
+  };
+  disk_->start(
+      {.written =
+           [this, tell](std::uint64_t sequence) {
+             tell([&](vmm::Effects& effects) { log_.persisted(sequence, now_us(), effects); });
+           },
+       .full = [this, tell] { tell([&](vmm::Effects& effects) { log_.cannot_persist(now_us(), effects); }); }});
+}
+
+bool Regions::life_began(NodeId from, std::span<const std::byte> body) {
+  wire::VmmCluster theirs;
+  if (disk_ == nullptr || body.size() < sizeof theirs) return false;
+  std::memcpy(&theirs, body.data(), sizeof theirs);
+  const auto wish = vmm::decode_wish(body.subspan(sizeof theirs));
+  if (!wish || wish->node != from) return false;
+  if (theirs.cluster != disk_->cluster())
+    die(static_cast<int>(ErrorCode::kInvalidArgument),
+        fmt::format("gallocy: node {}: its log, in {}, is of another cluster than node {}'s; give all nodes the "
+                    "directories of one cluster, or empty ones",
+                    self_, disk_->path(), from));
+  lives_[from.value] = wish->life;
+  dead_[from.value] = false;
+  log_.peer_up({from, wish->life});
+  if (wish->life > 1) begun_[from] = {*wish, 0};
+  note_membership();
+  return true;
+}
+
+// Again when a proposal has failed, not while it is open.
+void Regions::propose_lives() {
+  vmm::Effects effects;
+  for (auto begun = begun_.begin(); begun != begun_.end();) {
+    auto& [node, it] = *begun;
+    if (log_.machine().standing({node, it.wish.life}) != vmm::Standing::kUnknown) {
+      begun = begun_.erase(begun);
+      continue;
+    }
+    ++begun;
+    if (it.ticket != 0) continue;
+    it.ticket = next_ticket_++;
+    log_.propose(vmm::entry_of(it.wish), vmm::Ticket{it.ticket}, now_us(), effects);
+  }
+  carry_out(effects);
+}
+
+void Regions::life_answered(const vmm::Resolved& resolved) {
+  for (auto& [node, begun] : begun_) {
+    if (begun.ticket == resolved.ticket.value) begun.ticket = 0;
+  }
+}
+
+}  // namespace gallocy::runtime
