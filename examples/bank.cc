@@ -2,8 +2,9 @@
 //
 //   gallocy launch -n 3 --on-peer-lost continue -- bank --transfers 100000
 //
-// Shows: durable memory and transactions. With --durable 0 the accounts lie in ordinary shared memory under locks: the
-// same result, which would be lost with a node. (On one node, where nobody could survive, it does that by itself.)
+// Shows: durable memory, by transactions and (--sections 1) by plain loads and stores in sections. With --durable 0 the
+// accounts lie in ordinary shared memory under locks: the same result, which would be lost with a node. (On one node,
+// where nobody could survive, it does that by itself.)
 #include <algorithm>
 #include <cstdio>
 #include <vector>
@@ -73,8 +74,43 @@ class DurableAccounts {
   Balance* balances_ = nullptr;
 };
 
+// The same, with plain loads and stores: each page of the accounts has a durable lock.
+class SectionAccounts {
+ public:
+  SectionAccounts(gallocy::Node& node, std::size_t count, unsigned backups) : count_(count) {
+    const auto region = example::or_exit(
+        node.map({.name = "bank.accounts", .bytes = count * sizeof(Balance), .durable_backups = backups}));
+    balances_ = static_cast<Balance*>(region.data());
+  }
+
+  void transfer(std::size_t from, std::size_t to, Balance amount) {
+    example::or_exit(gallocy::in_section({lock_of(from), lock_of(to)}, [&] {
+      balances_[from] -= amount;
+      balances_[to] += amount;
+    }));
+  }
+  std::vector<Balance> all() {
+    std::vector<gallocy::DurableLock> locks;
+    for (std::size_t i = 0; i < count_; i += kInPage) locks.push_back(lock_of(i));
+    auto section = example::or_exit(gallocy::Section::enter(locks));
+    std::vector<Balance> balances(balances_, balances_ + count_);
+    example::or_exit(section.commit());
+    return balances;
+  }
+
+ private:
+  static constexpr std::size_t kInPage = example::kPageBytes / sizeof(Balance);
+  gallocy::DurableLock lock_of(std::size_t account) const {
+    return {balances_ + account / kInPage * kInPage, example::kPageBytes};
+  }
+
+  const std::size_t count_;
+  Balance* balances_ = nullptr;
+};
+
 struct Work {
   std::size_t accounts = 20'000, transfers = 4'000;
+  std::size_t sections = 0;  // 1: sections, not transactions
 };
 
 // Which transfers there are depends on neither the number of workers nor their pace, and their order does not matter.
@@ -106,8 +142,10 @@ example::Outcome run_bank(example::ThreadTeam& team, const Work& work, std::size
 example::Outcome run_bank(example::ClusterTeam& team, const Work& work, std::size_t backups) {
   backups = std::min<std::size_t>(backups, team.count() - 1);
   if (backups == 0) return run_bank(team, work, LockedAccounts(team, work.accounts));
-  return run_bank(team, work,
-                  DurableAccounts(*gallocy::Node::current(), work.accounts, static_cast<unsigned>(backups)));
+  gallocy::Node& node = *gallocy::Node::current();
+  const auto k = static_cast<unsigned>(backups);
+  return work.sections != 0 ? run_bank(team, work, SectionAccounts(node, work.accounts, k))
+                            : run_bank(team, work, DurableAccounts(node, work.accounts, k));
 }
 
 }  // namespace
@@ -118,6 +156,7 @@ int main(int argc, char** argv) {
   example::CommandLine line("Transfers money between accounts, durably.");
   line.add("--accounts", work.accounts, 1, 1'000'000, "accounts");
   line.add("--transfers", work.transfers, 0, 1'000'000'000, "transfers between them");
+  line.add("--sections", work.sections, 0, 1, "1: by plain loads and stores in sections; 0: by transactions");
   line.add("--durable", backups, 0, gallocy::kMaxDurableBackups, "nodes that may die at once without a loss");
   return example::run(line, argc, argv, [&](auto& team) { return run_bank(team, work, backups); });
 }

@@ -5,6 +5,7 @@
 #include "gallocy/heap.h"
 #include "gallocy/node.h"
 #include "gallocy/result.h"
+#include "gallocy/section.h"
 #include "gallocy/sync.h"
 #include "gallocy/thread.h"
 #include "gallocy/transaction.h"

@@ -83,7 +83,7 @@ typedef enum gallocy_placement {
 void* gallocy_map(gallocy_node* node, const char* name, uint64_t bytes, gallocy_placement placement, unsigned on_node);
 
 /* Durable memory: what was committed to it survives the death of `backups` nodes at once (RegionOptions in node.h). It
- * is read and written by transactions only. */
+ * is read and written by transactions, and by plain loads and stores in sections. */
 void* gallocy_map_durable(gallocy_node* node, const char* name, uint64_t bytes, unsigned backups);
 
 /* Waits until every node has called it. One thread per node at a time. */
@@ -103,6 +103,24 @@ int gallocy_write(gallocy_transaction* transaction, void* at, const void* from, 
 int gallocy_commit(gallocy_transaction* transaction);
 /* What was not committed never happened. NULL: nothing happens. */
 void gallocy_end(gallocy_transaction* transaction);
+
+/* ---- Sections ---- */
+
+/* Durable memory by plain loads and stores, which happen at one moment, or not at all (section.h). */
+typedef struct gallocy_section gallocy_section;
+
+/* Whole pages of durable memory, and the lock of sections there. */
+typedef struct gallocy_durable_lock {
+  const void* start; /* of a page */
+  size_t bytes;      /* rounded up to whole pages */
+} gallocy_durable_lock;
+
+/* Waits for the locks. Their pages may be touched until the section ends. owner_died, unless NULL: becomes 1 if whoever
+ * had one of the locks last died, else 0. NULL: see gallocy_error_code(). */
+gallocy_section* gallocy_enter(const gallocy_durable_lock* locks, size_t count, int* owner_died);
+/* Each ends the section and frees it. 0: it happened and survives. GALLOCY_CONFLICT: it did not; enter it again. */
+int gallocy_commit_section(gallocy_section* section);
+void gallocy_roll_back(gallocy_section* section); /* it never happened. NULL: nothing happens */
 
 /* ---- The global heap ---- */
 

@@ -73,7 +73,8 @@ struct RegionOptions {
   std::uint64_t bytes = 0;  // 1 … 8 TiB, rounded up to 256 KiB; may exceed all memory there is (sparse)
   Placement placement{};
   // k > 0: durable memory. What was committed to it survives the loss of any k nodes at once, and of more one after the
-  // other. It is read and written by transactions only (transaction.h); where it lies is not the program's to choose.
+  // other. It is read and written by transactions (transaction.h), and by plain loads and stores in sections of durable
+  // locks (section.h); where it lies is not the program's to choose.
   // At most kMaxDurableBackups, and fewer than there are nodes.
   unsigned durable_backups = 0;
 };

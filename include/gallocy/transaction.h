@@ -6,7 +6,8 @@
 // strictly serializable: as if they had happened one after the other, each between its first read and the end of
 // commit().
 //
-// Durable memory is reached by transactions only: a plain load or store ends the process with a line that says so.
+// Durable memory can also be loaded and stored plainly, in sections (section.h). Outside of them that ends the process
+// with a line that says so.
 //
 // What read() gives is what was committed at some moment since the last commit; two reads may be of different moments
 // until commit() has said that they were not. So do not act on what was read (print it, index private memory by it,

@@ -63,7 +63,7 @@ class Core {
   void set_lease(Lease lease) { lease_ = lease; }
 
   // What was committed last at these bytes, which lie in one block.
-  void read(Ticket ticket, std::uint64_t address, std::uint32_t bytes);
+  void read(Ticket ticket, std::uint64_t address, std::uint32_t bytes, Await await = Await::kWrites);
   // All the writes, if all comparisons hold, at one moment; or nothing.
   void commit(Ticket ticket, std::span<const Item> items);
   // False: it breaks the protocol and was ignored; part with its sender.
@@ -108,6 +108,7 @@ class Core {
     Ticket ticket{};
     BlockId block{};
     std::uint32_t offset = 0, length = 0;
+    Await await = Await::kWrites;
   };
   struct Owed {
     NodeId node{};

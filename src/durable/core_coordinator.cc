@@ -9,7 +9,7 @@ namespace gallocy::durable {
 
 TransactionId Core::id_of(std::uint64_t sequence) const { return {self_, history_.joined(self_), sequence}; }
 
-void Core::read(Ticket ticket, std::uint64_t address, std::uint32_t bytes) {
+void Core::read(Ticket ticket, std::uint64_t address, std::uint32_t bytes, Await await) {
   const BlockId block = block_of(page_of(address));
   const auto offset = static_cast<std::uint32_t>((address - kWindowBase) % kBlockBytes);
   const auto refuse = [&](Outcome outcome) { effects_.reads.push_back({ticket, outcome, block, {}}); };
@@ -18,14 +18,18 @@ void Core::read(Ticket ticket, std::uint64_t address, std::uint32_t bytes) {
   if (bytes == 0 || bytes > wire::kMaxDurableReadBytes || bytes > kBlockBytes - offset)
     return refuse(Outcome::kTooLarge);
   if (reads_.count() == kMaxOpen) return refuse(Outcome::kTooMany);
-  const Read read{ticket, block, offset, bytes};
+  const Read read{ticket, block, offset, bytes, await};
   send_read(reads_.add(read), read);
   drain();
 }
 
 void Core::send_read(std::uint64_t number, const Read& read) {
-  send(company(read.block).primary(),
-       {.verb = Verb::kRead, .id = id_of(number), .block = read.block, .offset = read.offset, .length = read.length});
+  send(company(read.block).primary(), {.verb = Verb::kRead,
+                                       .id = id_of(number),
+                                       .block = read.block,
+                                       .detail = static_cast<std::uint8_t>(read.await),
+                                       .offset = read.offset,
+                                       .length = read.length});
 }
 
 bool Core::on_read_reply(NodeId from, const Message& m) {

@@ -16,7 +16,10 @@ bool Core::on_read(NodeId from, const Message& m) {
     send(from, std::move(reply));
     return true;
   }
-  const auto locked = [&](const Record& r) { return holds_locks(r) && r.part.writes_to(m.offset, m.length); };
+  const bool all = m.await() == Await::kAll && !is(Mutant::kReadPastComparisons);
+  const auto locked = [&](const Record& r) {
+    return holds_locks(r) && (all ? r.part.wants(m.offset, m.length) : r.part.writes_to(m.offset, m.length));
+  };
   if (std::ranges::any_of(block->records, locked) && !is(Mutant::kReadThroughLock)) {
     block->reads.emplace_back(from, m);
     return true;
@@ -69,15 +72,13 @@ Outcome Core::validate(const Block& block, const Part& part) const {
   if (is(Mutant::kNoSharedLocks) ? std::ranges::any_of(block.records, in_the_way_of_writing)
                                  : !is(Mutant::kNoLocks) && std::ranges::any_of(block.records, in_the_way))
     return Outcome::kConflict;
-  auto data = part.data();
-  for (const wire::DurableItem& item : part.items()) {
-    const auto bytes = data.first(item.length);
-    data = data.subspan(item.length);
-    if (item.kind == static_cast<std::uint16_t>(ItemKind::kCompare) && !is(Mutant::kSkipCompare) &&
-        !block.image.equals(item.offset, bytes))
-      return Outcome::kConflict;
-  }
-  return Outcome::kDone;
+  bool equal = true;
+  part.for_each_item([&](const wire::DurableItem& item, std::span<const std::byte> bytes) {
+    if (has_kind(item, ItemKind::kCompare)) equal = equal && block.image.equals(item.offset, bytes);
+    if (has_kind(item, ItemKind::kComparePage))
+      equal = equal && std::ranges::equal(block.image.digest(item.offset / kPageBytes), bytes);
+  });
+  return equal || is(Mutant::kSkipCompare) ? Outcome::kDone : Outcome::kConflict;
 }
 
 void Core::record(Block& block, const Message& prepare) {
@@ -129,12 +130,9 @@ bool Core::on_abort(NodeId from, const Message& m) {
 void Core::apply(Block& block, Record& record) {
   record.committed = true;
   retained_.emplace_back(record.id, block.id);
-  auto data = record.part.data();
-  for (const wire::DurableItem& item : record.part.items()) {
-    if (item.kind == static_cast<std::uint16_t>(ItemKind::kWrite))
-      block.image.write(item.offset, data.first(item.length));
-    data = data.subspan(item.length);
-  }
+  record.part.for_each_item([&](const wire::DurableItem& item, std::span<const std::byte> bytes) {
+    if (has_kind(item, ItemKind::kWrite)) block.image.write(item.offset, bytes);
+  });
 }
 
 // Backups hear of it from here, not from the coordinator: so they apply transactions in the order of this node.

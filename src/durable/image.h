@@ -39,6 +39,10 @@ class Image {
     return equal;
   }
 
+  PageDigest digest(std::uint32_t page) const {
+    return has(page) ? digest_of_page(pages_[page]) : digest_of_zero_page();
+  }
+
   bool has(std::uint32_t page) const { return page < pages_.size() && !pages_[page].empty(); }
   const Bytes& page(std::uint32_t page) const { return pages_[page]; }
   void set_page(std::uint32_t page, std::span<const std::byte> bytes) {

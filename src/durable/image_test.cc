@@ -36,6 +36,17 @@ TEST(Image, has_what_was_written_across_pages) {
   EXPECT_EQ(all, twin);
 }
 
+TEST(Image, knows_its_pages_by_their_digests) {
+  Image image;
+  EXPECT_EQ(image.digest(1), digest_of_page(Bytes(kPageBytes)));
+  const std::byte one[] = {std::byte{1}};
+  image.write(kPageBytes + 4095, one);
+  Bytes page(kPageBytes);
+  page.back() = std::byte{1};
+  EXPECT_EQ(image.digest(1), digest_of_page(page));
+  EXPECT_NE(image.digest(1), image.digest(2));
+}
+
 TEST(Image, names_its_pages_in_order) {
   Image image;
   image.write(5 * kPageBytes - 1, Bytes(2));

@@ -14,6 +14,7 @@ std::uint8_t most_detail(Verb verb) {
   if (verb == Verb::kReadReply || verb == Verb::kRefused) return static_cast<std::uint8_t>(Outcome::kTooMany);
   if (verb == Verb::kReplicate || verb == Verb::kStatus) return static_cast<std::uint8_t>(Status::kCommitted);
   if (verb == Verb::kPrepared) return static_cast<std::uint8_t>(Vote::kValidated);
+  if (verb == Verb::kRead) return static_cast<std::uint8_t>(Await::kAll);
   return verb == Verb::kSynced ? 1 : 0;
 }
 

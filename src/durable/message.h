@@ -48,6 +48,7 @@ struct Message {
   Outcome outcome() const { return static_cast<Outcome>(detail); }
   Status status() const { return static_cast<Status>(detail); }
   Vote vote() const { return static_cast<Vote>(detail); }
+  Await await() const { return static_cast<Await>(detail); }
   bool complete() const { return detail != 0; }
 };
 

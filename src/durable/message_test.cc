@@ -131,6 +131,43 @@ TEST(Part, conflicts_where_one_writes_what_the_other_wants) {
   EXPECT_FALSE(compare.writes_to(100, 10));
 }
 
+constexpr std::uint64_t kPage = kAddress + kPageBytes;
+
+TEST(Part, compares_whole_pages_by_digest) {
+  const PageDigest digest = digest_of_zero_page();
+  const Item items[] = {{ItemKind::kComparePage, kPage, digest},
+                        {ItemKind::kWrite, kPage + 8, std::span(digest).first(8)}};
+  const Part part = parts_of(items)->front().second;
+  EXPECT_EQ(part.data().size(), digest.size() + 8);
+  const auto parsed = Part::parse(part.bytes());
+  ASSERT_TRUE(parsed.has_value());
+  std::size_t count = 0;
+  parsed->for_each_item([&](const wire::DurableItem& item, std::span<const std::byte> bytes) {
+    EXPECT_TRUE(std::ranges::equal(bytes, items[count].bytes));
+    EXPECT_TRUE(has_kind(item, items[count].kind));
+    ++count;
+  });
+  EXPECT_EQ(count, 2u);
+  // It is in the way of whoever writes anywhere in the page.
+  EXPECT_TRUE(part.conflicts(one(ItemKind::kWrite, kPage - kAddress + 4095, 1)));
+  EXPECT_FALSE(part.conflicts(one(ItemKind::kWrite, kPage - kAddress + 4096, 1)));
+  EXPECT_FALSE(part.conflicts(one(ItemKind::kCompare, kPage - kAddress + 100, 1)));
+}
+
+TEST(Part, that_names_less_than_a_page_by_digest_is_none) {
+  const PageDigest digest = digest_of_zero_page();
+  const Item item{ItemKind::kComparePage, kPage, digest};
+  const Part part = parts_of(std::span(&item, 1))->front().second;
+  const std::size_t at = sizeof(wire::DurablePart) + 8;
+  for (const auto& [offset, length] : {std::pair{8u, 4096u}, {4096u, 16u}, {4096u, 8192u}, {262144u, 4096u}}) {
+    Bytes bytes(part.bytes().begin(), part.bytes().end());
+    const wire::DurableItem wrong{offset, static_cast<std::uint16_t>(length),
+                                  static_cast<std::uint16_t>(ItemKind::kComparePage)};
+    std::memcpy(bytes.data() + at, &wrong, sizeof wrong);
+    EXPECT_FALSE(Part::parse(bytes).has_value()) << offset << " " << length;
+  }
+}
+
 TEST(Part, that_fits_no_message_is_refused) {
   // Pieces of 65 535 bytes, the last of which is shorter.
   constexpr std::size_t kPieces = wire::kMaxDurablePartBytes / 0xffff;

@@ -1,5 +1,5 @@
-// Bugs that can be built into the core, to see whether the simulations find them. Only where GALLOCY_DURABLE_MUTANTS is
-// defined, which tests/sim does for its own copy of the layer.
+// Bugs that can be built into the core and into sections, to see whether the simulations find them. Only where
+// GALLOCY_DURABLE_MUTANTS is defined, which tests/sim does for its own copy of the layer.
 #pragma once
 
 namespace gallocy::durable {
@@ -27,6 +27,9 @@ enum class Mutant : unsigned char {
   kKeepApplied,          // what was applied to an image that is being restored is not applied again
   kRestoredEarly,        // a member takes its image for complete after the first page
   kNoRestore,            // a new member of a company gets no image
+  kBlindSection,         // a section compares nothing
+  kReadPastComparisons,  // no read waits for comparisons
+  kForgetReadPages,      // a section compares only the pages that it may write
 };
 
 }  // namespace gallocy::durable

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/check.h"
+
 namespace gallocy::durable {
 namespace {
 
@@ -20,6 +22,14 @@ struct Piece {
 
 void divide(const Item& item, std::vector<Piece>& pieces) {
   std::uint64_t address = item.address;
+  if (item.kind == ItemKind::kComparePage) {
+    CHECK(address % kPageBytes == 0 && item.bytes.size() == sizeof(PageDigest), address, item.bytes.size());
+    pieces.push_back({block_of(page_of(address)),
+                      {static_cast<std::uint32_t>((address - kWindowBase) % kBlockBytes),
+                       static_cast<std::uint16_t>(kPageBytes), static_cast<std::uint16_t>(item.kind)},
+                      item.bytes});
+    return;
+  }
   for (auto rest = item.bytes; !rest.empty();) {
     const std::uint64_t offset = (address - kWindowBase) % kBlockBytes;
     const std::size_t length = std::min({rest.size(), std::size_t{kBlockBytes - offset}, kMaxItemBytes});
@@ -32,11 +42,18 @@ void divide(const Item& item, std::vector<Piece>& pieces) {
   }
 }
 
-bool overlap(const DurableItem& a, const DurableItem& b) {
-  return a.offset < b.offset + b.length && b.offset < a.offset + a.length;
+bool overlaps(const DurableItem& item, std::uint32_t offset, std::uint32_t length) {
+  return item.offset < offset + length && offset < item.offset + item.length;
 }
 
-bool is_write(const DurableItem& item) { return item.kind == static_cast<std::uint16_t>(ItemKind::kWrite); }
+bool is_write(const DurableItem& item) { return has_kind(item, ItemKind::kWrite); }
+
+// As divide() makes them.
+bool is_right(const DurableItem& item) {
+  if (item.length == 0 || item.offset >= kBlockBytes || item.length > kBlockBytes - item.offset) return false;
+  if (has_kind(item, ItemKind::kComparePage)) return item.offset % kPageBytes == 0 && item.length == kPageBytes;
+  return has_kind(item, ItemKind::kCompare) || has_kind(item, ItemKind::kWrite);
+}
 
 Bytes encode(std::span<const BlockId> blocks, std::span<const Piece> pieces, std::size_t data_bytes) {
   Bytes bytes;
@@ -77,16 +94,19 @@ bool Part::writes() const { return std::ranges::any_of(items(), is_write); }
 bool Part::conflicts(const Part& other) const {
   for (const DurableItem& a : items()) {
     for (const DurableItem& b : other.items()) {
-      if (overlap(a, b) && (is_write(a) || is_write(b))) return true;
+      if (overlaps(a, b.offset, b.length) && (is_write(a) || is_write(b))) return true;
     }
   }
   return false;
 }
 
 bool Part::writes_to(std::uint32_t offset, std::uint32_t length) const {
-  return std::ranges::any_of(items(), [&](const DurableItem& item) {
-    return is_write(item) && item.offset < offset + length && offset < item.offset + item.length;
-  });
+  return std::ranges::any_of(items(),
+                             [&](const DurableItem& item) { return is_write(item) && overlaps(item, offset, length); });
+}
+
+bool Part::wants(std::uint32_t offset, std::uint32_t length) const {
+  return std::ranges::any_of(items(), [&](const DurableItem& item) { return overlaps(item, offset, length); });
 }
 
 std::optional<Part> Part::parse(std::span<const std::byte> bytes) {
@@ -100,15 +120,13 @@ std::optional<Part> Part::parse(std::span<const std::byte> bytes) {
     if (i > 0 && block <= before) return std::nullopt;
     before = block;
   }
-  std::size_t data_bytes = 0;
+  std::size_t bytes_of_items = 0;
   for (unsigned i = 0; i < head.items; ++i) {
     const auto item = reader.get<DurableItem>();
-    if (item.length == 0 || item.offset >= kBlockBytes || item.length > kBlockBytes - item.offset ||
-        item.kind > static_cast<std::uint16_t>(ItemKind::kWrite))
-      return std::nullopt;
-    data_bytes += item.length;
+    if (!is_right(item)) return std::nullopt;
+    bytes_of_items += data_bytes(item);
   }
-  if (data_bytes != head.data_bytes) return std::nullopt;
+  if (bytes_of_items != head.data_bytes) return std::nullopt;
   Part part;
   part.bytes_ = std::make_shared<const Bytes>(bytes.begin(), bytes.end());
   return part;

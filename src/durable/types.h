@@ -26,13 +26,20 @@ struct TransactionId {
 enum class ItemKind : std::uint8_t {
   kCompare,  // the transaction happens only if the memory has these bytes
   kWrite,
+  kComparePage,  // the same of a whole page, by its digest (page_digest.h)
 };
 
 // A part of a transaction as its caller gives it; the bytes are copied.
 struct Item {
   ItemKind kind = ItemKind::kCompare;
   std::uint64_t address = 0;
-  std::span<const std::byte> bytes;
+  std::span<const std::byte> bytes;  // kComparePage: the digest
+};
+
+// What a read waits for.
+enum class Await : std::uint8_t {
+  kWrites,  // prepared transactions that write these bytes
+  kAll,     // those that compare them, too: whoever reads in order to write is not in conflict with them then
 };
 
 enum class Outcome : std::uint8_t {

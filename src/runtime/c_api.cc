@@ -6,10 +6,12 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gallocy/gallocy_c.h"
 #include "gallocy/heap.h"
 #include "gallocy/node.h"
+#include "gallocy/section.h"
 #include "gallocy/transaction.h"
 
 static_assert(GALLOCY_INVALID_ARGUMENT == static_cast<int>(gallocy::ErrorCode::kInvalidArgument));
@@ -25,6 +27,10 @@ struct gallocy_node {
 
 struct gallocy_transaction {
   gallocy::Transaction transaction;
+};
+
+struct gallocy_section {
+  gallocy::Section section;
 };
 
 namespace {
@@ -120,6 +126,23 @@ int gallocy_commit(gallocy_transaction* transaction) {
   const auto done = transaction->transaction.commit();
   return done ? GALLOCY_OK : failed(done.error());
 }
+
+gallocy_section* gallocy_enter(const gallocy_durable_lock* locks, size_t count, int* owner_died) {
+  std::vector<gallocy::DurableLock> wanted;
+  for (size_t i = 0; i < count; ++i) wanted.emplace_back(locks[i].start, locks[i].bytes);
+  auto section = gallocy::Section::enter(wanted);
+  if (!section) return failed(section.error()), nullptr;
+  if (owner_died != nullptr) *owner_died = section->owner_died() ? 1 : 0;
+  return new gallocy_section{std::move(*section)};
+}
+
+int gallocy_commit_section(gallocy_section* section) {
+  const std::unique_ptr<gallocy_section> ends(section);
+  const auto done = section->section.commit();
+  return done ? GALLOCY_OK : failed(done.error());
+}
+
+void gallocy_roll_back(gallocy_section* section) { delete section; }
 
 int gallocy_barrier(gallocy_node* node) {
   const auto met = node->node->barrier();

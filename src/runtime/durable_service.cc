@@ -55,6 +55,21 @@ Result<DurableOutcome> DurableService::read(std::span<const Range> ranges) {
   return wait(waiter);
 }
 
+void DurableService::fetch(Range range, Then then) {
+  const os::MutexLock lock(mu_);
+  if (stopped_) return then(tl::unexpected(*stopped_));
+  if (!core_) return then(DurableOutcome{Outcome::kNotDurable, {}});
+  auto fetch = std::make_unique<Fetch>();
+  fetch->waiter.open = 1;
+  fetch->waiter.then = std::move(then);
+  fetch->piece = {&fetch->waiter, range};
+  waiters_.push_back(&fetch->waiter);
+  core_->read(Ticket{reinterpret_cast<std::uint64_t>(&fetch->piece)}, range.address,
+              static_cast<std::uint32_t>(range.to.size()), durable::Await::kAll);
+  fetches_.emplace(&fetch->waiter, std::move(fetch));
+  carry_out();
+}
+
 Result<DurableOutcome> DurableService::commit(std::span<const durable::Item> items) {
   Waiter waiter{.open = 1};
   {
@@ -79,7 +94,14 @@ void DurableService::ended(Waiter& waiter, Outcome outcome, BlockId block) {
   if (outcome != Outcome::kDone) waiter.outcome = {outcome, block};
   if (--waiter.open > 0) return;
   std::erase(waiters_, &waiter);
-  waiter.flag.set();
+  tell(waiter);
+}
+
+void DurableService::tell(Waiter& waiter) {
+  if (!waiter.then) return waiter.flag.set();
+  const auto fetch = fetches_.extract(&waiter);  // it ends here
+  if (waiter.stopped) return waiter.then(tl::unexpected(*stopped_));
+  waiter.then(waiter.outcome);
 }
 
 void DurableService::stop(const Error& reason) {
@@ -92,7 +114,7 @@ void DurableService::stop_locked(const Error& reason) {
   stopped_ = reason;
   for (Waiter* waiter : std::exchange(waiters_, {})) {
     waiter->stopped = true;
-    waiter->flag.set();
+    tell(*waiter);
   }
 }
 

@@ -7,9 +7,11 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -18,17 +20,12 @@
 #include "gallocy/node.h"
 #include "net/mesh.h"
 #include "os/mutex.h"
+#include "runtime/durable_outcome.h"
 #include "runtime/lease.h"
 #include "runtime/waiting.h"
 #include "vmm/machine.h"
 
 namespace gallocy::runtime {
-
-// What became of a read or a commit, and of which block the outcome speaks.
-struct DurableOutcome {
-  durable::Outcome outcome = durable::Outcome::kDone;
-  BlockId block{};
-};
 
 class DurableService {
  public:
@@ -41,6 +38,10 @@ class DurableService {
   };
   // What was committed last, in each block at some moment of its own.
   Result<DurableOutcome> read(std::span<const Range> ranges);
+  // As read(), of bytes of one block and for writing them (Await::kAll), for callers that do not wait. `then` is called
+  // once, by any thread and perhaps at once, with mu_ held: it may neither wait nor call this.
+  using Then = std::function<void(Result<DurableOutcome>)>;
+  void fetch(Range range, Then then);
   // The bytes of the items are private memory.
   Result<DurableOutcome> commit(std::span<const durable::Item> items);
 
@@ -60,17 +61,23 @@ class DurableService {
   void add_statistics(Statistics& statistics);
 
  private:
-  // A thread that waits for a commit, or for the reads of all its pieces.
+  // A thread that waits for a commit, or for the reads of all its pieces; or what is to be done then.
   struct Waiter {
     WaitFlag flag;
     std::size_t open = 0;
     DurableOutcome outcome;
     bool stopped = false;
+    Then then;
   };
   // What a read fetches from one block.
   struct Piece {
     Waiter* waiter = nullptr;
     Range range;
+  };
+  // Lives until its waiter has been told.
+  struct Fetch {
+    Waiter waiter;
+    Piece piece;
   };
 
   Result<DurableOutcome> wait(Waiter& waiter);
@@ -79,6 +86,7 @@ class DurableService {
   void carry_out() REQUIRES(mu_);
   void send(const durable::Outgoing& outgoing) REQUIRES(mu_);
   void ended(Waiter& waiter, durable::Outcome outcome, BlockId block) REQUIRES(mu_);
+  void tell(Waiter& waiter) REQUIRES(mu_);
   void stop_locked(const Error& reason) REQUIRES(mu_);
   void ask_for_lease() REQUIRES(mu_);
   bool lease_news(NodeId from, wire::MessageType type, std::span<const std::byte> body) REQUIRES(mu_);
@@ -95,6 +103,7 @@ class DurableService {
   std::optional<Error> stopped_ GUARDED_BY(mu_);
   std::vector<std::pair<NodeId, durable::Message>> early_ GUARDED_BY(mu_);  // before there is a core
   std::vector<Waiter*> waiters_ GUARDED_BY(mu_);
+  std::unordered_map<Waiter*, std::unique_ptr<Fetch>> fetches_ GUARDED_BY(mu_);
   RegionId next_region_ GUARDED_BY(mu_){1};  // the first that the core may not have
   std::uint64_t commits_ GUARDED_BY(mu_) = 0, conflicts_ GUARDED_BY(mu_) = 0;
 };

@@ -52,7 +52,6 @@ Memory::Memory(const MemoryOptions& options)
 Memory::~Memory() {
   if (engine_ == nullptr) return;
   for (const Region& region : regions_) engine_->remove(region.frames->program_view(), region.bytes);
-  for (const Region& region : durable_) engine_->remove(region.frames->program_view(), region.bytes);
 }
 
 Result<std::unique_ptr<Memory>> Memory::create(const MemoryOptions& options) {
@@ -99,15 +98,6 @@ Result<> Memory::add_region(const std::string& name, std::uint64_t address, std:
   return {};
 }
 
-Result<> Memory::add_durable(const std::string& name, std::uint64_t address, std::uint64_t bytes) {
-  Region region{.name = name, .address = address, .bytes = (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes};
-  GALLOCY_ASSIGN(region.frames, os::PageFrames::map(address, region.bytes));
-  GALLOCY_TRY(engine_->add(region.frames->program_view(), region.bytes));
-  const os::MutexLock lock(mu_);
-  durable_.push_back(std::move(region));
-  return {};
-}
-
 void Memory::home_hint(BlockId first, std::uint64_t count, NodeId home) {
   const os::MutexLock lock(mu_);
   for (std::uint64_t i = 0; i < count; ++i) core_.home_hint(BlockId{first.value + i}, home);
@@ -141,11 +131,8 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   if (in_faulting_thread) {
     const bool measured = faults_.fetch_add(1, std::memory_order_relaxed) % kFaultsPerMeasure == 0;
     const std::int64_t start = os::monotonic_ns(), processor = measured ? os::thread_processor_ns() : 0;
-    if (!wait_for_page(page, want, line, /*pin_it=*/false)) {
-      const os::MutexLock lock(mu_);
-      refuse_durable(address);
-      return false;
-    }
+    if (!wait_for_page(page, want, line, /*pin_it=*/false))
+      return other_memory_ != nullptr && other_memory_->fault(address, kind, in_faulting_thread);
     fault_wait_ns_.fetch_add(static_cast<std::uint64_t>(os::monotonic_ns() - start), std::memory_order_relaxed);
     if (measured) {
       const auto used = static_cast<std::uint64_t>(os::thread_processor_ns() - processor);
@@ -153,12 +140,15 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
     }
     return true;
   }
-  const os::MutexLock lock(mu_);
-  Region* region = find(address);
-  if (region == nullptr) {
-    refuse_durable(address);
-    return false;
+  {
+    const os::MutexLock lock(mu_);
+    if (find(address) != nullptr) return fault_of_handler(page, want, line), true;
   }
+  return other_memory_ != nullptr && other_memory_->fault(address, kind, in_faulting_thread);
+}
+
+// uffd-thread: the faulting thread goes on when the page's protection is set.
+void Memory::fault_of_handler(PageId page, Access want, unsigned line) {
   (void)must_wait_for_room();  // the handler thread cannot wait, but ends the node when there is nothing to wait for
   const Access before = core_.mapped(page);
   const FaultOutcome outcome = core_.fault(page, want, now_us(), effects_, 0, line);
@@ -168,7 +158,6 @@ bool Memory::fault(std::uint64_t address, os::FaultKind kind, bool in_faulting_t
   if (outcome == FaultOutcome::kResolved && before >= want) {
     engine_->protect(program_address(page), kPageBytes, protection(before), protection(before));
   }
-  return true;
 }
 
 // Until the page is here with that access (and pinned, if so asked). False: no region is there.
@@ -222,18 +211,6 @@ void Memory::take_page(PageId page, bool pin_it) {
   const auto same = [&](const Waiter* other) { return other->page == page; };
   if (std::ranges::any_of(waiters_, same)) return;
   if (core_.about_to_access(page, now_us(), kHoldUs)) waiting_->nudge(kHoldUs);
-}
-
-// Ends the node if there is durable memory at the address.
-void Memory::refuse_durable(std::uint64_t address) {
-  const auto found = std::ranges::find_if(durable_, [&](const Region& r) { return address - r.address < r.bytes; });
-  if (found == durable_.end()) return;
-  char text[256];
-  const auto end = fmt::format_to_n(text, sizeof text,
-                                    "gallocy: node {}: address {:#x} of region \"{}\" is durable memory: read and "
-                                    "write it with gallocy::Transaction",
-                                    options_.coherence.self, address, found->name);
-  die(static_cast<int>(ErrorCode::kInvalidArgument), {text, std::min(end.size, sizeof text)});
 }
 
 void Memory::die_of_loss(PageId page) {

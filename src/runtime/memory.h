@@ -52,8 +52,9 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   // `members`: those of the time when the region was made, which is in the log.
   Result<> add_region(const std::string& name, std::uint64_t address, std::uint64_t bytes, Placement placement,
                       std::vector<NodeId> members);
-  // Durable memory takes its addresses, and no access: it is not coherent memory.
-  Result<> add_durable(const std::string& name, std::uint64_t address, std::uint64_t bytes);
+  // Who gets the faults at other addresses of the window than these regions'. Set before there are any.
+  void set_other_memory(os::FaultHandler& other) { other_memory_ = &other; }
+  os::FaultEngine* fault_engine() { return engine_.get(); }  // null in a cluster of one
   void home_hint(BlockId first, std::uint64_t count, NodeId home);
 
   // The fault path.
@@ -156,6 +157,8 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   static std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }  // the core's clock
   Region* find(std::uint64_t address) REQUIRES(mu_);
   std::byte* runtime_view(PageId page) REQUIRES(mu_);
+  bool prefault_other(PageId page, Access access);
+  void fault_of_handler(PageId page, Access want, unsigned line) REQUIRES(mu_);
   bool wait_for_page(PageId page, Access want, unsigned line, bool pin_it);
   bool ask(PageId page, Access want, unsigned line) REQUIRES(mu_);
   void take_page(PageId page, bool pin_it) REQUIRES(mu_);
@@ -171,7 +174,6 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   void retry_woken() REQUIRES(mu_);
   bool page_message(NodeId from, wire::MessageType type, std::span<const std::byte> body) REQUIRES(mu_);
   [[noreturn]] void die_of_loss(PageId page) REQUIRES(mu_);
-  void refuse_durable(std::uint64_t address) REQUIRES(mu_);
   bool must_wait_for_room() REQUIRES(mu_);
   bool wait_for_room();
 
@@ -183,6 +185,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   // Constant after construction.
   const MemoryOptions options_;
   Waiting* waiting_ = nullptr;
+  os::FaultHandler* other_memory_ = nullptr;
   std::unique_ptr<os::Window> window_;
   Outside outside_;  // constant once the program runs
   std::unique_ptr<os::FaultEngine> engine_;
@@ -192,7 +195,6 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   coherence::Effects effects_ GUARDED_BY(mu_);
   std::vector<Region> regions_ GUARDED_BY(mu_);
   std::size_t last_region_ GUARDED_BY(mu_) = 0;
-  std::vector<Region> durable_ GUARDED_BY(mu_);
   std::vector<Waiter*> waiters_ GUARDED_BY(mu_);  // until they have come back for their page
   // uffd-thread: faults whose threads sleep in the kernel. They are asked again when their page wakes.
   std::unordered_map<PageId, Access> kernel_waiters_ GUARDED_BY(mu_);

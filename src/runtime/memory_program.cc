@@ -14,12 +14,18 @@ Result<> Memory::prefault(std::uint64_t address, std::uint64_t bytes, Access acc
   if (engine_ == nullptr || bytes == 0) return {};
   address = window_address(address);
   for (std::uint64_t page = page_of(address).value; page <= page_of(address + bytes - 1).value; ++page) {
-    if (!in_window(address) || !wait_for_page(PageId{page}, access, 0, /*pin_it=*/false)) {
+    if (!in_window(address) ||
+        (!wait_for_page(PageId{page}, access, 0, /*pin_it=*/false) && !prefault_other(PageId{page}, access))) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{:#x} is not in a region of global memory", page * kPageBytes + kWindowBase));
     }
   }
   return {};
+}
+
+bool Memory::prefault_other(PageId page, Access access) {
+  const os::FaultKind kind = access == Access::kWrite ? os::FaultKind::kWrite : os::FaultKind::kRead;
+  return other_memory_ != nullptr && other_memory_->fault(address_of(page), kind, /*in_faulting_thread=*/true);
 }
 
 // Pages are pinned in ascending order by everyone, so two nodes cannot wait for each other's.

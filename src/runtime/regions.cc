@@ -60,12 +60,13 @@ Result<std::unique_ptr<LogDisk>> Regions::open_disk(const RegionsOptions& option
                         .founding = vmm::first_state(raft_options(options))});
 }
 
-Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, DurableService& durable,
+Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, Sections& sections, DurableService& durable,
                  std::unique_ptr<LogDisk> disk)
     : options_(std::move(options)),
       self_(options_.self),
       mesh_(mesh),
       memory_(memory),
+      sections_(sections),
       durable_(durable),
       log_({.self = self_, .incarnation = options_.life}, replication(options_, disk.get())),
       coordinator_(options_.founders.empty() ? kNoNode : options_.founders.front()),
@@ -362,7 +363,7 @@ void Regions::appeared(const vmm::Region& region) {
   if (std::ranges::find(mapped_, region.id) != mapped_.end()) return;
   mapped_.push_back(region.id);
   auto added = region.durable_backups > 0
-                   ? memory_.add_durable(region.name, region.address, region.bytes)
+                   ? sections_.add_region(region.name, region.address, region.blocks() * kBlockBytes)
                    : memory_.add_region(region.name, region.address, region.bytes, region.placement, region.spread);
   if (!added) {
     // The log says that this node has it, so it must.

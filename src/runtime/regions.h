@@ -1,5 +1,5 @@
-// Regions: this node's part in the VMM log (vmm/log.h), and what follows from it: regions appear in Memory when the
-// entry that maps them is applied, on every node in the same order.
+// Regions: this node's part in the VMM log (vmm/log.h), and what follows from it: regions appear in Memory, durable
+// ones in Sections, when the entry that maps them is applied, on every node in the same order.
 //
 // Threads: any thread. mu_ may be taken before Memory's lock, never after it.
 #pragma once
@@ -21,6 +21,7 @@
 #include "runtime/durable_service.h"
 #include "runtime/log_disk.h"
 #include "runtime/memory.h"
+#include "runtime/sections.h"
 #include "runtime/waiting.h"
 #include "vmm/admission.h"
 #include "vmm/log.h"
@@ -39,7 +40,7 @@ struct RegionsOptions {
 class Regions {
  public:
   // disk: null if the log is in memory only.
-  Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, DurableService& durable,
+  Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, Sections& sections, DurableService& durable,
           std::unique_ptr<LogDisk> disk);
   // The log on disk of a founder of a cluster, in this folder. new_cluster: what its nodes, and no others, call the
   // cluster if it is founded now.
@@ -129,6 +130,7 @@ class Regions {
   const NodeId self_;
   net::Mesh* const mesh_;
   Memory& memory_;
+  Sections& sections_;
   DurableService& durable_;
   Waiting* waiting_ = nullptr;
   WaitFlag all_joined_;

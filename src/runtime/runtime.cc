@@ -97,6 +97,9 @@ Result<> Runtime::assemble() {
                                           .engine = settings_.engine,
                                           .mesh = mesh_.get()}));
   durable_ = std::make_unique<DurableService>(self(), mesh_.get());
+  sync_ = std::make_unique<SyncService>(self(), nodes(), mesh_.get());
+  sections_ = std::make_unique<Sections>(self(), memory_->fault_engine(), *durable_, *sync_);
+  memory_->set_other_memory(*sections_);
   RegionsOptions cluster{.self = self(), .nodes = nodes()};
   for (std::uint16_t n = 0; n < nodes(); ++n) cluster.founders.push_back(NodeId{n});
   std::unique_ptr<LogDisk> disk;
@@ -104,11 +107,12 @@ Result<> Runtime::assemble() {
     GALLOCY_ASSIGN(disk, Regions::open_disk(cluster, settings_.log_dir, number_of(*settings_.launch)));
     cluster.life = disk->life();
   }
-  regions_ = std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *durable_, std::move(disk));
-  sync_ = std::make_unique<SyncService>(self(), nodes(), mesh_.get());
+  regions_ =
+      std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *sections_, *durable_, std::move(disk));
   threads_ = std::make_unique<Threads>(self(), nodes(), mesh_.get(), &GlobalHeap::thread_ended);
   memory_->set_waiting(*waiting_);
   durable_->set_waiting(*waiting_);
+  sections_->set_waiting(*waiting_);
   regions_->set_waiting(*waiting_);
   sync_->set_waiting(*waiting_);
   threads_->set_waiting(*waiting_);

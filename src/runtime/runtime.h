@@ -2,7 +2,8 @@
 // and decides what happens when a peer is lost.
 //
 // Lock order (a thread that holds one may take those to its right, never to its left):
-//   Regions::mu_ -> Memory::mu_, DurableService::mu_ -> the mesh's own;   Sync::mu_, Threads::mu_ -> the mesh's own
+//   Regions::mu_ -> Memory::mu_, DurableService::mu_ -> Sections::mu_, the mesh's own
+//   Sync::mu_, Threads::mu_ -> the mesh's own
 #pragma once
 
 #include <atomic>
@@ -18,6 +19,7 @@
 #include "runtime/global_heap.h"
 #include "runtime/memory.h"
 #include "runtime/regions.h"
+#include "runtime/sections.h"
 #include "runtime/settings.h"
 #include "runtime/sync_service.h"
 #include "runtime/threads.h"
@@ -39,6 +41,7 @@ class Runtime final : public net::FrameSink {
   Memory& memory() { return *memory_; }
   Regions& regions() { return *regions_; }
   DurableService& durable() { return *durable_; }
+  Sections& sections() { return *sections_; }
   SyncService& sync() { return *sync_; }
   Threads& threads() { return *threads_; }
   GlobalHeap& heap() { return *heap_; }
@@ -79,8 +82,9 @@ class Runtime final : public net::FrameSink {
   std::unique_ptr<Waiting> waiting_;
   std::unique_ptr<Memory> memory_;
   std::unique_ptr<DurableService> durable_;
-  std::unique_ptr<Regions> regions_;
   std::unique_ptr<SyncService> sync_;
+  std::unique_ptr<Sections> sections_;
+  std::unique_ptr<Regions> regions_;
   std::unique_ptr<Threads> threads_;
   std::unique_ptr<GlobalHeap> heap_;
   std::atomic<GlobalHeap*> ticking_heap_{nullptr};  // set once it is complete; the loop runs before that

@@ -16,7 +16,6 @@ namespace {
 
 using durable::Item;
 using durable::ItemKind;
-using durable::Outcome;
 
 runtime::Runtime& the_runtime() {
   Node* const node = Node::current();
@@ -24,31 +23,6 @@ runtime::Runtime& the_runtime() {
     die(static_cast<int>(ErrorCode::kInvalidArgument), "gallocy: a transaction needs Node::join() first");
   }
   return node->runtime();
-}
-
-std::optional<Error> error_of(const runtime::DurableOutcome& ended) {
-  const std::uint64_t block = address_of(first_page(ended.block));
-  switch (ended.outcome) {
-    case Outcome::kDone:
-      return std::nullopt;
-    case Outcome::kConflict:
-      return Error{ErrorCode::kConflict, "a transaction did not happen: another was in its way; try again"};
-    case Outcome::kLost:
-      return Error{ErrorCode::kLost,
-                   fmt::format("durable memory from {:#x} on is lost: more nodes died at once than its region has "
-                               "backups",
-                               block)};
-    case Outcome::kNotDurable:
-      return Error{ErrorCode::kInvalidArgument,
-                   "a transaction reached beyond durable memory: map its region with durable_backups"};
-    case Outcome::kTooLarge:
-      return Error{ErrorCode::kInvalidArgument,
-                   fmt::format("a transaction reads and writes too much in one block: at most some {} KiB in {}",
-                               (wire::kMaxDurablePartBytes >> 10) - 6, kBlockBytes >> 10)};
-    case Outcome::kTooMany:
-      break;
-  }
-  return Error{ErrorCode::kOutOfMemory, fmt::format("{} transactions of this node have no answer", durable::kMaxOpen)};
 }
 
 }  // namespace
@@ -64,9 +38,7 @@ struct Transaction::State {
   bool again_is_old = false;
   std::optional<Error> error;
 
-  void note(const Result<runtime::DurableOutcome>& ended) {
-    error = ended ? error_of(*ended) : std::optional(ended.error());
-  }
+  void note(const Result<runtime::DurableOutcome>& ended) { error = runtime::error_of(ended); }
   void fetch_again();
   void fetch(std::uint64_t address, std::uint64_t bytes);
 };

@@ -39,7 +39,7 @@ struct DurableHead {
   std::uint32_t offset = 0;    // Read: of the first byte; Pages: of the first page in its block
   std::uint32_t length = 0;    // Read: bytes; PagesTaken: pages
   std::uint16_t coordinator = 0;
-  std::uint8_t detail = 0;  // durable::Status, durable::Outcome or durable::Vote
+  std::uint8_t detail = 0;  // durable::Status, durable::Outcome, durable::Vote or durable::Await
   std::uint8_t reserved8 = 0;
   std::uint32_t reserved32 = 0;
 };
@@ -56,8 +56,8 @@ static_assert(sizeof(DurablePart) == 8);
 
 struct DurableItem {
   std::uint32_t offset = 0;  // in the block
-  std::uint16_t length = 0;
-  std::uint16_t kind = 0;  // durable::ItemKind
+  std::uint16_t length = 0;  // of the memory that is meant
+  std::uint16_t kind = 0;    // durable::ItemKind; kComparePage: its bytes are a digest of the page's
 };
 static_assert(sizeof(DurableItem) == 8);
 

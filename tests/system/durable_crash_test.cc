@@ -135,6 +135,14 @@ TEST_P(DurableCrashOf, one_of_three_keeps_registers_linearizable) {
   expect_linearizable();
 }
 
+// By plain loads and stores: each transfer is a section, and some are cut off in the midst of it.
+TEST_P(DurableCrashOf, one_of_three_keeps_all_sections_that_were_acknowledged) {
+  start("section_bank", 3, 1);
+  kill_nodes({GetParam()});
+  await_redundancy();
+  finish();
+}
+
 // It wakes up in the midst of its operations, with answers of before in its sockets.
 TEST_P(DurableCrashOf, one_that_was_stopped_and_given_up_reads_nothing_old) {
   start("registers", 3, 1);
@@ -153,6 +161,28 @@ TEST_F(DurableCrash, two_of_five_at_once_lose_nothing_with_two_backups) {
   kill_nodes({0, 3});
   await_redundancy();
   finish();
+}
+
+TEST_F(DurableCrash, two_of_five_at_once_lose_no_section_with_two_backups) {
+  start("section_bank", 5, 2);
+  kill_nodes({0, 3});
+  await_redundancy();
+  finish();
+}
+
+TEST_F(DurableCrash, of_a_node_that_dies_within_a_section_nothing_is_seen) {
+  launcher_ = gallocy({"launch", "-n", "3", "--on-peer-lost", "continue", "--", DURABLE_NODE, "halfway"});
+  ASSERT_TRUE(launcher_->await_output("node 1 is halfway\n", kBound)) << said();
+  ASSERT_TRUE(launcher_->await_output("node 0 waits\n", kBound)) << said();
+  ::kill(pid_of(*launcher_, 1), SIGKILL);
+  ASSERT_TRUE(launcher_->await_output("node 0 saw nothing of it\n", kBound)) << said();
+  EXPECT_EQ(launcher_->wait(kBound), 0) << said();
+}
+
+TEST_F(DurableCrash, a_load_outside_of_a_section_ends_the_node) {
+  launcher_ = gallocy({"launch", "-n", "2", "--", DURABLE_NODE, "touch"});
+  EXPECT_EQ(launcher_->wait(kBound), 64) << said();
+  EXPECT_THAT(said(), HasSubstr("of region \"touched\" is durable memory: enter a gallocy::Section of its lock first"));
 }
 
 TEST_F(DurableCrash, two_of_five_at_once_keep_registers_linearizable) {

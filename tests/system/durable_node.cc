@@ -109,8 +109,16 @@ void increments(Node& node, const program::Arguments& arguments) {
 }
 
 const std::map<std::string, void (*)(Node&, const program::Arguments&)> kActions = {
-    {"refusals", refusals},     {"touch", touch},        {"large", large},
-    {"increments", increments}, {"bank", program::bank}, {"registers", program::registers},
+    {"refusals", refusals},
+    {"touch", touch},
+    {"large", large},
+    {"increments", increments},
+    {"bank", program::bank},
+    {"registers", program::registers},
+    {"section_refusals", program::section_refusals},
+    {"sections", program::sections},
+    {"halfway", program::halfway},
+    {"section_bank", program::section_bank},
 };
 
 }  // namespace

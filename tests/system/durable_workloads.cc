@@ -1,20 +1,13 @@
 #include "durable_workloads.h"
 
-#include "durable_board.h"
-
 namespace program {
-namespace {
 
 using gallocy::ErrorCode;
 using gallocy::Node;
 using gallocy::Result;
 using gallocy::Transaction;
-using gallocy::testing::Board;
 using gallocy::testing::BoardOperation;
 using gallocy::testing::kMostOperations;
-using gallocy::testing::kThreads;
-
-constexpr std::size_t kBlockWords = (256 << 10) / sizeof(Word);
 
 std::uint64_t now_ns() {
   return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
@@ -31,9 +24,7 @@ Board& board_of(const Arguments& arguments) {
   return *board;
 }
 
-// Runs f(thread) on all threads; meanwhile says on the board how far durable memory is here.
-template <typename F>
-void run_with_news(Node& node, Board& board, const F& f) {
+void run_with_news(Node& node, Board& board, const std::function<void(unsigned)>& f) {
   std::atomic<bool> over{false};
   std::thread news([&] {
     while (!over) {
@@ -48,7 +39,6 @@ void run_with_news(Node& node, Board& board, const F& f) {
   news.join();
 }
 
-// The survivors meet without Node::barrier(), which has losses to report.
 void finish(Node& node) {
   (void)node.barrier();
   say("finished");
@@ -56,18 +46,7 @@ void finish(Node& node) {
 
 // -------------------------------------------------------------------------------------------- bank
 
-constexpr std::size_t kAccounts = 64;
-constexpr Word kFirstBalance = 1000;
-
-// In blocks of their own, so that most transfers concern several companies.
-struct Bank {
-  Word* words;
-  Word* opened() const { return words; }
-  Word* account(std::size_t i) const { return words + kBlockWords * (1 + i % 7) + i; }
-  // Transfers of this thread that happened.
-  Word* ledger(unsigned node, unsigned thread) const { return words + kBlockWords * (8 + thread) + 100 + node; }
-};
-constexpr std::size_t kBankWords = kBlockWords * (8 + kThreads);
+namespace {
 
 void transfer(const Bank& bank, Random& random, Word* ledger) {
   Word* const from = bank.account(random.below(kAccounts));
