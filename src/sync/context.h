@@ -25,10 +25,12 @@ struct Counters {
 
 class Context {
  public:
-  explicit Context(const Options& chosen) : options(chosen), view(chosen.nodes) {}
+  explicit Context(const Options& chosen) : options(chosen), view(chosen.nodes, chosen.self, chosen.present) {
+    if (options.founders == 0) options.founders = options.nodes;
+  }
 
   NodeId self() const { return options.self; }
-  NodeId first_home(SyncId id) const { return sync::first_home(id, options.nodes); }
+  NodeId first_home(SyncId id) const { return sync::first_home(id, options.nodes, options.founders); }
   NodeId home(SyncId id) const { return view.next_alive(first_home(id)); }
   // Between the news of a death and the moment when nothing older is in flight to this node: no requests, no passing
   // on.

@@ -91,7 +91,22 @@ class Core {
   Outcome cancel(SyncId id, WaiterId waiter, Effects& effects);
 
   void message(NodeId from, const wire::SyncMessage& message, Effects& effects);
+  // The node has come. A number comes once.
+  void node_joined(NodeId node, Effects& effects);
+  // Of a node that joins, once and before any call: `gone` were there before it. A recovery that it came into the
+  // middle of need not wait for it, as it has nothing to register.
+  void introduce(const std::vector<NodeId>& gone, Effects& effects);
   void node_died(NodeId node, Effects& effects);
+  // The node has left in order: it was nobody's home, and gave its tokens back before.
+  void node_left(NodeId node, Effects& effects);
+  // Mutexes and shared mutexes whose token or right is here and not in use: before a node leaves, their homes take them
+  // back, by locking them.
+  struct Kept {
+    SyncId id{};
+    bool is_shared_mutex = false;
+    NodeId home{};
+  };
+  std::vector<Kept> kept();
   // The program knows of all deaths so far: barriers, latches and semaphores count on the living from now on. Until
   // then waits on them that could last fail with kPeerLost.
   void acknowledge_losses() { context_.acknowledged = context_.view.deaths(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/ids.h"
 
@@ -20,7 +21,11 @@ enum class FaultInjection : std::uint8_t {
 
 struct Options {
   NodeId self{};
-  std::uint16_t nodes = 1;
+  std::uint16_t nodes = 1;        // numbers are below that
+  std::vector<NodeId> present{};  // at first, with this one; empty: all. Others come by Core::node_joined
+  // Among whom the homes of objects are dealt out; 0: all. Where nodes come and go it is the founders: while numbers
+  // only grow, who comes is nobody's successor, so that no object changes its home because of it.
+  std::uint16_t founders = 0;
   // Threads of one node that get a mutex in a row while another node waits for it. More lowers the traffic of a
   // contended mutex, and multiplies the longest wait of the other nodes.
   std::uint16_t most_local_turns = 8;

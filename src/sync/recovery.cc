@@ -11,7 +11,7 @@ using wire::SyncVerb;
 
 void Core::node_died(NodeId node, Effects& effects) {
   CHECK(node != context_.self() && node.value < context_.options.nodes, node);
-  if (!context_.view.alive(node)) return;
+  if (context_.view.dead(node)) return;
   begin(WaiterId{}, effects);
   ObjectTable& objects = context_.objects;
   std::vector<bool> of_home(objects.places());
@@ -32,6 +32,52 @@ void Core::node_died(NodeId node, Effects& effects) {
   to_all_others(SyncVerb::kFlush);
   flush_arrived();
   deliver_deferred();
+  end(Outcome::kPending);
+}
+
+// The newcomer may learn of a death for itself that this node has recovered from before it came: then it waits for the
+// word of this node.
+void Core::node_joined(NodeId node, Effects& effects) {
+  CHECK(!context_.view.dead(node) && node != context_.self(), node);
+  begin(WaiterId{}, effects);
+  context_.view.welcome(node);
+  context_.send(node, {.verb = SyncVerb::kFlush});
+  if (!rebuilding_) context_.send(node, {.verb = SyncVerb::kRebuilt});
+  end(Outcome::kPending);
+}
+
+void Core::node_left(NodeId node, Effects& effects) {
+  if (context_.view.dead(node)) return;
+  begin(WaiterId{}, effects);
+  context_.view.dismiss(node);
+  flush_arrived();  // in the middle of a recovery, nobody waits for its word any more
+  rebuilt_arrived();
+  end(Outcome::kPending);
+}
+
+std::vector<Core::Kept> Core::kept() {
+  std::vector<Kept> kept;
+  ObjectTable& objects = context_.objects;
+  for (std::size_t i = 0; i < objects.places(); ++i) {
+    const Object& object = objects.at(i);
+    const auto* mutex = std::get_if<Mutex>(&object.state);
+    const auto* shared = std::get_if<RwLock>(&object.state);
+    const bool has =
+        (mutex != nullptr && mutex->has_token()) || (shared != nullptr && shared->right() != RwLock::Right::kNone);
+    const NodeId home = has ? context_.home(object.id) : context_.self();
+    if (home != context_.self()) kept.push_back({object.id, shared != nullptr, home});
+  }
+  return kept;
+}
+
+void Core::introduce(const std::vector<NodeId>& gone, Effects& effects) {
+  begin(WaiterId{}, effects);
+  for (const NodeId node : gone) {
+    if (!context_.view.dead(node)) context_.view.bury(node);
+  }
+  acknowledge_losses();
+  to_all_others(SyncVerb::kFlush);
+  to_all_others(SyncVerb::kRebuilt);
   end(Outcome::kPending);
 }
 

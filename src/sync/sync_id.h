@@ -1,7 +1,8 @@
 // SyncId: the number that names a synchronisation object anywhere in the cluster, and the rule that finds its home.
 //
-//   named    1 | 63 bits of the hash of the name     first home: the number modulo the nodes of the cluster
-//   unnamed  0 | 15 bits of node | 48 bits of serial  first home: the node that made it
+//   named    1 | 63 bits of the hash of the name     first home: the number modulo the founders of the cluster
+//   unnamed  0 | 15 bits of node | 48 bits of serial  first home: the node that made it; if that is no founder, as
+//   above
 //
 // When a home dies, the next live node in order of number, cyclically, takes its place (View::home_of).
 #pragma once
@@ -37,12 +38,13 @@ constexpr SyncId unnamed_id(NodeId creator, std::uint64_t serial) {
 
 constexpr bool is_named(SyncId id) { return (id.value & kNamedBit) != 0; }
 
-// kNoNode if the number cannot be one of a cluster of so many nodes.
-constexpr NodeId first_home(SyncId id, std::uint16_t nodes) {
-  if (is_named(id)) return NodeId(static_cast<std::uint16_t>((id.value & ~kNamedBit) % nodes));
+// kNoNode if the number cannot be one of a cluster whose nodes have numbers below `nodes`.
+constexpr NodeId first_home(SyncId id, std::uint16_t nodes, std::uint16_t founders) {
+  if (is_named(id)) return NodeId(static_cast<std::uint16_t>((id.value & ~kNamedBit) % founders));
   const std::uint64_t creator = id.value >> kSerialBits;
   const std::uint64_t serial = id.value & ((std::uint64_t{1} << kSerialBits) - 1);
-  return creator < nodes && serial != 0 ? NodeId(static_cast<std::uint16_t>(creator)) : kNoNode;
+  if (creator >= nodes || serial == 0) return kNoNode;
+  return NodeId(static_cast<std::uint16_t>(creator < founders ? creator : id.value % founders));
 }
 
 }  // namespace gallocy::sync
