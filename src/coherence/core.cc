@@ -11,12 +11,16 @@ Core::Core(const Options& options, Frames& frames)
     : options_(options),
       frames_(frames),
       streams_(options.longest_run),
-      // Until they say otherwise the others are taken to have as much as this node.
+      // Until they say otherwise those who start together are taken to have as much as this node.
       room_(options.nodes, options.budget_pages),
       receiving_(options.nodes),
-      dead_(options.nodes) {
+      alive_(options.nodes),
+      leaves_(options.nodes) {
   CHECK(options.self.value < options.nodes && options.nodes <= kMaxNodes, options.self, options.nodes);
   CHECK(options.longest_run >= 1 && options.longest_run <= kBlockPages, options.longest_run);
+  note_presence(options.self, true);
+  for (const NodeId node : options.present) note_presence(node, true);
+  for (std::uint16_t n = 0; n < options.nodes && options.present.empty(); ++n) note_presence(NodeId{n}, true);
 }
 
 // ---------------------------------------------------------------------------------------------- regions
@@ -38,6 +42,8 @@ void Core::remove_region(PageId first) {
   std::erase_if(activity_, [&](const auto& item) { return of_region(item.first); });
   std::erase_if(pending_, [&](const auto& item) { return of_region(item.first); });
   std::erase_if(blocks_with_frames_, of_region);
+  std::erase_if(homes_, of_region);
+  std::erase_if(given_, of_region);
   std::erase_if(regions_, [&](const auto& region) { return region->spec().first_page == first; });
   last_region_ = nullptr;
 }

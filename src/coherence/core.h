@@ -16,7 +16,8 @@
 //
 // Files: core.cc (set-up, the lists of the driver), core_cache.cc (what a node does as requester, reader, owner),
 // core_history.cc (which pages it asks for together), core_home.cc (what it does as home), core_move.cc (homes that
-// move), core_budget.cc (eviction and spilling), core_failure.cc (death of a node).
+// move), core_budget.cc (eviction and spilling), core_failure.cc (death of a node), core_leave.cc (nodes that come and
+// go).
 #pragma once
 
 #include <array>
@@ -27,6 +28,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/ids.h"
@@ -38,7 +40,8 @@ namespace gallocy::coherence {
 
 struct Options {
   NodeId self{};
-  std::uint16_t nodes = 1;
+  std::uint16_t nodes = 1;        // numbers are below that
+  std::vector<NodeId> present{};  // at first, with this one; empty: all. Others come by node_joined()
   // A page that a thread waited for stays at least this long, so that the thread gets to make its access before another
   // node takes the page (Fleisch and Popek, "Mirage: a coherent distributed shared memory design", SOSP 1989). It is
   // reckoned from the arrival of the page; a driver that knows when the thread comes back for it says so with
@@ -128,14 +131,34 @@ class Core {
   void pin(PageId page) { ++pins_[page]; }
   void unpin(PageId page, std::uint64_t now, Effects& effects);
 
-  // The node is dead: nothing more comes from it.
+  // The node has come: from now on messages are sent to it. A number comes once.
+  void node_joined(NodeId node);
+  // The node is about to leave: it is given nothing more. Or it stays after all.
+  void node_leaves(NodeId node, bool leaves = true) { leaves_[node.value] = leaves; }
+  // The node is dead, or has left in order: nothing more comes from it.
   void node_died(NodeId node, std::uint64_t now, Effects& effects);
+  // What this node has to give up before it leaves: blocks whose home it is, and those of which it owns pages.
+  std::vector<BlockId> blocks_kept();
+  std::string why_kept(BlockId block);  // for people
+  // Does the next step with such a block; `heir` is to be its home, if this node is. True: nothing of it is left here.
+  bool give_up(BlockId block, NodeId heir, std::uint64_t now, Effects& effects);
+  // Where the blocks are that had their home here once, as far as this node knows.
+  std::vector<std::pair<BlockId, NodeId>> given_homes();
+  // The same, as another node said it that is about to leave.
+  void home_given(BlockId block, NodeId from, NodeId to);
+  // Requests for blocks that nobody used, and of which this node would become the home, wait until another node is the
+  // anchor.
+  void keep_untouched() { keeps_untouched_ = true; }
+  void give_untouched(std::uint64_t now, Effects& effects);  // again: it stays
+  // The anchors of a region, as the VMM log has them: others than before when a node has left that was one.
+  void anchors_are(PageId first_page, const std::vector<NodeId>& anchors, std::uint64_t now, Effects& effects);
   // If this node is the home of a block that somebody uses, `to` becomes its home. False: something of it is under way.
   bool give_home(BlockId block, NodeId to, std::uint64_t now, Effects& effects);
   // What the VMM log says about the home of a block; used where nothing better is known.
   void home_hint(BlockId block, NodeId home);
   // Room that another node announced, in pages: where pages are spilled to.
   void set_room(NodeId node, std::uint64_t pages) { room_[node.value] = pages; }
+  std::uint64_t room(NodeId node) const { return room_[node.value]; }
   // The contents of [first, + pages) will not be read before they are written: where only this node, the home, has a
   // page, its frame is given back.
   void release(PageId first, std::uint64_t pages, std::uint64_t now, Effects& effects);
@@ -222,8 +245,10 @@ class Core {
   BlockState& block_state(BlockId block) const { return region(block).block(block); }
   PageId page_at(BlockId block, unsigned index) const { return PageId{first_page(block).value + index}; }
   bool is_home(BlockId block) const { return home_of(block) == options_.self; }
-  bool exact_copysets() const { return options_.nodes <= kCopysetBits; }
-  bool alive(NodeId node) const { return node.value < options_.nodes && !dead_[node.value]; }
+  bool exact_copysets() const { return exact_copysets_; }
+  bool alive(NodeId node) const { return node.value < options_.nodes && alive_[node.value]; }
+  bool stays(NodeId node) const { return alive(node) && !leaves_[node.value]; }
+  void note_presence(NodeId node, bool alive);
   void send(NodeId to, wire::MessageType type, const wire::PageMessage& m);
   void wake(BlockId block, PageSet pages);
   // Changes the mapping of each page to `to`, one effect per present mapping.
@@ -312,6 +337,11 @@ class Core {
   bool on_put_ack(NodeId from, const wire::PageMessage& m);
   bool on_lend(NodeId from, const wire::PageMessage& m);
 
+  // core_leave.cc
+  bool keeps_here(RegionPages& r, BlockId block) const;
+  void serve_those_who_wait();
+  NodeId heir_of(BlockId block, NodeId former) const;
+
   // core_failure.cc
   void lose(BlockId block, PageSet pages, NodeId node);
   NodeId reachable_home(BlockId block);
@@ -347,11 +377,19 @@ class Core {
   std::optional<PageId> faulting_;  // during fault(): it must not leave before the thread has had its access
   std::deque<BlockId> blocks_with_frames_;
   std::uint64_t frames_in_use_ = 0;
-  std::uint64_t evicting_ = 0;  // pages sent home by Put and not acknowledged
+  std::uint64_t evicting_ = 0;         // pages sent home by Put and not acknowledged
+  std::unordered_set<BlockId> homes_;  // blocks in use whose home this node is
+  std::unordered_set<BlockId> given_;  // blocks whose home it was, or might have become
+  // home_given(): who gave a block away before it left, and to whom.
+  std::unordered_map<BlockId, std::vector<std::pair<NodeId, NodeId>>> heirs_;
   std::vector<std::uint64_t> room_;
   PageSet arrived_ = 0;               // of the present message's carried pages: those whose bytes are in the frames
   std::vector<Receiving> receiving_;  // by sender
-  std::vector<bool> dead_;
+  std::vector<bool> alive_, leaves_;
+  std::uint16_t numbers_ = 0;  // all nodes that ever were here have numbers below that
+  bool exact_copysets_ = true;
+  bool keeps_untouched_ = false;
+  std::vector<wire::PageMessage> for_the_next_anchor_;
   bool any_death_ = false;
   bool exhausted_ = false;
   std::uint64_t last_death_ = 0;

@@ -84,8 +84,8 @@ void Core::release(PageId first, std::uint64_t pages, std::uint64_t now, Effects
 
 PageSet Core::being_received(BlockId block) const {
   PageSet pages = 0;
-  for (const Receiving& r : receiving_) {
-    if (r.block == block) pages |= r.pages;
+  for (std::uint16_t n = 0; n < numbers_; ++n) {
+    if (receiving_[n].block == block) pages |= receiving_[n].pages;
   }
   return pages;
 }
@@ -180,8 +180,8 @@ std::uint64_t Core::spill_block(BlockId block, std::uint64_t most) {
   }
   alone &= ~stuck(block, alone);
   NodeId roomiest = kNoNode;
-  for (std::uint16_t n = 0; n < options_.nodes; ++n) {
-    if (NodeId{n} == options_.self || !alive(NodeId{n}) || room_[n] < count(alone)) continue;
+  for (std::uint16_t n = 0; n < numbers_; ++n) {
+    if (NodeId{n} == options_.self || !stays(NodeId{n}) || room_[n] < count(alone)) continue;
     if (roomiest == kNoNode || room_[n] > room_[roomiest.value]) roomiest = NodeId{n};
   }
   if (alone == 0 || roomiest == kNoNode) return 0;

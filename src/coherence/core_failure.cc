@@ -10,7 +10,7 @@ void Core::node_died(NodeId node, std::uint64_t now, Effects& effects) {
   if (node == options_.self || !alive(node)) return;
   now_ = now;
   effects_ = &effects;
-  dead_[node.value] = true;
+  note_presence(node, false);
   any_death_ = true;
   room_[node.value] = 0;
   receiving_[node.value] = {};
@@ -157,6 +157,10 @@ NodeId Core::reachable_home(BlockId block) {
   const NodeId home = home_of(block), anchor = region(block).anchor(block, options_.nodes);
   if (alive(home)) return home;
   BlockState& state = block_state(block);
+  if (const NodeId heir = heir_of(block, home); heir != kNoNode && heir != options_.self) {
+    state.home_plus_one = static_cast<std::uint16_t>(heir.value + 1);
+    return heir;
+  }
   if (state.was_home != 0 || anchor == options_.self || !alive(anchor)) return kNoNode;
   state.home_plus_one = 0;
   state.home_version = 0;

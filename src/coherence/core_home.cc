@@ -12,6 +12,7 @@ void Core::initialise(BlockId block) {
   BlockState& state = block_state(block);
   if (state.initialised != 0) return;
   state.initialised = 1;
+  homes_.insert(block);
   set_right(block, ~PageSet{0}, Access::kWrite);
 }
 
@@ -35,6 +36,7 @@ void Core::serve(const wire::PageMessage& m) {
     return send(home, wire::MessageType::kPageRequest, forwarded);
   }
   const bool untouched = block_state(block).initialised == 0;
+  if (untouched && keeps_untouched_) return for_the_next_anchor_.push_back(m);
   if (untouched && requester != options_.self && region(block).spec().placement == PlacementKind::kFirstTouch) {
     return hand_over_untouched(m);
   }
@@ -155,7 +157,7 @@ void Core::grant_read(BlockId block, PageSet pages, NodeId requester) {
       e.copyset = 0;
       e.owner = options_.self.value;
     }
-    e.copyset = e.copyset | copyset_bit(requester, options_.nodes);
+    e.copyset = e.copyset | copyset_bit(requester);
   });
   (void)prediction_was_wrong(block, pages);  // of the wishes, too late to matter
   restrict(block, pages, Access::kRead);
@@ -174,7 +176,6 @@ void Core::grant_read(BlockId block, PageSet pages, NodeId requester) {
 
 void Core::revoke_then_grant_write(BlockId block, PageSet pages, const wire::PageMessage& request, std::uint8_t flags) {
   const NodeId requester{request.requester};
-  const unsigned group = nodes_per_bit(options_.nodes);
   RegionPages& r = region(block);
   Transaction t{.pages = pages,
                 .held = request.held,
@@ -190,7 +191,7 @@ void Core::revoke_then_grant_write(BlockId block, PageSet pages, const wire::Pag
     PageSet shared = 0;
     for_each(pages,
              [&](unsigned i) { shared |= (r.entry(page_at(block, i)).copyset >> bit & 1) != 0 ? set_of(i) : 0; });
-    for (unsigned n = bit * group; n < std::min<unsigned>((bit + 1) * group, options_.nodes); ++n) {
+    for (unsigned n = bit; n < numbers_; n += kCopysetBits) {
       const NodeId reader{static_cast<std::uint16_t>(n)};
       if (reader != requester && reader != options_.self && alive(reader)) t.acks.push_back({reader, shared});
     }
@@ -222,7 +223,7 @@ void Core::grant_write(BlockId block, const Transaction& t) {
   for_each(pages, [&](unsigned i) {
     DirectoryEntry& e = r.entry(page_at(block, i));
     const bool has_copy = exact_copysets() && e.state() == PageState::kShared && contains(held, i) &&
-                          (e.copyset & copyset_bit(requester, options_.nodes)) != 0;
+                          (e.copyset & copyset_bit(requester)) != 0;
     carried |= has_copy ? 0 : set_of(i);
     e.set(requester == options_.self ? PageState::kHomeOnly : PageState::kExclusive);
     e.owner = requester.value;
@@ -301,7 +302,7 @@ void Core::note_writer(BlockId block, const Transaction& t) {
     if (before == t.requester) return;
     // Migratory: a node wrote that had just read, and nobody else had read meanwhile (Stenström, Brorsson, Sandberg,
     // "An adaptive cache coherence protocol optimized for migratory sharing", ISCA 1993).
-    const std::uint64_t two = copyset_bit(t.requester, options_.nodes) | copyset_bit(before, options_.nodes);
+    const std::uint64_t two = copyset_bit(t.requester) | copyset_bit(before);
     if (e.state() == PageState::kShared && (contains(t.held, i) || t.requester == options_.self)) {
       const bool only_two = exact_copysets() && (e.copyset & ~two) == 0;
       e.migratory = only_two ? std::min<unsigned>(e.migratory + 1u, 3u) : 0;
@@ -359,8 +360,8 @@ void Core::transfer_done(BlockId block, Transaction& t) {
     if (clean) e.migratory = 0;
     if (access == Access::kRead) {
       e.set(PageState::kShared);
-      e.copyset = copyset_bit(owner, options_.nodes);
-      if (requester != options_.self) e.copyset = e.copyset | copyset_bit(requester, options_.nodes);
+      e.copyset = copyset_bit(owner);
+      if (requester != options_.self) e.copyset = e.copyset | copyset_bit(requester);
     } else {
       e.set(requester == options_.self ? PageState::kHomeOnly : PageState::kExclusive);
       e.owner = requester.value;
@@ -469,7 +470,7 @@ bool Core::grant_acknowledged(BlockId block, Transaction* t) {
   close(block, t);
   if ((done.flags & wire::kPageFence) == 0) {
     grant_write(block, done);
-  } else if (alive(done.requester)) {
+  } else if (stays(done.requester)) {
     hand_over(block, done.requester);
   }
   return true;

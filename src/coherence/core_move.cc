@@ -15,6 +15,7 @@ void Core::hand_over_untouched(const wire::PageMessage& request) {
   m.flags = wire::kPageConsumed;
   m.home_version = ++state.home_version;
   state.home_plus_one = static_cast<std::uint16_t>(request.requester + 1);
+  given_.insert(block);
   send(NodeId{request.requester}, wire::MessageType::kPageHandOver, m);
 }
 
@@ -24,12 +25,12 @@ void Core::consider_move(BlockId block, NodeId writer) {
   state.writer = writer.value;
   if (state.writer_grants < 255) ++state.writer_grants;
   if (options_.move_home_after == 0 || state.writer_grants < options_.move_home_after) return;
-  if (writer == options_.self || !alive(writer) || !may_move(block)) return;
+  if (writer == options_.self || !stays(writer) || !may_move(block)) return;
   fence_then_hand_over(block, writer);
 }
 
 bool Core::give_home(BlockId block, NodeId to, std::uint64_t now, Effects& effects) {
-  if (!knows(block) || !is_home(block) || to == options_.self || !alive(to)) return true;
+  if (!knows(block) || !is_home(block) || to == options_.self || !stays(to)) return true;
   if (block_state(block).initialised == 0) return true;  // it goes to the first who asks
   if (!may_move(block)) return false;
   now_ = now;
@@ -44,7 +45,7 @@ bool Core::give_home(BlockId block, NodeId to, std::uint64_t now, Effects& effec
 // node has said that all earlier messages have arrived. Moves are rare enough for a round trip to all.
 void Core::fence_then_hand_over(BlockId block, NodeId to) {
   Transaction fence{.pages = ~PageSet{0}, .requester = to, .flags = wire::kPageFence};
-  for (std::uint16_t n = 0; n < options_.nodes; ++n) {
+  for (std::uint16_t n = 0; n < numbers_; ++n) {
     const NodeId node{n};
     if (node != options_.self && node != to && alive(node)) fence.acks.push_back({node, fence.pages});
   }
@@ -94,7 +95,7 @@ void Core::hand_over(BlockId block, NodeId to) {
       p.set_right(Access::kNone);  // nobody used it: it reads as zero at the new home
     } else if (e.state() == PageState::kShared) {
       m.carried |= set_of(i);
-      e.copyset = (e.copyset | copyset_bit(options_.self, options_.nodes)) & ~copyset_bit(to, options_.nodes);
+      e.copyset = (e.copyset | copyset_bit(options_.self)) & ~copyset_bit(to);
     } else if (e.owner == to.value) {
       e.set(PageState::kHomeOnly);
     }
@@ -103,6 +104,8 @@ void Core::hand_over(BlockId block, NodeId to) {
   }
   state.initialised = 0;
   state.was_home = 1;
+  homes_.erase(block);
+  given_.insert(block);
   state.writer_grants = 0;
   state.home_plus_one = static_cast<std::uint16_t>(to.value + 1);
   ++counters_.homes_moved;
@@ -128,6 +131,7 @@ bool Core::on_hand_over(NodeId, const wire::PageMessage& m, std::span<const Dire
   }
   RegionPages& r = region(block);
   state.initialised = 1;
+  homes_.insert(block);
   state.writer = options_.self.value;
   PageSet back = 0;
   for (unsigned i = 0; i < kBlockPages; ++i) {

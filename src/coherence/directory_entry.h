@@ -4,9 +4,10 @@
 //   kHomeOnly   the home's frame is the only copy; the home may write
 //   kShared     the home's frame is valid, the nodes of the copyset may have read copies; nobody may write
 //   kExclusive  `owner` has the only copy; the home's frame is stale
-// The copyset has 48 bits. With more nodes than that each bit stands for a group (coarse vector: Gupta, Weber, Mowry,
-// "Reducing memory and traffic requirements for scalable directory-based cache coherence schemes", ICPP 1990): some
-// nodes are then told to drop a page that they do not have, which is harmless.
+// The copyset has 48 bits. Nodes whose numbers differ by a multiple of that share one (coarse vector: Gupta, Weber,
+// Mowry, "Reducing memory and traffic requirements for scalable directory-based cache coherence schemes", ICPP 1990):
+// some are then told to drop a page that they do not have, which is harmless. While no two present nodes share a bit,
+// copysets are exact (Core::exact_copysets).
 #pragma once
 
 #include <cstdint>
@@ -32,10 +33,6 @@ static_assert(sizeof(DirectoryEntry) == 8);
 
 inline constexpr unsigned kCopysetBits = 48;
 
-// How many nodes one copyset bit stands for.
-constexpr unsigned nodes_per_bit(unsigned nodes) { return (nodes + kCopysetBits - 1) / kCopysetBits; }
-constexpr std::uint64_t copyset_bit(NodeId node, unsigned nodes) {
-  return std::uint64_t{1} << (node.value / nodes_per_bit(nodes));
-}
+constexpr std::uint64_t copyset_bit(NodeId node) { return std::uint64_t{1} << (node.value % kCopysetBits); }
 
 }  // namespace gallocy::coherence

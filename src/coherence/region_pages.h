@@ -60,7 +60,7 @@ struct RegionSpec {
   PlacementKind placement = PlacementKind::kFirstTouch;
   NodeId node{};  // kNode
   std::vector<NodeId>
-      anchors{};  // among whom the blocks are dealt out at first, the same on every node; none: all nodes
+      anchors{};  // among whom the blocks are dealt out at first, the same on every node; none: all nodes, or `node`
 };
 
 class RegionPages {
@@ -78,9 +78,12 @@ class RegionPages {
 
   // The node that keeps a block until it is handed over: a pure function, so that no message is needed to find it.
   NodeId anchor(BlockId block, unsigned nodes) const {
-    if (spec_.anchors.empty() || spec_.placement == PlacementKind::kNode) return anchor_among(nodes, block);
+    if (spec_.anchors.empty()) return anchor_among(nodes, block);
+    if (spec_.placement == PlacementKind::kNode) return spec_.anchors.front();
     return spec_.anchors[anchor_among(static_cast<unsigned>(spec_.anchors.size()), block).value];
   }
+
+  void set_anchors(const std::vector<NodeId>& anchors) { spec_.anchors = anchors; }
 
   std::size_t metadata_bytes() const {
     return local_.resident_bytes() + directory_.resident_bytes() + blocks_.resident_bytes();

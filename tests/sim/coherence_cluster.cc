@@ -187,6 +187,26 @@ void CoherenceCluster::give_home(NodeId node, BlockId block, NodeId to) {
   step(node, [&](coherence::Core& core, Effects& effects) { (void)core.give_home(block, to, now_, effects); });
 }
 
+void CoherenceCluster::give_up(NodeId node, BlockId block, NodeId heir) {
+  trace([&] { return fmt::format("node {} gives {} up, to {}", node, block, heir); });
+  step(node, [&](coherence::Core& core, Effects& effects) { (void)core.give_up(block, heir, now_, effects); });
+}
+
+void CoherenceCluster::home_given(NodeId node, BlockId block, NodeId from, NodeId to) {
+  nodes_[node.value]->core->home_given(block, from, to);
+}
+
+void CoherenceCluster::anchors_are(NodeId node, PageId first_page, const std::vector<NodeId>& anchors) {
+  trace([&] { return fmt::format("node {} learns the anchors from page {} on", node, first_page); });
+  step(node, [&](coherence::Core& core, Effects& effects) { core.anchors_are(first_page, anchors, now_, effects); });
+}
+
+void CoherenceCluster::leave(NodeId node) {
+  trace([&] { return fmt::format("node {} has left", node); });
+  CHECK(blocks_kept(node).empty(), "it leaves with something", node);
+  network_.kill(node, [](NodeId, std::size_t in_flight) { return in_flight; });
+}
+
 void CoherenceCluster::unpin(NodeId node, PageId page) {
   trace([&] { return fmt::format("node {} unpins {}", node, page); });
   auto& pinned = nodes_[node.value]->pinned;
@@ -272,12 +292,12 @@ void CoherenceCluster::home_hint(NodeId node, BlockId block, NodeId home) {
   nodes_[node.value]->core->home_hint(block, home);
 }
 
-void CoherenceCluster::announce_room(NodeId node) {
+void CoherenceCluster::announce_room(NodeId node, bool has_any) {
   const coherence::Core& core = *nodes_[node.value]->core;
   const std::uint64_t budget = core.options().budget_pages, used = core.frames_in_use();
   for (std::uint16_t n = 0; n < count(); ++n) {
     if (NodeId{n} != node && alive(NodeId{n}) && alive(node))
-      nodes_[n]->core->set_room(node, budget > used ? std::min<std::uint64_t>(budget - used, 1 << 20) : 0);
+      nodes_[n]->core->set_room(node, has_any && budget > used ? std::min<std::uint64_t>(budget - used, 1 << 20) : 0);
   }
 }
 
@@ -518,7 +538,7 @@ void CoherenceCluster::check_page_at_rest(PageId page, NodeId home) {
     if (p.right() == Access::kWrite) {
       CHECK(e.state() == PageState::kExclusive && e.owner == n, "a right unknown to the home", told);
     } else {
-      CHECK(e.state() == PageState::kShared && (e.copyset & coherence::copyset_bit(NodeId{n}, count())) != 0,
+      CHECK(e.state() == PageState::kShared && (e.copyset & coherence::copyset_bit(NodeId{n})) != 0,
             "a copy unknown to the home", told);
     }
   }

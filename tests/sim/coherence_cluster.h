@@ -59,6 +59,7 @@ enum class Mutant : std::uint8_t {
   kGrantMore,          // a read grant arrives as a write grant
   kForgetTick,         // deferred messages are never looked at again
   kDiscardMore,        // a frame in use goes back to the kernel
+  kLeaveUnannounced,   // a node leaves without having said before that it will
 };
 
 // What a scheduler wants to hear of.
@@ -115,7 +116,7 @@ class CoherenceCluster {
   void deliver(NodeId from, NodeId to);
   void tick(NodeId node);
   void home_hint(NodeId node, BlockId block, NodeId home);
-  void announce_room(NodeId node);  // to all others, at once
+  void announce_room(NodeId node, bool has_any = true);  // to all others, at once
   // The node stops now; `surviving(to, in_flight)` of its messages still arrive.
   template <typename Surviving>
   void crash(NodeId node, Surviving surviving) {
@@ -127,6 +128,17 @@ class CoherenceCluster {
     });
     note_what_is_gone(node);
   }
+
+  // Leaving in order: the steps of coherence::Core. The last: the others learn that it has gone, when all it sent them
+  // has arrived. Nothing may be lost by it.
+  std::vector<BlockId> blocks_kept(NodeId node) { return nodes_[node.value]->core->blocks_kept(); }
+  void give_up(NodeId node, BlockId block, NodeId heir);
+  void keep_untouched(NodeId node) { nodes_[node.value]->core->keep_untouched(); }
+  std::vector<std::pair<BlockId, NodeId>> given_homes(NodeId node) { return nodes_[node.value]->core->given_homes(); }
+  void home_given(NodeId node, BlockId block, NodeId from, NodeId to);
+  void anchors_are(NodeId node, PageId first_page, const std::vector<NodeId>& anchors);
+  void node_leaves(NodeId node, NodeId leaver) { nodes_[node.value]->core->node_leaves(leaver); }
+  void leave(NodeId node);
 
   // After everything has come to rest: directory and nodes agree, nothing is left over.
   void check_rest();

@@ -51,7 +51,7 @@ std::uint64_t CoreInspector::whole_digest(const Core& core, std::uint64_t now) {
     if (held.until > now) mix(held.block.value), mix(held.pages), mix(held.until - now);
   }
   mix(core.puts_not_before_ > now ? core.puts_not_before_ - now : 0);
-  for (std::size_t node = 0; node < core.dead_.size(); ++node) mix(core.dead_[node]), mix(core.room_[node]);
+  for (std::size_t node = 0; node < core.alive_.size(); ++node) mix(core.alive_[node]), mix(core.room_[node]);
   for (const auto& region : core.regions_) {
     for (std::uint64_t b = 0; b < region->spec().pages / kBlockPages; ++b) {
       const auto put = core.puts_.find(BlockId{region->first_block() + b});
@@ -97,7 +97,15 @@ void CoreInspector::copy(const Core& from, Core& to) {
   to.frames_in_use_ = from.frames_in_use_;
   to.room_ = from.room_;
   to.receiving_ = from.receiving_;
-  to.dead_ = from.dead_;
+  to.alive_ = from.alive_;
+  to.leaves_ = from.leaves_;
+  to.homes_ = from.homes_;
+  to.given_ = from.given_;
+  to.heirs_ = from.heirs_;
+  to.keeps_untouched_ = from.keeps_untouched_;
+  to.for_the_next_anchor_ = from.for_the_next_anchor_;
+  to.exact_copysets_ = from.exact_copysets_;
+  to.numbers_ = from.numbers_;
   to.any_death_ = from.any_death_;
   to.exhausted_ = from.exhausted_;
   to.ask_again_at_ = from.ask_again_at_;

@@ -21,13 +21,17 @@ bool fails(std::uint64_t seed, const Workload& workload) {
 // Bytes that nobody wants any more come after deaths most of all, when requests are made twice; rarely even then.
 unsigned crashes_for(Mutant mutant) { return mutant == Mutant::kPlaceEverything ? 2 : 0; }
 
+unsigned leaves_for(Mutant mutant) { return mutant == Mutant::kLeaveUnannounced ? 1 : 0; }
+
 class CoherenceMutant : public testing::TestWithParam<std::pair<Mutant, std::string_view>> {};
 
 TEST_P(CoherenceMutant, is_caught) {
   const auto [mutant, name] = GetParam();
   std::uint64_t seed = 1;
-  while (seed <= kMostSeeds &&
-         !fails(seed, {.kind = WorkloadKind::kMixed, .crashes = crashes_for(mutant), .mutant = mutant}))
+  while (seed <= kMostSeeds && !fails(seed, {.kind = WorkloadKind::kMixed,
+                                             .crashes = crashes_for(mutant),
+                                             .leaves = leaves_for(mutant),
+                                             .mutant = mutant}))
     ++seed;
   std::printf("%.*s: caught at seed %llu\n", static_cast<int>(name.size()), name.data(),
               static_cast<unsigned long long>(seed));
@@ -44,7 +48,8 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair{Mutant::kRepeat, "repeat"}, std::pair{Mutant::kDropMessage, "drop_message"},
                     std::pair{Mutant::kDropWake, "drop_wake"}, std::pair{Mutant::kDropAck, "drop_ack"},
                     std::pair{Mutant::kGrantMore, "grant_more"}, std::pair{Mutant::kForgetTick, "forget_tick"},
-                    std::pair{Mutant::kDiscardMore, "discard_more"}),
+                    std::pair{Mutant::kDiscardMore, "discard_more"},
+                    std::pair{Mutant::kLeaveUnannounced, "leave_unannounced"}),
     [](const auto& parameter) { return std::string(parameter.param.second); });
 
 TEST(CoherenceMutants, none_passes_where_mutants_fail) {

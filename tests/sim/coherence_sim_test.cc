@@ -11,7 +11,7 @@ namespace {
 
 // Adds up what the runs of one test did, so that a run that tests nothing shows.
 struct Sum {
-  std::uint64_t seeds = 0, events = 0, accesses = 0, longest_wait_us = 0, threads_lost = 0;
+  std::uint64_t seeds = 0, events = 0, accesses = 0, longest_wait_us = 0, threads_lost = 0, nodes_left = 0;
   unsigned most_attempts = 0;
   coherence::Counters counters;
 
@@ -22,6 +22,7 @@ struct Sum {
     longest_wait_us = std::max(longest_wait_us, r.longest_wait_us);
     most_attempts = std::max(most_attempts, r.most_attempts);
     threads_lost += r.threads_lost;
+    nodes_left += r.nodes_left;
     counters.evicted += r.counters.evicted;
     counters.spilled += r.counters.spilled;
     counters.homes_moved += r.counters.homes_moved;
@@ -91,6 +92,21 @@ TEST(CoherenceSim, crash_of_a_node_at_any_step) {
 TEST(CoherenceSim, crash_of_two_nodes) { run_seeds(500, {.kind = WorkloadKind::kMixed, .crashes = 2}); }
 
 TEST(CoherenceSim, crash_in_the_ring) { run_seeds(200, {.kind = WorkloadKind::kRing, .crashes = 1}); }
+
+TEST(CoherenceSim, a_node_leaves_in_order) {
+  const Sum sum = run_seeds(1000, {.kind = WorkloadKind::kMixed, .leaves = 1});
+  EXPECT_EQ(sum.threads_lost, 0u);
+  if (sum.seeds >= 500) {
+    EXPECT_GT(sum.nodes_left, sum.seeds * 9 / 10);
+  }
+}
+
+TEST(CoherenceSim, two_nodes_leave_in_order) {
+  const Sum sum = run_seeds(500, {.kind = WorkloadKind::kMixed, .leaves = 2});
+  EXPECT_EQ(sum.threads_lost, 0u);
+}
+
+TEST(CoherenceSim, a_node_leaves_the_ring) { run_seeds(200, {.kind = WorkloadKind::kRing, .leaves = 1}); }
 
 TEST(CoherenceSim, a_seed_replayed_gives_the_same_digest) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {

@@ -16,7 +16,23 @@ CoherenceSimulation::CoherenceSimulation(const Options& options)
       cluster_(options.cluster, *this),
       last_arrival_(options.cluster.nodes.size() * options.cluster.nodes.size()),
       tick_at_(options.cluster.nodes.size(), ~std::uint64_t{0}),
-      log_applied_(options.cluster.nodes.size()) {}
+      log_applied_(options.cluster.nodes.size()),
+      leaving_(options.cluster.nodes.size()),
+      delivered_(last_arrival_.size()),
+      farewell_(last_arrival_.size()),
+      leaves_at_(options.cluster.nodes.size()) {
+  for (const auto& region : options.cluster.regions) {
+    std::vector<NodeId> anchors{region.node};
+    if (region.placement != coherence::PlacementKind::kNode) anchors = all_nodes();
+    anchors_.push_back(std::move(anchors));
+  }
+}
+
+std::vector<NodeId> CoherenceSimulation::all_nodes() const {
+  std::vector<NodeId> nodes;
+  for (std::uint16_t n = 0; n < cluster_.count(); ++n) nodes.push_back(NodeId{n});
+  return nodes;
+}
 
 void CoherenceSimulation::add_thread(NodeId node, Program program) {
   threads_.push_back({.node = node, .program = std::move(program)});
@@ -103,7 +119,7 @@ void CoherenceSimulation::happen(const Event& event) {
       break;
     case Event::Kind::kRoom:
       if (--room_events_ >= events_left_.size()) return;  // nothing else is left to happen
-      if (cluster_.alive(a)) cluster_.announce_room(a);
+      if (cluster_.alive(a)) cluster_.announce_room(a, leaving_[event.a] == Leaving::kNot);
       at(event.time + 50 + prng_.below(500), Event::Kind::kRoom, event.a);
       break;
     case Event::Kind::kThaw: {
@@ -113,10 +129,18 @@ void CoherenceSimulation::happen(const Event& event) {
       break;
     }
     case Event::Kind::kLog: {
-      const auto [block, home] = log_[log_applied_[event.a]++];
-      if (cluster_.alive(a)) cluster_.home_hint(a, block, home);
+      const LogEntry entry = log_[log_applied_[event.a]++];
+      if (cluster_.alive(a)) apply(a, entry);
+      schedule_tick(a);
       break;
     }
+    case Event::Kind::kLeave:
+      if (!cluster_.alive(a) || leaving_[event.a] == Leaving::kGone) return;
+      if (leaving_[event.a] == Leaving::kNot && heirs(a).empty()) return;  // the others were faster: it stays
+      go_on_leaving(a);
+      schedule_tick(a);
+      if (cluster_.alive(a)) at(event.time + 20 + prng_.below(100), Event::Kind::kLeave, event.a);
+      break;
   }
 }
 
@@ -124,9 +148,12 @@ void CoherenceSimulation::happen(const Event& event) {
 void CoherenceSimulation::deliver(NodeId from, NodeId to) {
   const bool death = !cluster_.network().in_flight(from, to).front();
   cluster_.deliver(from, to);
+  ++delivered_[std::size_t{from.value} * cluster_.count() + to.value];
   if (!death) return;
   std::map<BlockId, NodeId> homes;
-  for (std::size_t i = 0; i < log_applied_[to.value]; ++i) homes[log_[i].first] = log_[i].second;
+  for (std::size_t i = 0; i < log_applied_[to.value]; ++i) {
+    if (log_[i].home != kNoNode) homes[log_[i].block] = log_[i].home;
+  }
   for (const auto& [block, home] : homes) cluster_.home_hint(to, block, home);
 }
 
@@ -153,6 +180,7 @@ void CoherenceSimulation::freeze_for_a_while(unsigned thread) {
 void CoherenceSimulation::give_some_home(unsigned thread) {
   const BlockId block = block_of(threads_[thread].waits_for);
   const NodeId to{static_cast<std::uint16_t>(prng_.below(cluster_.count()))};
+  if (leaving_[to.value] != Leaving::kNot) return;  // its program has ended, and chooses no homes any more
   for (std::uint16_t n = 0; n < cluster_.count(); ++n) {
     const NodeId node{n};
     if (!cluster_.alive(node)) continue;
@@ -274,10 +302,110 @@ void CoherenceSimulation::woken(NodeId node, BlockId block, coherence::PageSet p
 // Faulting again tells the thread that the page is lost.
 void CoherenceSimulation::lost(NodeId node, BlockId block, coherence::PageSet pages) { woken(node, block, pages); }
 
-void CoherenceSimulation::home_moved(NodeId node, BlockId block) {
-  log_.emplace_back(block, node);
-  std::uint64_t when = cluster_.now();
-  for (unsigned n = 0; n < cluster_.count(); ++n) at(when + 100 + prng_.below(1000), Event::Kind::kLog, n);
+void CoherenceSimulation::home_moved(NodeId node, BlockId block) { write({.block = block, .home = node}); }
+
+void CoherenceSimulation::write(LogEntry entry) {
+  log_.push_back(std::move(entry));
+  for (unsigned n = 0; n < cluster_.count(); ++n) at(cluster_.now() + 100 + prng_.below(1000), Event::Kind::kLog, n);
+}
+
+void CoherenceSimulation::apply(NodeId node, const LogEntry& entry) {
+  if (entry.giver != kNoNode) cluster_.home_given(node, entry.block, entry.giver, entry.home);
+  if (entry.home != kNoNode) cluster_.home_hint(node, entry.block, entry.home);
+  if (entry.leaver != kNoNode && entry.leaver != node) {
+    const std::size_t pair = std::size_t{node.value} * cluster_.count() + entry.leaver.value;
+    farewell_[pair] = delivered_[pair] + cluster_.network().pending(node, entry.leaver);
+    cluster_.node_leaves(node, entry.leaver);
+  }
+  if (entry.leaver != node) follow_anchors(node, entry.anchors);
+}
+
+void CoherenceSimulation::follow_anchors(NodeId node, const std::vector<std::vector<NodeId>>& anchors) {
+  for (std::size_t i = 0; i < anchors.size(); ++i)
+    cluster_.anchors_are(node, options_.cluster.regions[i].first_page, anchors[i]);
+}
+
+// ---------------------------------------------------------------------------------------------- leaving
+
+bool CoherenceSimulation::threads_have_ended(NodeId node) const {
+  return std::ranges::none_of(
+      threads_, [&](const Thread& thread) { return thread.node == node && thread.state != Thread::State::kEnded; });
+}
+
+std::vector<NodeId> CoherenceSimulation::heirs(NodeId node) const {
+  std::vector<NodeId> nodes;
+  for (const NodeId other : all_nodes()) {
+    if (other != node && cluster_.alive(other) && leaving_[other.value] == Leaving::kNot) nodes.push_back(other);
+  }
+  return nodes;
+}
+
+// As the runtime's Steward does it, a step at a time.
+void CoherenceSimulation::go_on_leaving(NodeId node) {
+  Leaving& phase = leaving_[node.value];
+  if (phase == Leaving::kNot) {
+    const Mutant mutant = options_.cluster.mutant;
+    if (!threads_have_ended(node) || somebody_leaves()) return;
+    leaves_at_[node.value] = log_.size();
+    if (mutant != Mutant::kLeaveUnannounced) write({.leaver = node});
+    phase = mutant == Mutant::kLeaveUnannounced ? Leaving::kDrains : Leaving::kAnnounced;
+  }
+  if (phase == Leaving::kAnnounced) {
+    if (!all_know_up_to(node, leaves_at_[node.value]) || !has_seen_off_all(node)) return;
+    phase = Leaving::kDrains;
+  }
+  const auto to = heirs(node);
+  const auto kept = cluster_.blocks_kept(node);
+  for (const BlockId block : kept) cluster_.give_up(node, block, to[prng_.below(to.size())]);
+  if (!kept.empty()) return;
+  if (phase == Leaving::kDrains) {
+    cluster_.keep_untouched(node);
+    phase = Leaving::kKeepsUntouched;
+  } else if (phase == Leaving::kKeepsUntouched) {
+    say_it_leaves(node);
+    phase = Leaving::kSaysSo;
+  } else if (all_know_up_to(node, leaves_at_[node.value])) {
+    follow_anchors(node, anchors_);
+    phase = Leaving::kGone;
+    ++nodes_left_;
+    cluster_.leave(node);
+    for (unsigned n = 0; n < cluster_.count(); ++n) {
+      const auto last = last_arrival_[std::size_t{node.value} * cluster_.count() + n];
+      at(std::max(last, cluster_.now()) + prng_.below(200), Event::Kind::kDeliver, node.value, n);
+    }
+  }
+}
+
+bool CoherenceSimulation::somebody_leaves() const {
+  return std::ranges::any_of(all_nodes(), [&](NodeId node) {
+    const Leaving phase = leaving_[node.value];
+    return cluster_.alive(node) && phase != Leaving::kNot && phase != Leaving::kGone;
+  });
+}
+
+// All others have that entry of the log and say so. Messages keep their order, so what they sent the node before has
+// arrived.
+bool CoherenceSimulation::all_know_up_to(NodeId node, std::size_t entry) const {
+  return std::ranges::all_of(all_nodes(), [&](NodeId other) {
+    if (!cluster_.alive(other)) return true;
+    const std::size_t pair = std::size_t{other.value} * cluster_.count() + node.value;
+    return log_applied_[other.value] > entry && delivered_[pair] >= farewell_[pair];
+  });
+}
+
+// What those who have left before sent to the node has arrived, and so has the end of their connections.
+bool CoherenceSimulation::has_seen_off_all(NodeId node) const {
+  return std::ranges::all_of(all_nodes(), [&](NodeId other) {
+    return leaving_[other.value] != Leaving::kGone || cluster_.network().pending(other, node) == 0;
+  });
+}
+
+void CoherenceSimulation::say_it_leaves(NodeId node) {
+  for (const auto& [block, home] : cluster_.given_homes(node)) write({.block = block, .home = home, .giver = node});
+  const NodeId heir = heirs(node).front();
+  for (auto& anchors : anchors_) std::ranges::replace(anchors, node, heir);
+  leaves_at_[node.value] = log_.size();
+  write({.leaver = node, .anchors = anchors_});
 }
 
 void CoherenceSimulation::trace(std::string_view line) {

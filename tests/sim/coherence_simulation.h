@@ -42,6 +42,8 @@ class CoherenceSimulation final : private CoherenceObserver {
 
   void add_thread(NodeId node, Program program);
   void crash_at(std::uint64_t us, NodeId node);
+  // In order, as soon as its threads have ended.
+  void leave_at(std::uint64_t us, NodeId node) { at(us, Event::Kind::kLeave, node.value); }
   void run();
 
   CoherenceCluster& cluster() { return cluster_; }
@@ -50,6 +52,7 @@ class CoherenceSimulation final : private CoherenceObserver {
   std::uint64_t longest_wait_us() const { return longest_wait_us_; }
   unsigned most_attempts() const { return most_attempts_; }
   unsigned threads_lost() const { return threads_lost_; }
+  unsigned nodes_left() const { return nodes_left_; }
   std::uint64_t digest() const { return mix(digest_, cluster_.digest()); }
 
  private:
@@ -63,13 +66,35 @@ class CoherenceSimulation final : private CoherenceObserver {
     bool lost = false;
   };
   struct Event {
-    enum class Kind : std::uint8_t { kDeliver, kStep, kTick, kCrash, kRoom, kThaw, kLog };
+    enum class Kind : std::uint8_t { kDeliver, kStep, kTick, kCrash, kRoom, kThaw, kLog, kLeave };
     std::uint64_t time = 0, order = 0;
     Kind kind{};
     unsigned a = 0, b = 0;
     bool operator>(const Event& other) const { return time != other.time ? time > other.time : order > other.order; }
   };
 
+  // What nodes learn in one order: homes that moved; that a node is about to leave; homes that it gave away before it
+  // leaves; that it is gone, but for what is still on its way to it.
+  struct LogEntry {
+    BlockId block{};
+    NodeId home = kNoNode;
+    NodeId giver = kNoNode;
+    NodeId leaver = kNoNode;                     // about to leave
+    std::vector<std::vector<NodeId>> anchors{};  // when it leaves; by region
+  };
+  enum class Leaving : std::uint8_t { kNot, kAnnounced, kDrains, kKeepsUntouched, kSaysSo, kGone };
+
+  std::vector<NodeId> all_nodes() const;
+  void write(LogEntry entry);
+  void apply(NodeId node, const LogEntry& entry);
+  void follow_anchors(NodeId node, const std::vector<std::vector<NodeId>>& anchors);
+  void go_on_leaving(NodeId node);
+  bool somebody_leaves() const;
+  bool all_know_up_to(NodeId node, std::size_t entry) const;
+  bool has_seen_off_all(NodeId node) const;
+  bool threads_have_ended(NodeId node) const;
+  std::vector<NodeId> heirs(NodeId node) const;
+  void say_it_leaves(NodeId node);
   void at(std::uint64_t time, Event::Kind kind, unsigned a, unsigned b = 0);
   void happen(const Event& event);
   void check_nobody_waits_too_long() const;
@@ -98,12 +123,17 @@ class CoherenceSimulation final : private CoherenceObserver {
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_left_;
   std::vector<std::uint64_t> last_arrival_;  // by pair
   std::vector<std::uint64_t> tick_at_;       // by node, ~0: none scheduled
-  std::vector<std::pair<BlockId, NodeId>> log_;
-  std::vector<std::size_t> log_applied_;  // by node
+  std::vector<LogEntry> log_;
+  std::vector<std::size_t> log_applied_;      // by node
+  std::vector<Leaving> leaving_;              // by node
+  std::vector<std::uint64_t> delivered_;      // messages, by pair
+  std::vector<std::uint64_t> farewell_;       // by pair: the last message to the leaver before its sender knew
+  std::vector<std::size_t> leaves_at_;        // by node: the entry that says the next
+  std::vector<std::vector<NodeId>> anchors_;  // by region
   std::vector<std::pair<NodeId, PageId>> frozen_;
   std::uint64_t order_ = 0, events_ = 0, accesses_ = 0, digest_ = 0;
   std::uint64_t longest_wait_us_ = 0;
-  unsigned most_attempts_ = 0, threads_lost_ = 0;
+  unsigned most_attempts_ = 0, threads_lost_ = 0, nodes_left_ = 0;
   std::size_t room_events_ = 0;  // in events_left_
 };
 

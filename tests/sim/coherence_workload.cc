@@ -173,7 +173,8 @@ RunReport report(CoherenceSimulation& simulation) {
               .accesses = simulation.accesses(),
               .longest_wait_us = simulation.longest_wait_us(),
               .most_attempts = simulation.most_attempts(),
-              .threads_lost = simulation.threads_lost()};
+              .threads_lost = simulation.threads_lost(),
+              .nodes_left = simulation.nodes_left()};
   for (std::uint16_t n = 0; n < simulation.cluster().count(); ++n) {
     const coherence::Counters& c = simulation.cluster().core(NodeId{n}).counters();
     r.counters.evicted += c.evicted;
@@ -236,12 +237,14 @@ RunReport run_workload(std::uint64_t seed, const Workload& workload) {
   Places places = random_places(prng, options.cluster.regions);
   Shared shared;
   CoherenceSimulation simulation(options);
+  // Some that leave have no threads, so that those of others run meanwhile.
+  const unsigned working = workload.leaves > 0 && prng.one_in(2) ? std::max(1u, nodes - workload.leaves) : nodes;
   switch (workload.kind) {
     case WorkloadKind::kMixed:
-      add_mixed_threads(simulation, prng, places, nodes, shared);
+      add_mixed_threads(simulation, prng, places, working, shared);
       break;
     case WorkloadKind::kRing:
-      add_ring_threads(simulation, prng, places, nodes, shared);
+      add_ring_threads(simulation, prng, places, working, shared);
       break;
     case WorkloadKind::kManyNodes:
       for (unsigned i = 0; i < nodes; ++i)
@@ -258,6 +261,11 @@ RunReport run_workload(std::uint64_t seed, const Workload& workload) {
   }
   for (unsigned i = 0; i < workload.crashes; ++i)
     simulation.crash_at(prng.below(prng.one_in(2) ? 500 : 5000), random_node(prng, nodes));
+  for (unsigned i = 0; i < workload.leaves; ++i) {
+    const NodeId node{
+        static_cast<std::uint16_t>(working < nodes ? nodes - 1 - i % (nodes - working) : prng.below(nodes))};
+    simulation.leave_at(prng.below(prng.one_in(2) ? 500 : 5000), node);
+  }
   simulation.run();
   if (workload.kind == WorkloadKind::kRing && workload.crashes == 0)
     check_ring(simulation, shared.ring, simulation.cluster());

@@ -20,6 +20,7 @@ enum class WorkloadKind : std::uint8_t {
 struct Workload {
   WorkloadKind kind = WorkloadKind::kMixed;
   unsigned crashes = 0;
+  unsigned leaves = 0;  // nodes that leave in order
   Mutant mutant = Mutant::kNone;
   bool trace = false;
 };
@@ -29,7 +30,7 @@ struct RunReport {
   std::uint64_t digest = 0;
   std::uint64_t events = 0, accesses = 0;
   std::uint64_t longest_wait_us = 0;
-  unsigned most_attempts = 0, threads_lost = 0;
+  unsigned most_attempts = 0, threads_lost = 0, nodes_left = 0;
   coherence::Counters counters;  // of all nodes together
 };
 
