@@ -32,6 +32,19 @@ struct MemberJoined {
   bool operator==(const MemberJoined&) const = default;
 };
 
+// A member is about to leave: it shall be given nothing more. One at a time, so that none gives what it has to another
+// that is leaving, too.
+struct MemberLeaves {
+  NodeId node{};
+  bool operator==(const MemberLeaves&) const = default;
+};
+
+// It could not, and stays.
+struct MemberStays {
+  NodeId node{};
+  bool operator==(const MemberStays&) const = default;
+};
+
 // A member said goodbye. Opens an epoch.
 struct MemberLeft {
   NodeId node{};
@@ -88,8 +101,8 @@ struct UnbindName {
 };
 
 // The position in this list is the tag on the wire: append only.
-using Entry =
-    std::variant<MemberJoined, MemberLeft, MemberDied, MapRegion, UnmapRegion, BlockHomes, BindName, UnbindName>;
+using Entry = std::variant<MemberJoined, MemberLeft, MemberDied, MapRegion, UnmapRegion, BlockHomes, BindName,
+                           UnbindName, MemberLeaves, MemberStays>;
 
 std::string_view kind_of(const Entry& entry);  // "member-joined", …
 

@@ -68,6 +68,7 @@ class Log final : private ReplicatedState {
   const Machine& machine() const { return machine_; }
   Result<> usable() const { return replication_->usable(); }
   bool votes() const { return replication_->votes(); }
+  bool orders() const { return replication_->orders(); }  // this node orders the records
   std::size_t open_proposals() const { return open_.size(); }
   std::uint64_t digest() const;  // of the whole replicated state
   void check_invariants() const;

@@ -25,7 +25,7 @@ NodeId Region::home_of(BlockId block) const {
     case Placement::Kind::kFirstTouch:
       return kNoNode;
     case Placement::Kind::kNode:
-      return NodeId{static_cast<std::uint16_t>(placement.node)};
+      return spread.empty() ? NodeId{static_cast<std::uint16_t>(placement.node)} : spread.front();
     case Placement::Kind::kInterleave:
       return spread[index % spread.size()];
     case Placement::Kind::kBlocked:
@@ -90,12 +90,44 @@ NodeId Machine::unused_number() const {
 }
 
 void Machine::change_membership(NodeId node, bool joined) {
+  if (leaver_ == node) leaver_ = kNoNode;
   ++epoch_.value;
   changes_.push_back({node, joined});
 }
 
+Result<Outcome> Machine::carry_out(NodeId, const MemberLeaves& entry) {
+  if (!is_member(entry.node)) return fail(ErrorCode::kNotFound, fmt::format("node {} is not a member", entry.node));
+  if (leaver_ == entry.node) return done(false);
+  if (leaver_ != kNoNode) return fail(ErrorCode::kConflict, fmt::format("node {} is about to leave", leaver_));
+  leaver_ = entry.node;
+  return done();
+}
+
+Result<Outcome> Machine::carry_out(NodeId, const MemberStays& entry) {
+  if (leaver_ != entry.node)
+    return fail(ErrorCode::kNotFound, fmt::format("node {} is not about to leave", entry.node));
+  leaver_ = kNoNode;
+  return done();
+}
+
 Result<Outcome> Machine::carry_out(NodeId, const MemberLeft& entry) {
-  return end_membership(entry.node, MemberState::kLeft);
+  auto left = end_membership(entry.node, MemberState::kLeft);
+  if (left) inherit_anchors(entry.node);
+  return left;
+}
+
+// Who left has given away what was in use; what nobody used is dealt out by the next member from now on.
+void Machine::inherit_anchors(NodeId node) {
+  const std::vector<NodeId> present = members();
+  if (present.empty()) return;
+  const auto next = std::ranges::upper_bound(present, node);
+  const NodeId heir = next == present.end() ? present.front() : *next;
+  for (auto& [id, region] : regions_) {
+    if (region.spread.empty() && NodeId{static_cast<std::uint16_t>(region.placement.node)} == node) {
+      region.spread = {heir};
+    }
+    std::ranges::replace(region.spread, node, heir);
+  }
 }
 
 Result<Outcome> Machine::carry_out(NodeId, const MemberDied& entry) {
@@ -139,6 +171,7 @@ Result<Outcome> Machine::carry_out(NodeId proposer, const MapRegion& entry) {
                 .durable_backups = entry.durable_backups,
                 .founded = epoch_};
   if (dealt_out(entry.placement)) region.spread = members();
+  if (region.spread.size() > 1) std::erase(region.spread, leaver_);
   ++next_region_.value;
   const Outcome outcome{.epoch = epoch_, .region = region.id, .address = region.address};
   region_starts_.emplace(region.first_block(), region.id);

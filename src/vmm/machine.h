@@ -39,9 +39,11 @@ struct Region {
   Placement placement{};
   NodeId creator{};
   std::uint8_t durable_backups = 0;
-  Epoch founded{};             // in which it was mapped
-  std::vector<NodeId> spread;  // but for kNode: the members at creation, among whom the blocks are dealt out at first
-  HomeMap homes;               // blocks whose home differs from what the placement says, or that it leaves open
+  Epoch founded{};  // in which it was mapped
+  // But for kNode: the members at creation, among whom the blocks are dealt out at first. Instead of those who left in
+  // order since there are others, also for kNode.
+  std::vector<NodeId> spread;
+  HomeMap homes;  // blocks whose home differs from what the placement says, or that it leaves open
 
   BlockId first_block() const { return block_of(page_of(address)); }
   std::uint64_t blocks() const { return (bytes + kBlockBytes - 1) / kBlockBytes; }
@@ -78,6 +80,7 @@ class Machine {
   Standing standing(const Life& life) const;
   const std::map<NodeId, Member>& all_members() const { return members_; }  // past ones included
   std::vector<NodeId> members() const;                                      // present ones, ascending
+  NodeId leaver() const { return leaver_; }  // the member that is about to leave; kNoNode: none is
   // All so far; the first opened epoch 1. Who keeps a durable block follows from them (durable/companies.h).
   const std::vector<MembershipChange>& membership_changes() const { return changes_; }
   const std::map<RegionId, Region>& regions() const { return regions_; }
@@ -100,6 +103,8 @@ class Machine {
 
  private:
   Result<Outcome> carry_out(NodeId proposer, const MemberJoined& entry);
+  Result<Outcome> carry_out(NodeId proposer, const MemberLeaves& entry);
+  Result<Outcome> carry_out(NodeId proposer, const MemberStays& entry);
   Result<Outcome> carry_out(NodeId proposer, const MemberLeft& entry);
   Result<Outcome> carry_out(NodeId proposer, const MemberDied& entry);
   Result<Outcome> carry_out(NodeId proposer, const MapRegion& entry);
@@ -109,6 +114,7 @@ class Machine {
   Result<Outcome> carry_out(NodeId proposer, const UnbindName& entry);
   Result<> may_propose(NodeId proposer, const Entry& entry) const;
   void change_membership(NodeId node, bool joined);
+  void inherit_anchors(NodeId node);
   Result<Outcome> end_membership(NodeId node, MemberState state);
   NodeId unused_number() const;
   Result<Outcome> find_region(const Region& region, const MapRegion& entry) const;
@@ -124,6 +130,7 @@ class Machine {
   RegionId next_region_{1};
   std::map<NodeId, Member> members_;
   std::vector<MembershipChange> changes_;
+  NodeId leaver_ = kNoNode;
   std::map<RegionId, Region> regions_;
   std::map<std::string, Binding, std::less<>> names_;
   // Derived from regions_.

@@ -1,6 +1,6 @@
 // Machine's encoding as bytes, and the checks on it. A snapshot is
 //
-//   applied u64 | epoch u32 | next region u32 | members | changes of membership | regions | names
+//   applied u64 | epoch u32 | next region u32 | members | changes of membership | leaver u16 | regions | names
 //
 // each list as count u32 and its items in ascending order (changes: in that of their epochs), with the integers and
 // texts of wire/bytes.h.
@@ -65,12 +65,10 @@ Result<> check_region(const Region& region) {
   if (region.durable_backups > kMaxDurableBackups ||
       (region.durable_backups > 0 && !equal(region.placement, Placement{})))
     return damaged("a region that cannot be durable");
-  const bool needs_spread = region.placement.kind != Placement::Kind::kNode;
-  if (region.spread.empty() == needs_spread) return damaged("a region dealt out among a wrong set of nodes");
-  for (std::size_t i = 0; i < region.spread.size(); ++i) {
-    if (region.spread[i].value >= kMaxNodes || (i > 0 && region.spread[i] <= region.spread[i - 1]))
-      return damaged("a region dealt out among a wrong set of nodes");
-  }
+  if (region.spread.empty() && region.placement.kind != Placement::Kind::kNode)
+    return damaged("a region dealt out among nobody");
+  if (std::ranges::any_of(region.spread, [](NodeId node) { return node.value >= kMaxNodes; }))
+    return damaged("a region dealt out among nodes that cannot be");
   bool inside = region.homes.consistent();
   region.homes.for_each_run([&](BlockId first, std::uint64_t count, NodeId home) {
     inside &= region.contains(first) && region.contains(BlockId{first.value + count - 1}) && home.value < kMaxNodes;
@@ -89,6 +87,7 @@ void Machine::put_facts(ByteWriter& w) const {
         w.put(member.newcomer);
   put_count(w, changes_);
   for (const MembershipChange& change : changes_) w.put(change.node), w.put(static_cast<std::uint8_t>(change.joined));
+  w.put(leaver_);
   put_count(w, regions_);
   for (const auto& [id, region] : regions_) put_region(w, region);
   put_count(w, names_);
@@ -138,6 +137,7 @@ Result<> Machine::get_facts(ByteReader& r) {
     const auto node = r.get<NodeId>();
     changes_.push_back({node, r.get<std::uint8_t>() != 0});
   }
+  leaver_ = r.get<NodeId>();
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
     Region region = get_region(r);
     if (!r.ok()) break;
@@ -172,6 +172,7 @@ Result<> Machine::check_members() const {
       return damaged("an epoch that changed nothing");
     since[node] = Epoch{i + 1};
   }
+  if (leaver_ != kNoNode && !present.contains(leaver_)) return damaged("a stranger that is about to leave");
   if (since.size() != members_.size()) return damaged("members that never joined");
   for (const auto& [node, member] : members_) {
     if (node.value >= kMaxNodes || !valid_text(member.address) || member.state > MemberState::kDied)

@@ -61,6 +61,37 @@ TEST_F(MachineTest, each_change_of_membership_opens_an_epoch) {
   EXPECT_EQ(machine_.epoch(), Epoch{5});
 }
 
+TEST_F(MachineTest, one_member_leaves_at_a_time) {
+  const NodeId one{1}, two{2};
+  EXPECT_EQ(machine_.leaver(), kNoNode);
+  accept(MemberLeaves{one});
+  EXPECT_EQ(machine_.epoch(), Epoch{3});
+  EXPECT_FALSE(accept(MemberLeaves{one}).changed);
+  reject(MemberLeaves{two}, ErrorCode::kConflict, "node 1");
+  reject(MemberStays{two}, ErrorCode::kNotFound, "node 2");
+  EXPECT_THAT(map("meanwhile", kMiB).spread, ElementsAre(NodeId{0}, two));
+  accept(MemberStays{one});
+  accept(MemberLeaves{two});
+  accept(MemberDied{two});
+  EXPECT_EQ(machine_.leaver(), kNoNode);
+  accept(MemberLeaves{one});
+  accept(MemberLeft{one});
+  EXPECT_EQ(machine_.leaver(), kNoNode);
+  reject(MemberLeaves{one}, ErrorCode::kNotFound, "node 1");
+}
+
+TEST_F(MachineTest, who_leaves_leaves_what_nobody_used_to_the_next_member) {
+  const NodeId zero{0}, one{1}, two{2};
+  map("dealt out", 3 * kBlockBytes, Placement::interleave());
+  map("on one", kMiB, Placement::on(1));
+  accept(MemberLeft{one});
+  EXPECT_THAT(machine_.region_named("dealt out")->spread, ElementsAre(zero, two, two));
+  EXPECT_EQ(machine_.home_of(machine_.region_named("on one")->first_block()), two);
+  accept(MemberLeft{two});
+  EXPECT_THAT(machine_.region_named("dealt out")->spread, ElementsAre(zero, zero, zero));
+  EXPECT_EQ(machine_.home_of(machine_.region_named("on one")->first_block()), zero);
+}
+
 TEST_F(MachineTest, a_node_may_come_back_with_another_address) {
   accept(MemberDied{NodeId{2}});
   accept(MemberJoined{NodeId{2}, "there", 2}, NodeId{2});

@@ -19,6 +19,8 @@ void put(ByteWriter& w, const MemberJoined& e) {
   w.put(e.node), w.put_text(e.address), w.put(e.life), w.put(e.newcomer);
 }
 void put(ByteWriter& w, const MemberLeft& e) { w.put(e.node); }
+void put(ByteWriter& w, const MemberLeaves& e) { w.put(e.node); }
+void put(ByteWriter& w, const MemberStays& e) { w.put(e.node); }
 void put(ByteWriter& w, const MemberDied& e) { w.put(e.node), w.put(e.life); }
 void put(ByteWriter& w, const MapRegion& e) {
   w.put_text(e.name), w.put(e.bytes), vmm::put(w, e.placement), w.put(e.durable_backups);
@@ -36,6 +38,8 @@ void get(ByteReader& r, MemberJoined& e) {
   e = {r.get<NodeId>(), r.get_text(), r.get<std::uint64_t>(), r.get<std::uint64_t>()};
 }
 void get(ByteReader& r, MemberLeft& e) { e = {r.get<NodeId>()}; }
+void get(ByteReader& r, MemberLeaves& e) { e = {r.get<NodeId>()}; }
+void get(ByteReader& r, MemberStays& e) { e = {r.get<NodeId>()}; }
 void get(ByteReader& r, MemberDied& e) { e = {r.get<NodeId>(), r.get<std::uint64_t>()}; }
 void get(ByteReader& r, MapRegion& e) {
   e = {r.get_text(), r.get<std::uint64_t>(), get_placement(r), r.get<std::uint8_t>()};
@@ -71,6 +75,8 @@ Result<> check_text(std::string_view what, std::string_view text) {
 }
 
 Result<> check(const MemberLeft& e) { return check_node(e.node); }
+Result<> check(const MemberLeaves& e) { return check_node(e.node); }
+Result<> check(const MemberStays& e) { return check_node(e.node); }
 Result<> check(const MemberDied& e) { return check_node(e.node); }
 Result<> check(const UnmapRegion&) { return {}; }
 Result<> check(const BindName& e) { return check_text("a name", e.name); }
@@ -112,7 +118,7 @@ Result<> check(const BlockHomes& e) {
 std::string_view kind_of(const Entry& entry) {
   static constexpr std::array<std::string_view, std::variant_size_v<Entry>> kNames = {
       "member-joined", "member-left", "member-died", "map-region",
-      "unmap-region",  "block-homes", "bind-name",   "unbind-name"};
+      "unmap-region",  "block-homes", "bind-name",   "unbind-name", "member-leaves", "member-stays"};
   return kNames[entry.index()];
 }
 

@@ -18,7 +18,9 @@ std::vector<Entry> one_of_each() {
           UnmapRegion{RegionId{5}},
           BlockHomes{RegionId{6}, {{BlockId{7}, 8, NodeId{9}}, {BlockId{17}, 1, NodeId{0}}}},
           BindName{"cache", 0xdead'beef'0000'0001},
-          UnbindName{"cache"}};
+          UnbindName{"cache"},
+          MemberLeaves{NodeId{4}},
+          MemberStays{NodeId{4}}};
 }
 
 TEST(Record, every_entry_comes_back_as_it_went) {
@@ -68,6 +70,8 @@ TEST(Record, entries_that_are_not_well_formed_are_refused_with_a_reason) {
       MemberJoined{kNoNode, "a", 1},
       MemberJoined{NodeId{0}, ""},
       MemberLeft{kNoNode},
+      MemberLeaves{kNoNode},
+      MemberStays{kNoNode},
       MemberDied{kNoNode},
       MapRegion{"", 1, {}},
       MapRegion{std::string(256, 'x'), 1, {}},
