@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "local_address.h"
+#include "net/open_cluster.h"
 #include "net/rendezvous_frames.h"
 #include "personality/thread_places.h"
 #include "run_directory.h"
@@ -18,34 +19,12 @@
 namespace gallocy::command {
 namespace {
 
-using net::rendezvous::kMaxSecretBytes;
-using net::rendezvous::kMinSecretBytes;
-
 std::string new_secret() {
   unsigned char bytes[32];
   const auto got = ::getrandom(bytes, sizeof bytes, 0);
   CHECK(got == sizeof bytes, got, errno);
   std::string text;
   for (const auto byte : bytes) text += fmt::format("{:02x}", byte);
-  return text;
-}
-
-Outcome<std::string> secret_from(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) {
-    return fail_with(ErrorCode::kNotFound,
-                     fmt::format("cannot read the secret file {}: {}", path, std::strerror(errno)));
-  }
-  if ((status.st_mode & 077) != 0) {
-    return fail_with(ErrorCode::kNotPermitted,
-                     fmt::format("the secret file {} can be read by others: chmod 600 it", path));
-  }
-  GALLOCY_ASSIGN(auto text, read_file(path));
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  if (text.size() < kMinSecretBytes || text.size() > kMaxSecretBytes) {
-    return fail_with(ErrorCode::kInvalidArgument,
-                     fmt::format("the secret in {} must have {} to {} bytes", path, kMinSecretBytes, kMaxSecretBytes));
-  }
   return text;
 }
 
@@ -85,7 +64,9 @@ Outcome<LaunchSettings> settle(const LaunchOptions& options) {
   if (options.secret_file.empty()) {
     settings.secret = new_secret();
   } else {
-    GALLOCY_ASSIGN(settings.secret, secret_from(options.secret_file));
+    auto secret = net::read_secret_file(options.secret_file);
+    if (!secret) return fail_with(secret.error().code, secret.error().message);
+    settings.secret = std::move(*secret);
   }
   settings.address = !options.address.empty() ? options.address
                      : settings.hosts.empty() ? "127.0.0.1"
