@@ -45,6 +45,18 @@ file(RELATIVE_PATH pc_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/gallocy.pc.in gallocy.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gallocy.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
+# The unit that runs `gallocy node`.
+configure_file(${PROJECT_SOURCE_DIR}/packaging/gallocy-node.service.in gallocy-node.service @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gallocy-node.service DESTINATION lib/systemd/system)
+if(GALLOCY_TESTS)
+  find_program(SYSTEMD_ANALYZE systemd-analyze)
+  if(SYSTEMD_ANALYZE)
+    add_test(NAME install.unit COMMAND ${PROJECT_SOURCE_DIR}/packaging/check_unit.sh ${SYSTEMD_ANALYZE}
+                                       ${CMAKE_CURRENT_BINARY_DIR}/gallocy-node.service $<TARGET_FILE:gallocy_main>)
+    set_tests_properties(install.unit PROPERTIES TIMEOUT 60)
+  endif()
+endif()
+
 # Installs into the build tree and builds examples/consumer against that, as a user would. Not with sanitizers: their
 # runtime would have to be in the consumer too.
 if(GALLOCY_TESTS AND NOT GALLOCY_SANITIZE AND NOT GALLOCY_FUZZ AND NOT CMAKE_CXX_CLANG_TIDY)

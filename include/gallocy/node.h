@@ -52,6 +52,14 @@ struct NodeOptions {
   std::uint64_t memory_bytes = 0;  // frames this node may hold; default: 3/4 of the machine's memory / local nodes
   std::string fault_engine;        // uffd-sigbus, uffd-thread, sigsegv; default: the fastest this machine permits
   OnPeerLost on_peer_lost = OnPeerLost::kEnd;
+  // A cluster that outlives this program (`gallocy node`): the address of any member (host:port), through whom this
+  // process joins as one more node, and the file with the cluster's secret. When a node of such a cluster dies the
+  // others go on, as with OnPeerLost::kContinue.
+  std::string join;         // environment: GALLOCY_JOIN
+  std::string listen;       // where the others reach it; GALLOCY_LISTEN; default: any port towards `join`
+  std::string secret_file;  // GALLOCY_SECRET_FILE
+  bool insecure_network = false;
+  std::chrono::milliseconds join_timeout{30'000};
 };
 
 // Where the home of a page is: the node that keeps its directory entry and backing copy.
@@ -127,9 +135,11 @@ void for_each_counter(const Statistics& s, F&& f) {
 
 class Node {
  public:
-  // Joins the cluster that the launcher described in the environment; returns when all nodes have joined.
+  // Joins the cluster that the launcher described in the environment; returns when all nodes have joined. Or joins the
+  // running cluster of which `join` is a member.
   static Result<std::unique_ptr<Node>> join(NodeOptions options = {});
-  // Waits for all nodes to come to this point (as MPI_Finalize does), then leaves.
+  // Waits for all nodes to come to this point (as MPI_Finalize does), then leaves. A node that joined a running cluster
+  // waits for nobody: what it keeps for others moves to them, then it leaves.
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
@@ -137,8 +147,8 @@ class Node {
   // The Node of this process; null before join and after leave.
   static Node* current();
 
-  unsigned id() const;     // 0 … count() - 1
-  unsigned count() const;  // nodes of the cluster
+  unsigned id() const;     // 0 … count() - 1; in a running cluster that was joined: a number that nobody had before
+  unsigned count() const;  // nodes of the cluster; in one whose nodes come and go: those that are there now
 
   // Maps the region of that name, creating it if it does not exist. Size and placement are those of its creation;
   // kInvalidArgument if `bytes` differs from it, kOutOfMemory if the window has no room.
@@ -155,7 +165,8 @@ class Node {
     return std::span<T>(static_cast<T*>(region->data()), count);
   }
 
-  // Waits until every node has called it. One thread per node at a time.
+  // Waits until every node has called it. One thread per node at a time. kUnsupported where nodes come and go: a
+  // gallocy::barrier says how many it waits for.
   Result<> barrier();
 
   // System calls cannot fault remote pages in, unless the fault engine is uffd-thread with privilege: read(fd, p, n) on
@@ -167,7 +178,8 @@ class Node {
   Result<> pinned(const void* start, std::size_t bytes, Access access, const std::function<void()>& f);
   static constexpr std::size_t kMaxPinnedBytes = 64 << 20;
 
-  // The node that keeps the page of this address, as this node knows it; count() if nobody touched it yet.
+  // The node that keeps the page of this address, as this node knows it; a number that no node has if nobody touched it
+  // yet (count(), where nodes do not come and go).
   unsigned home_of(const void* address) const;
 
   Statistics statistics() const;

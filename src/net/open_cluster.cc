@@ -66,7 +66,7 @@ Result<PeerAddress> parse_address(std::string_view what, std::string_view text) 
   const auto colon = text.rfind(':');
   const std::string_view port = colon == std::string_view::npos ? "" : text.substr(colon + 1);
   std::string_view host = text.substr(0, colon == std::string_view::npos ? 0 : colon);
-  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  const bool bracketed = host.size() >= 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
   PeerAddress address{.host = std::string(host)};
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);

@@ -47,11 +47,11 @@ thread_local Guard guard;
 
 }  // namespace
 
-Result<std::unique_ptr<GlobalHeap>> GlobalHeap::create(NodeId self, std::uint16_t nodes, net::Mesh* mesh,
-                                                       Memory& memory, Regions& regions) {
+Result<std::unique_ptr<GlobalHeap>> GlobalHeap::create(NodeId self, std::uint16_t nodes, Placement placement,
+                                                       net::Mesh* mesh, Memory& memory, Regions& regions) {
   const std::uint64_t slice = std::bit_floor(std::min(kMostSliceBytes, vmm::kMaxRegionBytes / nodes));
   GALLOCY_ASSIGN(const Region region,
-                 regions.map({.name = "gallocy.heap", .bytes = slice * nodes, .placement = Placement::blocked()}));
+                 regions.map({.name = "gallocy.heap", .bytes = slice * nodes, .placement = placement}));
   std::unique_ptr<GlobalHeap> global(new GlobalHeap(mesh, memory));
   GALLOCY_ASSIGN(
       global->heap_,

@@ -18,8 +18,8 @@ namespace gallocy::runtime {
 class GlobalHeap final : private heap::Host, private heap::PrivateMemory {
  public:
   // Maps the heap region; every node of the cluster does this.
-  static Result<std::unique_ptr<GlobalHeap>> create(NodeId self, std::uint16_t nodes, net::Mesh* mesh, Memory& memory,
-                                                    Regions& regions);
+  static Result<std::unique_ptr<GlobalHeap>> create(NodeId self, std::uint16_t nodes, Placement placement,
+                                                    net::Mesh* mesh, Memory& memory, Regions& regions);
   ~GlobalHeap() override;
 
   heap::Heap& core() { return *heap_; }

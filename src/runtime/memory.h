@@ -3,7 +3,8 @@
 // docs/architecture.md.
 //
 // Files: memory.cc (regions and faults), memory_messages.cc (the core's effects, other nodes' messages),
-// memory_program.cc (what system calls and process mode ask), memory_lent.cc, memory_atomics.cc, memory_report.cc.
+// memory_program.cc (what system calls and process mode ask), memory_lent.cc, memory_atomics.cc, memory_report.cc,
+// memory_leave.cc.
 //
 // Threads: any thread. mu_ is taken in signal handlers, so whoever holds it must not touch global memory. Under it
 // effects are carried out (protection changes, sends), which gives them the order that the core demands.
@@ -65,8 +66,22 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
                              std::span<iovec, 64> target);
   // False: the sender breaks the protocol.
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
-  void node_died(NodeId node);
+  void node_joined(NodeId node);
+  void node_leaves(NodeId node, bool leaves);  // soon
+  void node_died(NodeId node);                 // or has left in order
   void set_room(NodeId node, std::uint64_t pages);
+
+  // Leaving. What is to be given up; the next step with each of these blocks, of which those remain in the list of
+  // which something is still here; no more untouched blocks are given out, until another node is their anchor; where
+  // blocks went. See coherence::Core.
+  std::vector<BlockId> blocks_kept();
+  std::string why_kept(BlockId block);
+  void give_up(std::vector<BlockId>& blocks, const std::vector<NodeId>& heirs);
+  void keep_untouched();
+  void give_untouched();  // again: it stays
+  std::vector<std::pair<BlockId, NodeId>> given_homes();
+  void home_given(BlockId first, std::uint64_t count, NodeId from, NodeId to);
+  void anchors_are(std::uint64_t address, const std::vector<NodeId>& anchors);
 
   // Timers. Returns in how many microseconds to call again.
   std::int64_t housekeeping();
@@ -115,6 +130,12 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   // If this node is the home of the address's block, `to` becomes that. False: something of the block is under way.
   bool give_home(std::uint64_t address, NodeId to);
   std::uint64_t room_pages();
+  struct Summary {
+    std::uint64_t budget_pages = 0, used_pages = 0;
+    std::uint64_t home_blocks = 0;  // of those of which pages are here
+  };
+  Summary summary();
+  std::uint64_t room_of(const std::vector<NodeId>& nodes);  // in pages, as they said last
   void add_statistics(Statistics& statistics);
   // The processor time that threads have spent in faults of the engines that handle them in the faulting thread; about.
   std::uint64_t fault_processor_ns() const { return fault_processor_ns_.load(std::memory_order_relaxed); }

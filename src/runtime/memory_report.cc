@@ -19,6 +19,22 @@ NodeId Memory::home_of(std::uint64_t address) {
   return core_.touched(block) ? core_.home_of(block) : kNoNode;
 }
 
+Memory::Summary Memory::summary() {
+  const os::MutexLock lock(mu_);
+  Summary summary{.budget_pages = options_.coherence.budget_pages, .used_pages = core_.frames_in_use()};
+  for (const BlockId block : core_.blocks_with_frames()) {
+    summary.home_blocks += core_.home_of(block) == options_.coherence.self ? 1 : 0;
+  }
+  return summary;
+}
+
+std::uint64_t Memory::room_of(const std::vector<NodeId>& nodes) {
+  const os::MutexLock lock(mu_);
+  std::uint64_t pages = 0;
+  for (const NodeId node : nodes) pages += core_.room(node);
+  return pages;
+}
+
 std::uint64_t Memory::room_pages() {
   const os::MutexLock lock(mu_);
   const std::uint64_t budget = options_.coherence.budget_pages;

@@ -50,12 +50,17 @@ Node::~Node() {
 
 Node* Node::current() { return joined.load(std::memory_order_acquire); }
 unsigned Node::id() const { return runtime_->self().value; }
-unsigned Node::count() const { return runtime_->nodes(); }
+unsigned Node::count() const { return runtime_->present_nodes(); }
 Result<Region> Node::map(const RegionOptions& options) { return runtime_->regions().map(options); }
 Result<Region> Node::attach(std::string_view name, std::chrono::milliseconds timeout) {
   return runtime_->regions().attach(name, timeout);
 }
-Result<> Node::barrier() { return runtime_->sync().meet(); }
+Result<> Node::barrier() {
+  if (!runtime_->is_open()) return runtime_->sync().meet();
+  return fail(ErrorCode::kUnsupported,
+              "the nodes of this cluster come and go, so it has no barrier of all nodes: use a gallocy::barrier, which "
+              "says how many it waits for");
+}
 
 Result<> Node::prefault(const void* start, std::size_t bytes, Access access) {
   GALLOCY_TRY(check_range(start, bytes));
@@ -69,7 +74,7 @@ Result<> Node::pinned(const void* start, std::size_t bytes, Access access, const
 
 unsigned Node::home_of(const void* address) const {
   const NodeId home = runtime_->memory().home_of(reinterpret_cast<std::uint64_t>(address));
-  return home == kNoNode ? count() : home.value;
+  return home == kNoNode ? runtime_->nodes() : home.value;
 }
 
 Statistics Node::statistics() const { return runtime_->statistics(); }

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kProposalTimeout{30'000};
 constexpr std::uint64_t kNotStartedUs = 1'000;
+constexpr std::int64_t kNextTurnNs = 10'000'000;  // to leave
 
 // A majority of two is both: a log that two nodes keep ends with either, so one keeps it. See
 // docs/decisions/0005-clusters-of-three-or-more-keep-their-log-by-raft.md.
@@ -94,10 +95,39 @@ Result<> Regions::join(const std::string& address, std::chrono::milliseconds tim
   return fail(ErrorCode::kTimeout, fmt::format("not all nodes joined within {} ms", timeout.count()));
 }
 
-Result<> Regions::leave(std::chrono::milliseconds timeout) {
+Result<LogIndex> Regions::announce_leave(std::chrono::milliseconds timeout) {
+  for (;;) {
+    // Whoever leaves now leaves, dies or stays: then it is the next one's turn.
+    if (const NodeId leaver = leaver_now(); leaver != kNoNode && leaver != self_) {
+      WaitFlag never;
+      (void)waiting_->wait(never, os::monotonic_ns() + kNextTurnNs);
+      continue;
+    }
+    const auto announced = propose({vmm::MemberLeaves{self_}}, timeout);
+    if (announced) break;
+    if (announced.error().code != ErrorCode::kConflict) return tl::unexpected(announced.error());
+  }
+  const os::MutexLock lock(mu_);
+  return leaves_at_;
+}
+
+Result<> Regions::stay() {
+  const auto stays = propose({vmm::MemberStays{self_}}, kProposalTimeout);
+  return stays ? Result<>() : tl::unexpected(stays.error());
+}
+
+NodeId Regions::leaver_now() {
+  const os::MutexLock lock(mu_);
+  return log_.usable() ? log_.machine().leaver() : kNoNode;
+}
+
+Result<LogIndex> Regions::leave(std::chrono::milliseconds timeout) {
   const auto left = propose({vmm::MemberLeft{self_}}, timeout);
   if (!left) return tl::unexpected(left.error());
-  if (waiting_->wait(may_go_, deadline_after(timeout))) return {};
+  if (waiting_->wait(may_go_, deadline_after(timeout))) {
+    const os::MutexLock lock(mu_);
+    return leaves_at_;
+  }
   return fail(ErrorCode::kTimeout, fmt::format("the log could not do without this node within {} ms", timeout.count()));
 }
 
@@ -283,7 +313,8 @@ void Regions::note_membership() {
   epoch_ = machine.epoch().value;
   for (const auto& [node, member] : machine.all_members()) {
     if (member.life < life_of(node)) continue;  // of a log that is on disk: it is over
-    if (std::exchange(told_[node], member.since) != member.since && member_news_) member_news_(node, member);
+    if (std::exchange(told_[node], member.since) != member.since && member_news_)
+      member_news_(node, member, machine.applied());
   }
   members_changed();
 }
@@ -347,13 +378,45 @@ void Regions::follow(const vmm::Applied& applied) {
   if (std::holds_alternative<vmm::MapRegion>(applied.entry)) {
     if (const vmm::Region* region = log_.machine().region(applied.outcome->region)) appeared(*region);
   } else if (const auto* homes = std::get_if<vmm::BlockHomes>(&applied.entry)) {
-    for (const vmm::HomeRun& run : homes->runs) memory_.home_hint(run.first, run.count, run.home);
+    for (const vmm::HomeRun& run : homes->runs) {
+      if (run.home != applied.proposer) memory_.home_given(run.first, run.count, applied.proposer, run.home);
+      memory_.home_hint(run.first, run.count, run.home);
+    }
+  } else if (const auto* leaves = std::get_if<vmm::MemberLeaves>(&applied.entry)) {
+    note_leaver(leaves->node, true, applied.index);
+  } else if (const auto* stays = std::get_if<vmm::MemberStays>(&applied.entry)) {
+    note_leaver(stays->node, false, applied.index);
+  } else if (const auto* left = std::get_if<vmm::MemberLeft>(&applied.entry)) {
+    if (left->node == self_) {
+      leaves_at_ = applied.index;
+    } else {
+      follow_anchors();
+    }
   }
 }
 
+void Regions::follow_anchors() {
+  for (const auto& [id, region] : log_.machine().regions()) memory_.anchors_are(region.address, region.spread);
+}
+
+void Regions::pass_on_what_waits() {
+  const os::MutexLock lock(mu_);
+  follow_anchors();
+}
+
+void Regions::note_leaver(NodeId node, bool leaves, LogIndex index) {
+  leaver_ = leaves ? node : kNoNode;
+  if (leaves && node == self_) leaves_at_ = index;
+  if (leaver_news_) leaver_news_(node, leaves, index);
+}
+
 void Regions::take_over() {
+  const vmm::Machine& machine = log_.machine();
+  if (leaver_ != kNoNode && leaver_ != machine.leaver()) note_leaver(leaver_, false, machine.applied());
+  if (machine.leaver() != kNoNode) note_leaver(machine.leaver(), true, machine.applied());
   for (const auto& [id, region] : log_.machine().regions()) {
     appeared(region);
+    memory_.anchors_are(region.address, region.spread);
     region.homes.for_each_run(
         [&](BlockId first, std::uint64_t count, NodeId home) { memory_.home_hint(first, count, home); });
   }
@@ -434,31 +497,46 @@ void Regions::send_news(NodeId to, wire::MessageType type, RegionId region) {
 
 // Homes that moved to this node become entries of the log. Nobody waits for that: the old home forwards meanwhile.
 void Regions::announce_new_homes() {
-  std::vector<BlockId> blocks = memory_.take_new_homes();
-  std::ranges::sort(blocks);
-  std::unordered_map<std::uint32_t, vmm::BlockHomes> by_region;
-  for (const BlockId block : blocks) {
+  std::vector<std::pair<BlockId, NodeId>> homes;
+  for (const BlockId block : memory_.take_new_homes()) homes.emplace_back(block, self_);
+  vmm::Effects effects;
+  for (vmm::BlockHomes& entry : entries_of(std::move(homes)))
+    log_.propose(std::move(entry), vmm::Ticket{next_ticket_++}, now_us(), effects);
+  carry_out(effects);
+}
+
+// As few as will hold them.
+std::vector<vmm::BlockHomes> Regions::entries_of(std::vector<std::pair<BlockId, NodeId>> homes) {
+  std::ranges::sort(homes);
+  std::vector<vmm::BlockHomes> entries;
+  for (const auto& [block, home] : homes) {
     const vmm::Region* region = log_.machine().region_at(block);
     if (region == nullptr) continue;
-    vmm::BlockHomes& homes = by_region[region->id.value];
-    homes.region = region->id;
-    if (!homes.runs.empty() && homes.runs.back().first.value + homes.runs.back().count == block.value) {
-      ++homes.runs.back().count;
+    if (entries.empty() || entries.back().region != region->id || entries.back().runs.size() == vmm::kMaxHomeRuns)
+      entries.push_back({.region = region->id, .runs = {}});
+    auto& runs = entries.back().runs;
+    const bool continues =
+        !runs.empty() && runs.back().home == home && runs.back().first.value + runs.back().count == block.value;
+    if (continues) {
+      ++runs.back().count;
     } else {
-      homes.runs.push_back({.first = block, .count = 1, .home = self_});
+      runs.push_back({.first = block, .count = 1, .home = home});
     }
   }
-  vmm::Effects effects;
-  for (auto& [id, homes] : by_region) {
-    for (std::size_t at = 0; at < homes.runs.size(); at += vmm::kMaxHomeRuns) {
-      const std::size_t end = std::min(homes.runs.size(), at + vmm::kMaxHomeRuns);
-      vmm::BlockHomes part{.region = homes.region,
-                           .runs = {homes.runs.begin() + static_cast<std::ptrdiff_t>(at),
-                                    homes.runs.begin() + static_cast<std::ptrdiff_t>(end)}};
-      log_.propose(std::move(part), vmm::Ticket{next_ticket_++}, now_us(), effects);
-    }
+  return entries;
+}
+
+Result<> Regions::publish_homes(std::vector<std::pair<BlockId, NodeId>> homes) {
+  std::vector<vmm::BlockHomes> entries;
+  {
+    const os::MutexLock lock(mu_);
+    entries = entries_of(std::move(homes));
   }
-  carry_out(effects);
+  for (vmm::BlockHomes& entry : entries) {
+    auto published = propose({std::move(entry)}, kProposalTimeout);
+    if (!published) return tl::unexpected(published.error());
+  }
+  return {};
 }
 
 }  // namespace gallocy::runtime

@@ -51,18 +51,35 @@ class Regions {
   // Founder: proposes this node as a member. Returns when all founders are members in the log, here; of a node that
   // was admitted, when its own admission has arrived here.
   Result<> join(const std::string& address, std::chrono::milliseconds timeout);
-  // Returns when this node is no member any more, and the log can do without it.
-  Result<> leave(std::chrono::milliseconds timeout);
+  // Leaving, in this order: waits until no other member is about to leave, and says that this one is; says that it is
+  // no member any more, and returns when the log can do without it. Both give the place of their entry in the log.
+  Result<LogIndex> announce_leave(std::chrono::milliseconds timeout);
+  Result<LogIndex> leave(std::chrono::milliseconds timeout);
+  Result<> stay();  // after all
+  // All members have read that this one has left: what waits here for the next anchor goes there. If they had not, it
+  // would come back.
+  void pass_on_what_waits();
 
   // A process asks this node to let it in (vmm/admission.h): `body` is that of kVmmAdmit. The frames of the answer are
   // handed to `answer` once the log has decided, on any thread, under mu_. False: `body` is no such wish.
   using Answer = std::function<void(const vmm::Frame&)>;
   bool admit(std::span<const std::byte> body, Answer answer);
-  // Called, in the order of the log, whenever a node has joined, left or died; on any thread, under mu_. Set before
-  // join().
-  using MemberNews = std::function<void(NodeId, const vmm::Member&)>;
+  // Called, in the order of the log, whenever a node has joined, left or died; on any thread, under mu_. With the place
+  // in the log that this node has got to. Set before join().
+  using MemberNews = std::function<void(NodeId, const vmm::Member&, LogIndex)>;
   void set_member_news(MemberNews news) { member_news_ = std::move(news); }
+  // The same when a member is about to leave, or stays after all; with the place of the entry in the log.
+  using LeaverNews = std::function<void(NodeId, bool leaves, LogIndex)>;
+  void set_leaver_news(LeaverNews news) { leaver_news_ = std::move(news); }
   std::vector<vmm::Peer> members();
+  // Tells the log that these blocks have their homes there, as one who gave them away.
+  Result<> publish_homes(std::vector<std::pair<BlockId, NodeId>> homes);
+  // f(the log), under mu_.
+  template <typename F>
+  void look(F f) {
+    const os::MutexLock lock(mu_);
+    f(static_cast<const vmm::Log&>(log_));
+  }
   Epoch epoch() const { return Epoch{epoch_.load(std::memory_order_relaxed)}; }
 
   Result<Region> map(const RegionOptions& options);
@@ -108,14 +125,18 @@ class Regions {
   void carry_out(vmm::Effects& effects) REQUIRES(mu_);
   void follow(const vmm::Applied& applied) REQUIRES(mu_);
   void take_over() REQUIRES(mu_);
+  void follow_anchors() REQUIRES(mu_);
   void members_changed() REQUIRES(mu_);
   bool all_founders_joined() const REQUIRES(mu_);
   void note_membership() REQUIRES(mu_);
   bool is_live(NodeId node) const REQUIRES(mu_) { return log_.machine().is_member(node) && !dead_[node.value]; }
   bool can_do_without_us() const REQUIRES(mu_);
+  NodeId leaver_now();
+  void note_leaver(NodeId node, bool leaves, LogIndex index) REQUIRES(mu_);
   void answer_newcomer(const vmm::Resolved& resolved) REQUIRES(mu_);
   void appeared(const vmm::Region& region) REQUIRES(mu_);
   void announce_new_homes() REQUIRES(mu_);
+  std::vector<vmm::BlockHomes> entries_of(std::vector<std::pair<BlockId, NodeId>> homes) REQUIRES(mu_);
   // A pointer into a region may reach a node before the log does, so map() and attach() return when all nodes have it.
   Result<> wait_until_everywhere(RegionId region, std::int64_t deadline_ns);
   // Who gathers which nodes have a region: the first that is not dead.
@@ -136,6 +157,7 @@ class Regions {
   WaitFlag all_joined_;
   WaitFlag may_go_;
   MemberNews member_news_;
+  LeaverNews leaver_news_;
   std::atomic<std::uint32_t> epoch_{0};
   std::atomic<std::int64_t> next_due_us_{0};
 
@@ -153,6 +175,8 @@ class Regions {
     Answer answer;
   };
   std::unordered_map<std::uint64_t, Admission> admissions_ GUARDED_BY(mu_);  // by ticket
+  NodeId leaver_ GUARDED_BY(mu_) = kNoNode;                                  // that was told of
+  LogIndex leaves_at_ GUARDED_BY(mu_);                                       // the last entry that says so of this node
   std::map<NodeId, Epoch> told_ GUARDED_BY(mu_);                             // the news of a member that were told
   NodeId coordinator_ GUARDED_BY(mu_);
   std::vector<bool> dead_ GUARDED_BY(mu_);

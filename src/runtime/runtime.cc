@@ -16,6 +16,7 @@
 #include "os/clock.h"
 #include "os/prompt_scheduling.h"
 #include "os/signal_hook.h"
+#include "runtime/steward.h"
 #include "wire/heartbeat.h"
 
 namespace gallocy::runtime {
@@ -25,7 +26,7 @@ constexpr std::int64_t kBeatUs = 100'000;
 // A peer whose machine answers but whose process does not (it is stopped, or takes no data) is taken for lost after
 // this silence. Several times what an overloaded machine may keep a process from running; a machine that does not
 // answer is found earlier (Mesh::unreachable).
-constexpr std::int64_t kSilenceUs = 10'000'000;
+constexpr std::int64_t kSilenceUs = std::chrono::microseconds(kPeerTimeout).count();
 constexpr int kLauncherEndsUsMs = 1'000;
 constexpr std::chrono::milliseconds kCloseTimeout{1'000};
 
@@ -56,12 +57,16 @@ std::string escaped(std::string_view text) {
 
 }  // namespace
 
-Result<std::unique_ptr<Runtime>> Runtime::join(const NodeOptions& options) {
+Runtime::Runtime(Settings settings) : settings_(std::move(settings)) {}
+
+Result<std::unique_ptr<Runtime>> Runtime::join(const NodeOptions& options, Duty duty) {
   GALLOCY_ASSIGN(Settings settings, resolve_settings(options));
+  settings.duty = duty;
   os::unblock_fault_signals();
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(settings)));
   runtime->peers_ = std::vector<Peer>(runtime->nodes());
   if (runtime->settings_.launch) GALLOCY_TRY(runtime->connect());
+  if (runtime->settings_.open) GALLOCY_TRY(runtime->enter_cluster());
   GALLOCY_TRY(runtime->assemble());
   return runtime;
 }
@@ -78,7 +83,7 @@ Result<> Runtime::connect() {
                                            .listen_host = link_->listen_host(),
                                            .encrypt = launch.encrypt,
                                            .connect_timeout = launch.join_timeout,
-                                           .peer_timeout = std::chrono::milliseconds(kSilenceUs / 1000),
+                                           .peer_timeout = kPeerTimeout,
                                            .spin = settings_.spin,
                                            .loop_spin = settings_.loop_spin}));
   }
@@ -92,16 +97,25 @@ Result<> Runtime::assemble() {
   waiting_ = std::make_unique<Waiting>(mesh_.get(), *this, [this] { return housekeeping(); });
   GALLOCY_ASSIGN(memory_, Memory::create({.coherence = {.self = self(),
                                                         .nodes = nodes(),
+                                                        .present = present_at_first(),
                                                         .minimum_hold_us = hold_us(settings_.engine),
                                                         .budget_pages = settings_.memory_bytes / kPageBytes},
                                           .engine = settings_.engine,
                                           .mesh = mesh_.get()}));
   durable_ = std::make_unique<DurableService>(self(), mesh_.get());
-  sync_ = std::make_unique<SyncService>(self(), nodes(), mesh_.get());
+  sync_ = std::make_unique<SyncService>(sync::Options{.self = self(),
+                                                      .nodes = nodes(),
+                                                      .present = present_at_first(),
+                                                      .founders = is_open() ? std::uint16_t{1} : nodes()},
+                                        mesh_.get());
   sections_ = std::make_unique<Sections>(self(), memory_->fault_engine(), *durable_, *sync_);
   memory_->set_other_memory(*sections_);
-  RegionsOptions cluster{.self = self(), .nodes = nodes()};
-  for (std::uint16_t n = 0; n < nodes(); ++n) cluster.founders.push_back(NodeId{n});
+  RegionsOptions cluster{.self = self(), .nodes = nodes(), .founders = present_at_first()};
+  if (is_open()) {
+    cluster.founders = steward_->founds() ? std::vector{self()} : std::vector<NodeId>{};
+    cluster.life = steward_->life();
+    cluster.long_lived = true;
+  }
   std::unique_ptr<LogDisk> disk;
   if (!settings_.log_dir.empty()) {
     GALLOCY_ASSIGN(disk, Regions::open_disk(cluster, settings_.log_dir, number_of(*settings_.launch)));
@@ -109,7 +123,7 @@ Result<> Runtime::assemble() {
   }
   regions_ =
       std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *sections_, *durable_, std::move(disk));
-  threads_ = std::make_unique<Threads>(self(), nodes(), mesh_.get(), &GlobalHeap::thread_ended);
+  threads_ = std::make_unique<Threads>(self(), nodes(), present_at_first(), mesh_.get(), &GlobalHeap::thread_ended);
   memory_->set_waiting(*waiting_);
   durable_->set_waiting(*waiting_);
   sections_->set_waiting(*waiting_);
@@ -119,14 +133,16 @@ Result<> Runtime::assemble() {
   if (mesh_ != nullptr) {
     const std::int64_t now = os::monotonic_us();
     for (Peer& peer : peers_) peer.heard_us = now;
+    for (const NodeId node : present_at_first()) peers_[node.value].present = node != self();
     last_beat_us_ = now;
+    if (is_open()) follow_members();
     loop_ = std::thread([this] { run_loop(); });
   }
+  if (is_open()) return settle_in();
   const std::string address =
       mesh_ != nullptr ? fmt::format("{}:{}", mesh_->address().host, mesh_->address().port) : "-";
   GALLOCY_TRY(regions_->join(address, settings_.launch ? settings_.launch->join_timeout : std::chrono::seconds(10)));
-  GALLOCY_ASSIGN(heap_, GlobalHeap::create(self(), nodes(), mesh_.get(), *memory_, *regions_));
-  ticking_heap_ = heap_.get();
+  GALLOCY_TRY(make_heap(Placement::blocked()));
   if (link_ != nullptr) {
     link_->watch(
         {.statistics = [this] { return statistics_json(); },
@@ -135,16 +151,23 @@ Result<> Runtime::assemble() {
   return {};
 }
 
+Result<> Runtime::make_heap(Placement placement) {
+  GALLOCY_ASSIGN(heap_, GlobalHeap::create(self(), nodes(), placement, mesh_.get(), *memory_, *regions_));
+  ticking_heap_ = heap_.get();
+  return {};
+}
+
 Runtime::~Runtime() {
   if (threads_ != nullptr) threads_->wait_for_running();
   if (loop_.joinable()) {
-    if (heap_ != nullptr) {
+    if (is_open()) {
+      leave_somehow();
+    } else if (heap_ != nullptr) {
       heap_->core().flush();
       (void)sync_->meet();  // if it fails a peer is lost, and that has been said
-      for (std::uint16_t n = 0; n < nodes(); ++n) {
-        if (NodeId{n} == self() || peers_[n].lost) continue;
-        mesh_->send(NodeId{n}, {.type = static_cast<std::uint16_t>(wire::MessageType::kLeave)}, {}, {});
-      }
+      for_each_peer([&](NodeId node, Peer&) {
+        mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kLeave)}, {}, {});
+      });
     }
     stop_ = true;
     mesh_->wake();
@@ -160,11 +183,10 @@ Runtime::~Runtime() {
 }
 
 void Runtime::leave_at_once(int status) {
-  for (std::uint16_t n = 0; n < nodes() && mesh_ != nullptr; ++n) {
-    if (NodeId{n} == self()) continue;
-    peers_[n].left = true;
-    mesh_->send(NodeId{n}, {.type = static_cast<std::uint16_t>(wire::MessageType::kLeave)}, {}, {});
-  }
+  for_each_peer([&](NodeId node, Peer& peer) {
+    mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kLeave)}, {}, {});
+    peer.left = true;
+  });
   if (link_ != nullptr) {
     (void)link_->send_statistics(statistics_json());
     (void)link_->finished();
@@ -195,26 +217,19 @@ std::int64_t Runtime::housekeeping() {
 }
 
 void Runtime::beat(std::int64_t now) {
-  const wire::Heartbeat body{.room_pages = memory_->room_pages()};
+  const wire::Heartbeat body{.room_pages = takes_more_ ? memory_->room_pages() : 0};
   // After a pause of our own (SIGSTOP, a suspended machine) the peers may have spoken and not been heard: they get the
   // full time again. They will have given us up, and their links will say so.
   const bool paused = now - last_beat_us_.exchange(now) > kSilenceUs / 2;
-  for (std::uint16_t n = 0; n < nodes(); ++n) {
-    Peer& peer = peers_[n];
-    if (NodeId{n} == self() || peer.left || peer.lost) continue;
+  for_each_peer([&](NodeId node, Peer& peer) {
     if (paused) peer.heard_us = now;
-    if (now - peer.heard_us > kSilenceUs && !peers_may_stop()) {
-      lost(NodeId{n}, fmt::format("it has been silent for {} seconds", kSilenceUs / 1'000'000));
-      continue;
-    }
-    if (mesh_->unreachable(NodeId{n})) {
-      lost(NodeId{n}, "its machine does not answer");
-      continue;
-    }
-    mesh_->send(NodeId{n},
-                {.type = static_cast<std::uint16_t>(wire::MessageType::kHeartbeat), .body_bytes = sizeof body},
+    if (now - peer.heard_us > kSilenceUs && !peers_may_stop())
+      return lost(node, fmt::format("it has been silent for {} seconds", kSilenceUs / 1'000'000));
+    if (mesh_->unreachable(node)) return lost(node, "its machine does not answer");
+    mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kHeartbeat), .body_bytes = sizeof body},
                 std::as_bytes(std::span(&body, 1)), {});
-  }
+  });
+  bury_the_declared();
   regions_->tick();
   durable_->tick();
   sync_->tick();
@@ -271,6 +286,14 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
     peers_[from.value].left = true;
     return true;
   }
+  if (type == wire::MessageType::kWelcome && steward_ != nullptr) return steward_->welcomed_by(from), body.empty();
+  if (type == wire::MessageType::kFarewell && steward_ != nullptr) {
+    wire::Farewell farewell;
+    if (body.size() != sizeof farewell) return false;
+    std::memcpy(&farewell, body.data(), sizeof farewell);
+    steward_->farewell_of(from, LogIndex{farewell.applied});
+    return true;
+  }
   if (type == wire::MessageType::kExpelled) {
     die(static_cast<int>(ErrorCode::kPeerLost),
         fmt::format("gallocy: node {}: node {} took it for dead, as it did not answer; the others go on without it",
@@ -285,8 +308,6 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
 
 // ---------------------------------------------------------------------------------------------- loss
 
-void Runtime::peer_down(NodeId peer, std::string_view reason) { lost(peer, reason); }
-
 void Runtime::lost(NodeId peer, std::string_view reason) {
   if (peers_[peer.value].left || peers_[peer.value].lost.exchange(true)) return;
   if (link_ != nullptr) link_->report_lost(peer, reason);
@@ -295,6 +316,7 @@ void Runtime::lost(NodeId peer, std::string_view reason) {
     ::poll(nullptr, 0, kLauncherEndsUsMs);
     die(static_cast<int>(ErrorCode::kPeerLost), fmt::format("gallocy: node {} lost node {}: {}", self(), peer, reason));
   }
+  if (is_open()) log_event(LogLevel::kWarn, "node_lost", "node", peer, "reason", reason);
   memory_->node_died(peer);
   durable_->connection_lost(peer);
   regions_->node_died(peer);
@@ -303,6 +325,7 @@ void Runtime::lost(NodeId peer, std::string_view reason) {
   // Whoever has the majority goes on without this node. It must not go on beside them.
   if (const auto company = regions_->majority(); !company)
     die(static_cast<int>(ErrorCode::kPeerLost), fmt::format("gallocy: node {}: {}", self(), company.error().message));
+  if (steward_ != nullptr) steward_->gone(peer);
 }
 
 // ---------------------------------------------------------------------------------------------- statistics
@@ -313,7 +336,6 @@ Statistics Runtime::statistics() {
   sync_->add_statistics(s);
   durable_->add_statistics(s);
   for (std::uint16_t n = 0; n < nodes() && mesh_ != nullptr; ++n) {
-    if (NodeId{n} == self()) continue;
     const net::Mesh::Counters c = mesh_->counters(NodeId{n});
     s.frames_sent += c.frames_sent;
     s.bytes_sent += c.bytes_sent;

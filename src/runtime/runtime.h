@@ -27,15 +27,25 @@
 
 namespace gallocy::runtime {
 
+class Steward;
+
+// A peer that says nothing for so long is lost (Runtime::beat).
+inline constexpr std::chrono::milliseconds kPeerTimeout{10'000};
+
 class Runtime final : public net::FrameSink {
  public:
-  static Result<std::unique_ptr<Runtime>> join(const NodeOptions& options);
-  ~Runtime() override;  // waits for all nodes to leave
+  static Result<std::unique_ptr<Runtime>> join(const NodeOptions& options, Duty duty = Duty::kProgram);
+  ~Runtime() override;  // waits for all nodes to leave; in an open cluster only this one does, if it has not yet
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
   NodeId self() const { return settings_.self; }
-  std::uint16_t nodes() const { return settings_.nodes; }
+  std::uint16_t nodes() const { return settings_.nodes; }  // numbers of nodes are below
+  bool is_open() const { return settings_.open.has_value(); }
+  std::uint16_t present_nodes() const;  // with this one
+  bool is_present(NodeId node) const;
+  std::optional<NodeId> departing_node() const;  // one that has left, and whose connection has not ended yet
+  bool is_lost(NodeId node) const { return peers_[node.value].lost; }
   const Settings& settings() const { return settings_; }
 
   Memory& memory() { return *memory_; }
@@ -53,19 +63,40 @@ class Runtime final : public net::FrameSink {
   using Extension = std::function<bool(NodeId from, wire::MessageType type, std::span<const std::byte> body,
                                        std::span<const std::byte> payload)>;
   void set_extension(Extension extension) { extension_ = std::move(extension); }
+  // Open clusters: leaves in order. On failure this node is a member as before.
+  Result<> leave();
+  Steward* steward() { return steward_.get(); }  // of an open cluster
+  // A node that the log let in has not come.
+  void did_not_arrive(NodeId node) { lost(node, "it was let in and did not come"); }
+  // Whether memory is offered to others.
+  void take_more(bool more) { takes_more_ = more; }
+
   // Ends this process: peers and launcher are told that it leaves. All nodes do it at about the same time; nobody waits
   // for anybody.
   [[noreturn]] void leave_at_once(int status);
 
  private:
-  explicit Runtime(Settings settings) : settings_(std::move(settings)) {}
+  explicit Runtime(Settings settings);
 
   Result<> connect();
+  Result<> enter_cluster();
+  void follow_members();
+  Result<> settle_in();
+  std::vector<NodeId> present_at_first() const;
+  Result<> make_heap(Placement placement);
+  void leave_somehow();
   Result<> assemble();
   void run_loop();
   std::int64_t housekeeping();
   void beat(std::int64_t now_us);
   void lost(NodeId peer, std::string_view reason);
+  void departed(NodeId peer);
+  void members_changed(NodeId node, const vmm::Member& member, LogIndex index);
+  void leaver_changed(NodeId node, bool leaves, LogIndex index);
+  void say_farewell(NodeId node, LogIndex index);
+  void bury_the_declared();
+  template <typename F>
+  void for_each_peer(F f);
   std::string statistics_json();
 
   // FrameSink; on the poller.
@@ -73,10 +104,12 @@ class Runtime final : public net::FrameSink {
                              std::span<iovec, 64> target) override;
   void frame_arrived(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
                      std::span<const std::byte> payload) override;
+  void peer_up(NodeId peer) override;
   void peer_down(NodeId peer, std::string_view reason) override;
   bool route(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::span<const std::byte> payload);
 
-  const Settings settings_;
+  Settings settings_;  // constant once this node has its number
+  std::unique_ptr<Steward> steward_;
   std::unique_ptr<net::LauncherLink> link_;
   std::unique_ptr<net::Mesh> mesh_;
   std::unique_ptr<Waiting> waiting_;
@@ -92,13 +125,27 @@ class Runtime final : public net::FrameSink {
   Extension extension_;
   struct Peer {
     std::atomic<std::int64_t> heard_us{0};
-    std::atomic<bool> left{false}, lost{false};
+    std::atomic<bool> present{false}, left{false}, lost{false};
   };
   std::vector<Peer> peers_;
+  std::atomic<bool> takes_more_{true};
+  bool has_left_ = false;
+  os::Mutex declared_mu_;
+  std::vector<NodeId> declared_dead_ GUARDED_BY(declared_mu_);  // by the log, and not noticed here yet
   std::atomic<std::int64_t> next_beat_us_{0};
   std::atomic<std::int64_t> last_beat_us_{0};
   std::atomic<bool> stop_{false};
   std::thread loop_;
 };
+
+// f(node, peer) for each that is there.
+template <typename F>
+void Runtime::for_each_peer(F f) {
+  if (mesh_ == nullptr) return;
+  for (std::uint16_t n = 0; n < nodes(); ++n) {
+    Peer& peer = peers_[n];
+    if (peer.present && !peer.left && !peer.lost) f(NodeId{n}, peer);
+  }
+}
 
 }  // namespace gallocy::runtime

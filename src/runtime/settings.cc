@@ -58,6 +58,12 @@ Result<Settings> resolve_settings(const NodeOptions& options) {
   if (s.launch) {
     s.self = s.launch->node;
     s.nodes = s.launch->nodes;
+  } else {
+    GALLOCY_ASSIGN(s.open, net::open_cluster({.listen = options.listen,
+                                              .join = options.join,
+                                              .secret_file = options.secret_file,
+                                              .insecure_network = options.insecure_network}));
+    if (s.open) s.nodes = kMaxNodes, s.open->join_timeout = options.join_timeout;
   }
   // Who spins where there are more nodes than processors keeps the one from running whom he waits for.
   if (s.launch && s.launch->local_nodes > ::sysconf(_SC_NPROCESSORS_ONLN)) s.spin = std::chrono::microseconds(0);
@@ -73,10 +79,12 @@ Result<Settings> resolve_settings(const NodeOptions& options) {
   }
   if (const char* folder = std::getenv("GALLOCY_LOG_DIR"); folder != nullptr && *folder != '\0')
     s.log_dir = fmt::format("{}/node-{}", folder, s.self);
+  if (!s.log_dir.empty() && s.open)
+    return fail(ErrorCode::kUnsupported, "GALLOCY_LOG_DIR is set, and a cluster that lives on keeps its log in memory");
   if (!s.log_dir.empty() && s.nodes < 2)
     return fail(ErrorCode::kUnsupported, "a log on disk (--log-dir) needs two nodes or more");
-  s.on_peer_lost = options.on_peer_lost;
-  if (s.on_peer_lost == OnPeerLost::kEnd && given.on_peer_lost) s.on_peer_lost = *given.on_peer_lost;
+  s.on_peer_lost = s.open ? OnPeerLost::kContinue : options.on_peer_lost;
+  if (!s.open && s.on_peer_lost == OnPeerLost::kEnd && given.on_peer_lost) s.on_peer_lost = *given.on_peer_lost;
   const std::string& engine = !options.fault_engine.empty() ? options.fault_engine : given.fault_engine;
   // A cluster of one has nobody to be coherent with, so it takes no faults; a wrong name is an error all the same.
   if (s.nodes > 1 || !engine.empty()) {

@@ -6,10 +6,14 @@
 
 #include "base/result.h"
 #include "gallocy/node.h"
+#include "net/open_cluster.h"
 #include "net/rendezvous.h"
 #include "os/fault_engine.h"
 
 namespace gallocy::runtime {
+
+// kMemory: the node has no program, only memory for those of others (`gallocy node`).
+enum class Duty : std::uint8_t { kProgram, kMemory };
 
 struct Settings {
   NodeId self{};
@@ -20,7 +24,10 @@ struct Settings {
   std::chrono::microseconds spin{50};
   std::chrono::microseconds loop_spin{0};  // net::MeshOptions; where each node of this machine has two cores or more
   std::string log_dir;                     // of this node alone; empty: the log is in memory
-  std::optional<net::LaunchDescription> launch;  // nothing: a cluster of one
+  // At most one of these; none: a cluster of one.
+  std::optional<net::LaunchDescription> launch;
+  std::optional<net::OpenCluster> open;
+  Duty duty = Duty::kProgram;
 };
 
 // Besides the variables of net/rendezvous.h: GALLOCY_SPIN_US, how long a thread that waits for a message spins before

@@ -7,20 +7,25 @@
 
 namespace gallocy::runtime {
 
-SyncService::SyncService(NodeId self, std::uint16_t nodes, net::Mesh* mesh)
-    : self_(self), mesh_(mesh), core_(sync::Options{.self = self, .nodes = nodes}) {}
+SyncService::SyncService(const sync::Options& options, net::Mesh* mesh)
+    : self_(options.self), mesh_(mesh), core_(options) {}
 
 sync::SyncId SyncService::fresh_id() {
   return sync::unnamed_id(self_, next_serial_.fetch_add(1, std::memory_order_relaxed));
 }
 
 void SyncService::carry_out() {
-  for (const sync::Effect& effect : effects_) {
+  for (std::size_t i = 0; i < effects_.size(); ++i) {  // they may grow
+    const sync::Effect effect = effects_[i];
     if (effect.kind == sync::Effect::Kind::kSend) {
       mesh_->send(effect.node,
                   {.type = static_cast<std::uint16_t>(wire::frame_type(effect.message.verb)),
                    .body_bytes = sizeof effect.message},
                   std::as_bytes(std::span(&effect.message, 1)), {}, net::WhenFull::kQueue);
+    } else if (const auto recall = recalls_.find(effect.waiter.value); recall != recalls_.end()) {
+      const wire::SyncRecall taken = recall->second;
+      recalls_.erase(recall);
+      if (sync::succeeded(effect.outcome)) put_down(taken);
     } else {
       auto* const waiter = reinterpret_cast<Waiter*>(effect.waiter.value);
       waiter->outcome = effect.outcome;
@@ -53,6 +58,13 @@ Result<> SyncService::meet() {
 }
 
 bool SyncService::frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
+  if (type == wire::kSyncRecall) {
+    wire::SyncRecall recall;
+    if (body.size() != sizeof recall) return false;
+    std::memcpy(&recall, body.data(), sizeof recall);
+    const os::MutexLock lock(mu_);
+    return take_back(recall);
+  }
   wire::SyncMessage m;
   if (body.size() != sizeof m) return false;
   std::memcpy(static_cast<void*>(&m), body.data(), sizeof m);
@@ -64,10 +76,70 @@ bool SyncService::frame_arrived(NodeId from, wire::MessageType type, std::span<c
   return core_.counters().refused == refused;
 }
 
+void SyncService::node_joined(NodeId node) {
+  const os::MutexLock lock(mu_);
+  core_.node_joined(node, effects_);
+  carry_out();
+}
+
+void SyncService::introduce(const std::vector<NodeId>& gone) {
+  const os::MutexLock lock(mu_);
+  core_.introduce(gone, effects_);
+  carry_out();
+}
+
 void SyncService::node_died(NodeId node) {
   const os::MutexLock lock(mu_);
   core_.node_died(node, effects_);
   carry_out();
+}
+
+void SyncService::node_left(NodeId node, bool was_home) {
+  const os::MutexLock lock(mu_);
+  if (was_home) {
+    core_.node_died(node, effects_);
+    core_.acknowledge_losses();
+  } else {
+    core_.node_left(node, effects_);
+  }
+  carry_out();
+}
+
+std::size_t SyncService::give_back() {
+  const os::MutexLock lock(mu_);
+  const auto kept = core_.kept();
+  for (const sync::Core::Kept& one : kept) {
+    const wire::SyncRecall recall{.object = one.id.value, .is_shared_mutex = one.is_shared_mutex};
+    mesh_->send(one.home, {.type = static_cast<std::uint16_t>(wire::kSyncRecall), .body_bytes = sizeof recall},
+                std::as_bytes(std::span(&recall, 1)), {}, net::WhenFull::kQueue);
+  }
+  return kept.size();
+}
+
+bool SyncService::take_back(const wire::SyncRecall& recall) {
+  const sync::SyncId id{recall.object};
+  const std::uint64_t number = next_recall_;
+  next_recall_ += 2;
+  recalls_[number] = recall;
+  const sync::WaiterId waiter{number};
+  const sync::Outcome outcome = recall.is_shared_mutex != 0
+                                    ? core_.rw_lock(id, sync::LockMode::kExclusive, waiter, effects_)
+                                    : core_.lock(id, waiter, effects_);
+  if (outcome != sync::Outcome::kPending) {
+    recalls_.erase(number);
+    if (sync::succeeded(outcome)) put_down(recall);
+  }
+  carry_out();
+  return outcome != sync::Outcome::kMismatch;
+}
+
+void SyncService::put_down(const wire::SyncRecall& recall) {
+  const sync::SyncId id{recall.object};
+  if (recall.is_shared_mutex != 0) {
+    (void)core_.rw_unlock(id, sync::LockMode::kExclusive, effects_);
+  } else {
+    (void)core_.unlock(id, effects_);
+  }
 }
 
 void SyncService::tick() {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string_view>
+#include <unordered_map>
 
 #include "base/result.h"
 #include "gallocy/node.h"
@@ -22,7 +23,7 @@ namespace gallocy::runtime {
 
 class SyncService {
  public:
-  SyncService(NodeId self, std::uint16_t nodes, net::Mesh* mesh);
+  SyncService(const sync::Options& options, net::Mesh* mesh);
   void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
 
   sync::SyncId fresh_id();
@@ -34,17 +35,26 @@ class SyncService {
   Result<> meet();
 
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
+  void node_joined(NodeId node);
   void node_died(NodeId node);
+  // was_home: it was the home of objects; what it knew of them is gone.
+  void node_left(NodeId node, bool was_home);
+  // Before this node leaves: has the homes of locks that it keeps take them back. Returns how many there are.
+  std::size_t give_back();
+  // This node has joined an open cluster: these were there before it.
+  void introduce(const std::vector<NodeId>& gone);
   void tick();
   void add_statistics(Statistics& statistics);
 
  private:
   struct Waiter {
-    WaitFlag flag{};
+    alignas(8) WaitFlag flag{};
     sync::Outcome outcome = sync::Outcome::kPending;
   };
   static sync::WaiterId id_of(Waiter& waiter) { return sync::WaiterId{reinterpret_cast<std::uint64_t>(&waiter)}; }
   void carry_out() REQUIRES(mu_);
+  bool take_back(const wire::SyncRecall& recall) REQUIRES(mu_);
+  void put_down(const wire::SyncRecall& recall) REQUIRES(mu_);
 
   const NodeId self_;
   net::Mesh* const mesh_;
@@ -55,6 +65,9 @@ class SyncService {
   os::Mutex mu_;
   sync::Core core_ GUARDED_BY(mu_);
   sync::Effects effects_ GUARDED_BY(mu_);
+  // Locks that this node takes back from one that leaves, by their waiter.
+  std::unordered_map<std::uint64_t, wire::SyncRecall> recalls_ GUARDED_BY(mu_);
+  std::uint64_t next_recall_ GUARDED_BY(mu_) = 1;  // odd: no address of a Waiter
 };
 
 template <typename Start>

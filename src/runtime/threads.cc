@@ -49,13 +49,26 @@ std::int64_t deadline_after(Timeout timeout) {
 
 std::uint64_t program_base() { return program().base; }
 
-Threads::Threads(NodeId self, std::uint16_t nodes, net::Mesh* mesh, std::function<void()> thread_ended)
+Threads::Threads(NodeId self, std::uint16_t nodes, const std::vector<NodeId>& present, net::Mesh* mesh,
+                 std::function<void()> thread_ended)
     : self_(self),
       nodes_(nodes),
       mesh_(mesh),
       thread_ended_(std::move(thread_ended)),
       next_place_(self.value),
-      dead_(nodes) {}
+      alive_(nodes) {
+  alive_[self.value] = true;
+  for (const NodeId node : present) alive_[node.value] = true;
+}
+
+void Threads::node_joined(NodeId node) {
+  const os::MutexLock lock(mu_);
+  alive_[node.value] = true;
+}
+
+bool Threads::takes_threads(NodeId node) const {
+  return alive_[node.value] && (node == self_ || mesh_->build_of(node) == mesh_->build_of(self_));
+}
 
 Result<std::uint64_t> Threads::start(ThreadPlace place, thread_detail::Entry entry,
                                      std::span<const std::byte> closure) {
@@ -71,10 +84,14 @@ Result<std::uint64_t> Threads::start(ThreadPlace place, thread_detail::Entry ent
     if (place.node == ThreadPlace::kAny) {
       do {
         next_place_ = static_cast<std::uint16_t>((next_place_ + 1) % nodes_);
-      } while (dead_[next_place_]);
+      } while (!takes_threads(NodeId{next_place_}));
     }
     node = place.node == ThreadPlace::kAny ? NodeId{next_place_} : NodeId{static_cast<std::uint16_t>(place.node)};
-    if (dead_[node.value]) return fail(ErrorCode::kPeerLost, fmt::format("node {} has died", node));
+    if (!alive_[node.value]) return fail(ErrorCode::kPeerLost, fmt::format("node {} is not there", node));
+    if (!takes_threads(node)) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("node {} runs another program than this one: no thread can be started there", node));
+    }
     ticket = next_ticket_++;
     started_[ticket] = {.node = node};
     if (node == self_) {
@@ -171,7 +188,7 @@ void Threads::node_died(NodeId node) {
   std::vector<std::uint64_t> lost;
   {
     const os::MutexLock lock(mu_);
-    dead_[node.value] = true;
+    alive_[node.value] = false;
     for (const auto& [ticket, started] : started_) {
       if (started.node == node && !started.ended) lost.push_back(ticket);
     }

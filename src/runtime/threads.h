@@ -26,7 +26,9 @@ std::uint64_t program_base();
 class Threads {
  public:
   // thread_ended: called on each program thread that this object made, before it ends.
-  Threads(NodeId self, std::uint16_t nodes, net::Mesh* mesh, std::function<void()> thread_ended);
+  // present: who is there at first, but this node.
+  Threads(NodeId self, std::uint16_t nodes, const std::vector<NodeId>& present, net::Mesh* mesh,
+          std::function<void()> thread_ended);
   void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
 
   Result<std::uint64_t> start(ThreadPlace place, thread_detail::Entry entry, std::span<const std::byte> closure);
@@ -34,6 +36,7 @@ class Threads {
   void detach(std::uint64_t thread);
 
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
+  void node_joined(NodeId node);
   void node_died(NodeId node);
   // On the loop thread.
   void run_started();
@@ -72,7 +75,9 @@ class Threads {
   std::uint16_t next_place_ GUARDED_BY(mu_);
   std::unordered_map<std::uint64_t, Started> started_ GUARDED_BY(mu_);
   std::vector<Job> jobs_ GUARDED_BY(mu_);
-  std::vector<bool> dead_ GUARDED_BY(mu_);
+  // Threads can be started there: it is present, and runs this program.
+  bool takes_threads(NodeId node) const REQUIRES(mu_);
+  std::vector<bool> alive_ GUARDED_BY(mu_);
   std::atomic<std::uint32_t> running_{0};
 };
 

@@ -117,8 +117,8 @@ Result<> check(const BlockHomes& e) {
 
 std::string_view kind_of(const Entry& entry) {
   static constexpr std::array<std::string_view, std::variant_size_v<Entry>> kNames = {
-      "member-joined", "member-left", "member-died", "map-region",
-      "unmap-region",  "block-homes", "bind-name",   "unbind-name", "member-leaves", "member-stays"};
+      "member-joined", "member-left", "member-died", "map-region",    "unmap-region",
+      "block-homes",   "bind-name",   "unbind-name", "member-leaves", "member-stays"};
   return kNames[entry.index()];
 }
 

@@ -49,6 +49,8 @@ enum class MessageType : std::uint16_t {
   kHeartbeat = 0x600,
   kLeave,
   kExpelled,
+  kWelcome,   // to one that has joined: the sender has taken it in
+  kFarewell,  // to one that is leaving: the sender has heard of it
   // process mode: 0x7xx, bodies in wire/guest.h
   kGuestRequest = 0x700,
   kGuestReply,

@@ -10,4 +10,10 @@ struct Heartbeat {
 };
 static_assert(sizeof(Heartbeat) == 8);
 
+// To a member that leaves: its entry is known here, and what was sent before came first.
+struct Farewell {
+  std::uint64_t applied = 0;  // entries of the log
+};
+static_assert(sizeof(Farewell) == 8);
+
 }  // namespace gallocy::wire

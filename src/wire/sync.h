@@ -97,6 +97,14 @@ struct SyncMessage {
 };
 static_assert(sizeof(SyncMessage) == 32 && std::has_unique_object_representations_v<SyncMessage>);
 
+// A node that leaves gives back a token or right that it kept: its home takes it by locking the object.
+struct SyncRecall {
+  std::uint64_t object = 0;
+  std::uint64_t is_shared_mutex = 0;
+};
+static_assert(sizeof(SyncRecall) == 16);
+inline constexpr MessageType kSyncRecall = MessageType::kSyncLast;
+
 constexpr MessageType frame_type(SyncVerb verb) {
   return static_cast<MessageType>(static_cast<std::uint16_t>(MessageType::kSyncFirst) +
                                   static_cast<std::uint8_t>(verb));

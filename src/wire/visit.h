@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/ids.h"
 #include "wire/bytes.h"
@@ -13,14 +12,15 @@ namespace gallocy::wire {
 
 enum class VisitType : std::uint16_t {
   // Requests.
-  kJoin = 0xa00,  // JoinRequest: let me be a node
+  kJoin = 0xa00,  // the body of kVmmAdmit (vmm/admission.h): let me be a node
   kStatus,        // nothing
   kLeave,         // LeaveRequest: that node shall leave the cluster
+  kArrived,       // nothing: the newcomer is there, with links to all members
   // Answers.
-  kWelcome = 0xa40,  // JoinAnswer
-  kStatusText,       // JSON
-  kHasLeft,          // nothing
-  kRefused,          // Refusal
+  kAdmission = 0xa40,  // a frame of vmm/admission.h: its type (16 bits) and body
+  kStatusText,         // JSON
+  kHasLeft,            // nothing
+  kRefused,            // Refusal
 };
 
 struct VisitHeader {
@@ -33,21 +33,6 @@ static_assert(sizeof(VisitHeader) == 8);
 // The largest is the status of a cluster with many regions.
 inline constexpr std::uint32_t kMaxVisitBytes = 16 << 20;
 
-struct JoinRequest {
-  std::string host;  // where its peers reach it
-  std::uint16_t port = 0;
-};
-
-struct JoinAnswer {
-  struct Member {
-    NodeId node{};
-    std::string host;
-    std::uint16_t port = 0;
-  };
-  NodeId node{};  // the newcomer's
-  std::vector<Member> members;
-};
-
 struct LeaveRequest {
   NodeId node{};  // kNoNode: the member that is asked
 };
@@ -57,13 +42,9 @@ struct Refusal {
   std::string message;
 };
 
-Bytes encode(const JoinRequest& request);
-Bytes encode(const JoinAnswer& answer);
 Bytes encode(const LeaveRequest& request);
 Bytes encode(const Refusal& refusal);
 // False: the bytes are none.
-bool decode(std::span<const std::byte> bytes, JoinRequest& request);
-bool decode(std::span<const std::byte> bytes, JoinAnswer& answer);
 bool decode(std::span<const std::byte> bytes, LeaveRequest& request);
 bool decode(std::span<const std::byte> bytes, Refusal& refusal);
 

@@ -12,8 +12,10 @@
 #include "backtrace.h"
 #include "doctor.h"
 #include "launcher.h"
+#include "member.h"
 #include "options.h"
 #include "personality/process.h"
+#include "serve.h"
 #include "stat.h"
 
 namespace gallocy::command {
@@ -51,6 +53,8 @@ struct Dispatch {
   }
   int operator()(DoctorOptions& options) const { return doctor(options); }
   int operator()(StatOptions& options) const { return status_of(stat(options)); }
+  int operator()(ServeOptions& options) const { return status_of(serve(options)); }
+  int operator()(MemberOptions& options) const { return status_of(member(options)); }
   int operator()(AgentOptions&) const { return run_agent(); }
   int operator()(Information& information) const {
     fmt::print("{}", information.text);

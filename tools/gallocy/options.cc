@@ -117,6 +117,54 @@ void add_stat(CLI::App& app, StatOptions& options) {
   app.add_flag("--watch", options.watch, "Show it again every second until the run ends");
 }
 
+constexpr const char* kServeNotes = R"(
+The first node founds the cluster: --listen only. Others join through any member: --join. Programs written on the library
+  join with GALLOCY_JOIN=ADDR and GALLOCY_SECRET_FILE=F in their environment, as further nodes, and leave when they end.
+The node prints one line when it is a member, and serves until `gallocy leave`, SIGTERM or SIGINT, on which what it keeps
+  for others moves to them first. A second signal ends it at once: for the others it has died then.
+Exit status: 0 when it has left in order, 64 wrong flags, 66 no secret file, 68 the member cannot be reached, 70 the others
+  went on without it, 72 the port is taken, 75 it was not let in in time, 76 another version, 77 wrong secret, or the
+  secret file can be read by others.
+)";
+
+void add_memory(CLI::App& app, std::function<void(std::uint64_t)> take, const char* description) {
+  app.add_option_function<std::string>(
+      "--memory",
+      [take = std::move(take)](const std::string& text) {
+        auto bytes = net::parse_memory_size(text);
+        if (!bytes) throw CLI::ValidationError("--memory", bytes.error().message);
+        take(*bytes);
+      },
+      description);
+}
+
+void add_serve(CLI::App& app, ServeOptions& options) {
+  NodeOptions& node = options.node;
+  app.add_option("--listen", node.listen, "Where other nodes reach this one: host:port; default with --join: any port");
+  app.add_option("--join", node.join, "A member of the cluster to join: host:port; without it a cluster is founded");
+  add_memory(
+      app, [&node](std::uint64_t bytes) { node.memory_bytes = bytes; },
+      "Memory that this node may hold, such as 512M or 4G; default: 3/4 of the machine's");
+  app.add_option("--secret-file", node.secret_file,
+                 "The cluster's secret, in a file of mode 0600; default: what GALLOCY_SECRET_FILE names");
+  app.add_option("--fault-engine", node.fault_engine, "How page faults are caught; default: the fastest available")
+      ->check(CLI::IsMember({"uffd-sigbus", "uffd-thread", "sigsegv"}));
+  app.add_option_function<unsigned>(
+         "--join-timeout", [&node](unsigned seconds) { node.join_timeout = std::chrono::seconds(seconds); },
+         "Seconds to become a member; default: 30")
+      ->check(CLI::Range(1u, 3600u));
+  app.add_flag("--insecure-network", node.insecure_network, "Do not encrypt between machines; all nodes or none");
+  app.footer(kServeNotes);
+}
+
+void add_member(CLI::App& app, MemberOptions& options) {
+  app.add_option("address", options.address, "A member: host:port; default: what GALLOCY_JOIN names");
+  app.add_option("--secret-file", options.secret_file,
+                 "The cluster's secret, in a file of mode 0600; default: what GALLOCY_SECRET_FILE names");
+  app.add_flag("--insecure-network", options.insecure_network, "The cluster does not encrypt between machines");
+  app.add_option("--timeout", options.timeout_s, "Seconds until the member answers")->check(CLI::Range(1u, 3600u));
+}
+
 // One line: CLI11 separates several by newlines.
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -137,6 +185,18 @@ Outcome<Options> parse_command_line(int count, char** arguments) {
   auto* doctor_command =
       app.add_subcommand("doctor", "Say what this machine offers and what to do about what is missing");
   auto* stat_command = app.add_subcommand("stat", "Show the counters of a running or finished cluster");
+  ServeOptions serve;
+  MemberOptions status{.verb = MemberOptions::Verb::kStatus}, leave{.verb = MemberOptions::Verb::kLeave};
+  auto* node_command =
+      app.add_subcommand("node", "Be a node of a cluster that lives on: memory for the programs of others");
+  auto* status_command = app.add_subcommand("status", "Show the members of such a cluster, its regions and its memory");
+  auto* leave_command =
+      app.add_subcommand("leave", "Let a node leave such a cluster, when all it keeps has moved away");
+  add_serve(*node_command, serve);
+  add_member(*status_command, status);
+  status_command->add_flag("--json", status.json, "All that is known, as JSON");
+  add_member(*leave_command, leave);
+  leave_command->add_option("--node", leave.node, "Which node, by number; default: the one at that address");
   auto* agent_command = app.add_subcommand("agent", "")->group("");  // started by launch on other hosts
   LaunchOptions run;
   add_launch(*launch_command, launch);
@@ -174,6 +234,9 @@ Outcome<Options> parse_command_line(int count, char** arguments) {
   if (launch_command->parsed()) return launch;
   if (doctor_command->parsed()) return doctor;
   if (stat_command->parsed()) return stat;
+  if (node_command->parsed()) return serve;
+  if (status_command->parsed()) return status;
+  if (leave_command->parsed()) return leave;
   (void)agent_command;
   return AgentOptions{};
 }

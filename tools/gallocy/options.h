@@ -54,6 +54,22 @@ struct StatOptions {
   bool watch = false;
 };
 
+// gallocy node
+struct ServeOptions {
+  NodeOptions node;
+};
+
+// gallocy status, gallocy leave: of a running cluster.
+struct MemberOptions {
+  enum class Verb : std::uint8_t { kStatus, kLeave } verb = Verb::kStatus;
+  std::string address;  // of any member; empty: from GALLOCY_JOIN
+  std::string secret_file;
+  bool insecure_network = false;
+  bool json = false;             // status
+  std::optional<unsigned> node;  // leave; nothing: the member itself
+  unsigned timeout_s = 10;       // until the member answers the call
+};
+
 struct AgentOptions {};
 
 // Text to print on standard output and be done: --help, --version.
@@ -61,7 +77,8 @@ struct Information {
   std::string text;
 };
 
-using Options = std::variant<LaunchOptions, DoctorOptions, StatOptions, AgentOptions, Information>;
+using Options =
+    std::variant<LaunchOptions, DoctorOptions, StatOptions, ServeOptions, MemberOptions, AgentOptions, Information>;
 
 Outcome<Options> parse_command_line(int count, char** arguments);
 

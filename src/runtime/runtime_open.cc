@@ -1,0 +1,180 @@
+// A runtime in an open cluster: nodes come and go (steward.h).
+#include "base/log.h"
+#include "os/build_id.h"
+#include "os/clock.h"
+#include "runtime/runtime.h"
+#include "runtime/steward.h"
+#include "wire/heartbeat.h"
+
+namespace gallocy::runtime {
+namespace {
+
+// Whether the node was the home of all synchronisation objects when it left: there was none with a lower number
+// (sync::Options::founders). All nodes must be of one opinion, so the log decides.
+bool was_sync_home(const vmm::Machine& machine, NodeId node) {
+  const vmm::Member& left = *machine.member(node);
+  if (left.state != vmm::MemberState::kLeft) return false;
+  for (const auto& [other, member] : machine.all_members()) {
+    if (other >= node) break;
+    if (member.state == vmm::MemberState::kPresent || member.since > left.since) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<> Runtime::enter_cluster() {
+  steward_ = std::make_unique<Steward>(*this, *settings_.open);
+  GALLOCY_ASSIGN(mesh_, steward_->enter({.build_id = os::build_id(),
+                                         .peer_timeout = kPeerTimeout,
+                                         .spin = settings_.spin,
+                                         .loop_spin = settings_.loop_spin}));
+  settings_.self = steward_->self();
+  return {};
+}
+
+// With this node.
+std::vector<NodeId> Runtime::present_at_first() const {
+  std::vector<NodeId> present;
+  if (is_open()) {
+    present = steward_->others();
+    present.push_back(self());
+    return present;
+  }
+  for (std::uint16_t n = 0; n < nodes(); ++n) present.push_back(NodeId{n});
+  return present;
+}
+
+// Before the loop runs: the log may come at any time from then on.
+void Runtime::follow_members() {
+  for (const vmm::Peer& peer : steward_->peers()) regions_->peer_up({peer.node, peer.life});
+  regions_->set_member_news(
+      [this](NodeId node, const vmm::Member& member, LogIndex at) { members_changed(node, member, at); });
+  regions_->set_leaver_news([this](NodeId node, bool leaves, LogIndex at) { leaver_changed(node, leaves, at); });
+}
+
+// The others take this node in one by one; before all have, it must not be spoken of.
+Result<> Runtime::settle_in() {
+  GALLOCY_TRY(steward_->await_welcome());
+  GALLOCY_TRY(regions_->join(steward_->address(), settings_.open->join_timeout));
+  std::vector<NodeId> gone;
+  regions_->look([&](const vmm::Log& log) {
+    for (const auto& [node, member] : log.machine().all_members()) {
+      if (member.state == vmm::MemberState::kDied || was_sync_home(log.machine(), node)) gone.push_back(node);
+    }
+  });
+  sync_->introduce(gone);
+  // Before a region is mapped: that waits for all members, one of which may be waiting to get in here.
+  steward_->open_door();
+  return settings_.duty == Duty::kProgram ? make_heap(Placement::first_touch()) : Result<>();
+}
+
+std::uint16_t Runtime::present_nodes() const {
+  if (!is_open()) return nodes();
+  std::uint16_t count = 1;
+  for (std::uint16_t n = 0; n < nodes(); ++n) count = static_cast<std::uint16_t>(count + is_present(NodeId{n}));
+  return count;
+}
+
+bool Runtime::is_present(NodeId node) const {
+  const Peer& peer = peers_[node.value];
+  return peer.present && !peer.left && !peer.lost;
+}
+
+std::optional<NodeId> Runtime::departing_node() const {
+  for (std::uint16_t n = 0; n < nodes(); ++n) {
+    const Peer& peer = peers_[n];
+    if (peer.present && peer.left && !peer.lost) return NodeId{n};
+  }
+  return std::nullopt;
+}
+
+// ---------------------------------------------------------------------------------------------- others
+
+void Runtime::peer_up(NodeId node) {
+  Peer& peer = peers_[node.value];
+  memory_->node_joined(node);
+  sync_->node_joined(node);
+  threads_->node_joined(node);
+  regions_->peer_up({node, 1});  // numbers are not given twice
+  peer.heard_us = os::monotonic_us();
+  peer.present = true;
+  mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kWelcome)}, {}, {});
+}
+
+void Runtime::peer_down(NodeId peer, std::string_view reason) {
+  if (is_open() && peers_[peer.value].left) {
+    departed(peer);
+  } else {
+    lost(peer, reason);
+  }
+}
+
+// It had left the cluster, and now has gone.
+void Runtime::departed(NodeId peer) {
+  if (peers_[peer.value].lost.exchange(true)) return;
+  bool was_home = false;
+  regions_->look([&](const vmm::Log& log) { was_home = was_sync_home(log.machine(), peer); });
+  memory_->node_died(peer);
+  regions_->node_died(peer);
+  sync_->node_left(peer, was_home);
+  threads_->node_died(peer);
+  steward_->gone(peer);
+}
+
+// Under the lock of Regions: what takes it again has to wait.
+void Runtime::members_changed(NodeId node, const vmm::Member& member, LogIndex index) {
+  if (node == self()) return;
+  if (member.state == vmm::MemberState::kLeft) {
+    peers_[node.value].left = true;
+    memory_->node_leaves(node, true);
+    say_farewell(node, index);
+  }
+  if (member.state == vmm::MemberState::kDied) {
+    const os::MutexLock lock(declared_mu_);
+    declared_dead_.push_back(node);
+  }
+}
+
+void Runtime::leaver_changed(NodeId node, bool leaves, LogIndex index) {
+  if (node == self()) return;
+  memory_->node_leaves(node, leaves);
+  if (leaves) say_farewell(node, index);
+}
+
+void Runtime::say_farewell(NodeId node, LogIndex index) {
+  if (!peers_[node.value].present) return;
+  const wire::Farewell body{.applied = index.value};
+  mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kFarewell), .body_bytes = sizeof body},
+              std::as_bytes(std::span(&body, 1)), {}, net::WhenFull::kQueue);
+}
+
+// Nodes that the log says are dead, though this one has a link to them, or never had one.
+void Runtime::bury_the_declared() {
+  std::vector<NodeId> nodes;
+  {
+    const os::MutexLock lock(declared_mu_);
+    nodes.swap(declared_dead_);
+  }
+  for (const NodeId node : nodes) lost(node, "the cluster took it for dead");
+}
+
+// ---------------------------------------------------------------------------------------------- leaving
+
+Result<> Runtime::leave() {
+  threads_->wait_for_running();
+  if (heap_ != nullptr) heap_->core().flush();
+  GALLOCY_TRY(steward_->leave());
+  has_left_ = true;
+  return {};
+}
+
+void Runtime::leave_somehow() {
+  if (!has_left_) {
+    if (const auto left = leave(); !left)
+      log_event(LogLevel::kError, "left_in_disorder", "node", self(), "reason", left.error().message);
+  }
+  mesh_->close_door();
+}
+
+}  // namespace gallocy::runtime

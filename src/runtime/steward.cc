@@ -1,0 +1,264 @@
+#include "runtime/steward.h"
+
+#include <algorithm>
+#include <optional>
+#include <random>
+
+#include "base/log.h"
+#include "os/clock.h"
+#include "runtime/runtime.h"
+#include "runtime/status.h"
+
+namespace gallocy::runtime {
+namespace {
+
+using net::Visit;
+using std::chrono::milliseconds;
+using wire::VisitType;
+
+// A visitor says at once what it wants.
+constexpr milliseconds kRequestTimeout{5'000};
+// And takes its answer soon.
+constexpr milliseconds kAnswerTimeout{2'000};
+constexpr LogIndex kWhatever{~std::uint64_t{0}};
+constexpr std::int64_t kLookAgainNs = 1'000'000;
+
+std::int64_t deadline_after(milliseconds timeout) {
+  return os::monotonic_ns() + std::chrono::nanoseconds(timeout).count();
+}
+
+std::uint64_t random_name() {
+  std::random_device device;
+  const std::uint64_t name = std::uint64_t{device()} << 32 | device();
+  return name == 0 ? 1 : name;
+}
+
+Visit::Message refusal(const Error& error) {
+  return {VisitType::kRefused, wire::encode(wire::Refusal{static_cast<int>(error.code), error.message})};
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------- joining
+
+Result<std::unique_ptr<net::Mesh>> Steward::enter(net::MeshOptions options) {
+  options.membership = net::Membership::kOpen;
+  options.nodes = kMaxNodes;
+  options.secret = cluster_.secret;
+  options.encrypt = cluster_.encrypt;
+  options.connect_timeout = cluster_.join_timeout;
+  net::PeerAddress mine = cluster_.listen;
+  if (cluster_.contact) {
+    GALLOCY_ASSIGN(admission_, Visit::pay(*cluster_.contact, cluster_.visitor()));
+    if (mine.host.empty()) mine.host = admission_->local_host();
+  }
+  options.listen_host = mine.host;
+  options.listen_port = mine.port;
+  GALLOCY_ASSIGN(auto mesh, net::Mesh::open(options));
+  mesh_ = mesh.get();
+  mine.port = mesh->address().port;
+  address_ = net::to_string(mine);
+  std::vector<net::Peer> peers;
+  if (cluster_.contact) {
+    GALLOCY_ASSIGN(place_, ask_to_be_admitted(mine));
+    for (const vmm::Peer& peer : place_.peers) {
+      GALLOCY_ASSIGN(net::PeerAddress address, net::parse_address("the address of a member", peer.address));
+      peers.push_back({peer.node, std::move(address)});
+    }
+  } else {
+    place_ = {.node = NodeId{0}, .life = 1, .epoch = {}, .peers = {}};
+  }
+  GALLOCY_TRY(mesh->enter(place_.node, peers));
+  return mesh;
+}
+
+Result<vmm::Admitted> Steward::ask_to_be_admitted(const net::PeerAddress& mine) {
+  const vmm::Wish wish{.newcomer = random_name(), .node = kNoNode, .address = net::to_string(mine)};
+  GALLOCY_TRY(admission_->say({VisitType::kJoin, vmm::encode(wish).body}));
+  vmm::AnswerReader reader(wish.newcomer);
+  for (bool complete = false; !complete;) {
+    GALLOCY_ASSIGN(const Visit::Message part, admission_->hear(Visit::Clock::now() + cluster_.join_timeout));
+    wire::ByteReader frame(part.body);
+    const auto type = frame.get<wire::MessageType>();
+    if (part.type != VisitType::kAdmission)
+      return fail(ErrorCode::kProtocol, "the member does not know how to let a node in");
+    GALLOCY_ASSIGN(complete, reader.take(type, frame.get_bytes(frame.left())));
+  }
+  return reader.answer();
+}
+
+std::vector<NodeId> Steward::others() const {
+  std::vector<NodeId> nodes;
+  for (const vmm::Peer& peer : place_.peers) nodes.push_back(peer.node);
+  return nodes;
+}
+
+Result<> Steward::await_welcome() {
+  welcomes_.expect(others(), LogIndex{});
+  if (!runtime_.waiting().wait(welcomes_.all_here(), deadline_after(cluster_.join_timeout))) {
+    return fail(ErrorCode::kTimeout, fmt::format("node {} has not let this one in", welcomes_.missing().front()));
+  }
+  if (somebody_is_gone_) return fail(ErrorCode::kPeerLost, "a member died or left just now; join again");
+  return {};
+}
+
+void Steward::open_door() {
+  mesh_->open_door([this](Visit& visit) { receive(visit); });
+  if (admission_ != nullptr) (void)admission_->say({VisitType::kArrived, {}});
+  admission_.reset();
+}
+
+// The contact's side. The log says who the newcomer is before it is there; if it does not come, it is as good as dead.
+void Steward::admit(Visit& visit, std::span<const std::byte> wish) {
+  WaitFlag decided;
+  std::vector<vmm::Frame> answer;
+  os::Mutex mu;
+  const auto take = [&](const vmm::Frame& frame) {
+    const os::MutexLock lock(mu);
+    answer.push_back(frame);
+    decided.set();
+  };
+  if (!runtime_.regions().admit(wish, take))
+    return (void)visit.say(refusal({ErrorCode::kProtocol, "not a wish to join"}));
+  (void)runtime_.waiting().wait(decided);
+  // All frames of the answer are handed over in one turn of the log, under its lock.
+  (void)runtime_.regions().members();
+  std::optional<NodeId> newcomer;
+  vmm::AnswerReader reader(vmm::decode_wish(wish)->newcomer);
+  {
+    const os::MutexLock lock(mu);
+    for (const vmm::Frame& frame : answer) {
+      wire::Bytes body;
+      wire::ByteWriter writer(body);
+      writer.put(frame.type);
+      writer.put_bytes(frame.body);
+      (void)visit.say({VisitType::kAdmission, std::move(body)});
+      (void)reader.take(frame.type, frame.body);
+    }
+  }
+  if (!reader.answer()) return;
+  const auto arrived = visit.hear(Visit::Clock::now() + cluster_.join_timeout);
+  if (arrived && arrived->type == VisitType::kArrived) return;
+  runtime_.did_not_arrive(reader.answer()->node);
+}
+
+// ---------------------------------------------------------------------------------------------- visitors
+
+void Steward::receive(Visit& visit) {
+  Waiting::may_poll(false);  // this thread is not one of the program's
+  const auto request = visit.hear(Visit::Clock::now() + kRequestTimeout);
+  if (!request) return;
+  switch (request->type) {
+    case VisitType::kJoin:
+      return admit(visit, request->body);
+    case VisitType::kStatus: {
+      const std::string text = status_json(runtime_, address_);
+      const auto bytes = std::as_bytes(std::span(text));
+      return (void)visit.say({VisitType::kStatusText, {bytes.begin(), bytes.end()}});
+    }
+    case VisitType::kLeave:
+      return see_off(visit, request->body);
+    default:
+      return (void)visit.say(refusal({ErrorCode::kProtocol, "this member does not know that request"}));
+  }
+}
+
+void Steward::see_off(Visit& visit, std::span<const std::byte> body) {
+  wire::LeaveRequest request;
+  if (!wire::decode(body, request)) return (void)visit.say(refusal({ErrorCode::kProtocol, "not a request to leave"}));
+  ++to_be_answered_;
+  const auto left = ask_to_leave(request.node == kNoNode ? self() : request.node);
+  (void)visit.say(left ? Visit::Message{VisitType::kHasLeft, {}} : refusal(left.error()));
+  --to_be_answered_;
+}
+
+Result<> Steward::ask_to_leave(NodeId node) {
+  if (node == self()) {
+    WaitFlag over;
+    Result<> outcome;
+    {
+      const os::MutexLock lock(mu_);
+      if (!asked_to_leave_)
+        return fail(ErrorCode::kNotPermitted,
+                    fmt::format("node {} runs a program of its own, and leaves when that ends", node));
+      wait_for_leave_.emplace_back(&over, &outcome);
+      asked_to_leave_();
+    }
+    (void)runtime_.waiting().wait(over);
+    return outcome;
+  }
+  for (const vmm::Peer& peer : runtime_.regions().members()) {
+    if (peer.node != node) continue;
+    GALLOCY_ASSIGN(const net::PeerAddress address, net::parse_address("the address of a member", peer.address));
+    GALLOCY_ASSIGN(const auto visit, Visit::pay(address, cluster_.visitor()));
+    GALLOCY_TRY(visit->say({VisitType::kLeave, wire::encode(wire::LeaveRequest{node})}));
+    GALLOCY_ASSIGN(const Visit::Message answer, visit->hear());
+    if (answer.type == VisitType::kHasLeft) return {};
+    wire::Refusal refused;
+    if (!wire::decode(answer.body, refused)) return fail(ErrorCode::kProtocol, "the answer makes no sense");
+    return fail(static_cast<ErrorCode>(refused.code), refused.message);
+  }
+  return fail(ErrorCode::kNotFound, fmt::format("there is no node {} in this cluster", node));
+}
+
+void Steward::may_be_asked_to_leave(std::function<void()> asked) {
+  const os::MutexLock lock(mu_);
+  asked_to_leave_ = std::move(asked);
+}
+
+void Steward::has_left(const Result<>& outcome) {
+  {
+    const os::MutexLock lock(mu_);
+    for (auto& [flag, result] : std::exchange(wait_for_leave_, {})) {
+      *result = outcome;
+      flag->set();
+    }
+  }
+  const std::int64_t deadline = deadline_after(kAnswerTimeout);
+  while (to_be_answered_ != 0 && os::monotonic_ns() < deadline) {
+    WaitFlag never;
+    (void)runtime_.waiting().wait(never, os::monotonic_ns() + kLookAgainNs);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- answers
+
+void Steward::welcomed_by(NodeId node) { welcomes_.answered(node, kWhatever); }
+void Steward::farewell_of(NodeId node, LogIndex at) { farewells_.answered(node, at); }
+
+void Steward::gone(NodeId node) {
+  somebody_is_gone_ = true;
+  welcomes_.answered(node, kWhatever);
+  farewells_.answered(node, kWhatever);
+}
+
+void Steward::RollCall::expect(std::vector<NodeId> nodes, LogIndex at) {
+  const os::MutexLock lock(mu_);
+  all_here_.reset();
+  missing_ = std::move(nodes);
+  at_ = at;
+  look();
+}
+
+void Steward::RollCall::answered(NodeId node, LogIndex at) {
+  const os::MutexLock lock(mu_);
+  LogIndex& so_far = answers_[node];
+  so_far = std::max(so_far, at);
+  look();
+}
+
+void Steward::RollCall::look() {
+  if (!at_) return;
+  std::erase_if(missing_, [&](NodeId node) {
+    const auto found = answers_.find(node);
+    return found != answers_.end() && found->second >= *at_;
+  });
+  if (missing_.empty()) all_here_.set();
+}
+
+std::vector<NodeId> Steward::RollCall::missing() {
+  const os::MutexLock lock(mu_);
+  return missing_;
+}
+
+}  // namespace gallocy::runtime

@@ -1,0 +1,282 @@
+// Clusters that live on: `gallocy node`, status, leave, and programs that join (docs/protocol.md, "Joining").
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "fake_hosts.h"
+#include "launch_fixture.h"
+
+namespace gallocy::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+// Bounds for what takes well under a second on an idle machine.
+constexpr milliseconds kSoon{60'000};
+
+class Members : public LaunchFixture {
+ protected:
+  Members() { secret_ = write_secret("secret", "the secret of this cluster\n", 0600); }
+
+  std::string write_secret(const std::string& name, const std::string& text, mode_t mode) {
+    const std::string path = folder_ + "/" + name;
+    std::ofstream(path) << text;
+    ::chmod(path.c_str(), mode);
+    return path;
+  }
+
+  // On one host of several, if there are any.
+  std::unique_ptr<Process> tool(Arguments arguments, int host = -1) {
+    return start(GALLOCY_COMMAND, std::move(arguments), host);
+  }
+  std::unique_ptr<Process> start(const char* program, Arguments arguments, int host = -1) {
+    Process::Options options;
+    options.environment.emplace("GALLOCY_SECRET_FILE", secret_);
+    options.environment.emplace("GALLOCY_JOIN", contact_);
+    options.environment.emplace("GALLOCY_MEMORY", memory_);
+    options.environment.emplace(mark_.substr(0, mark_.find('=')), folder_);
+    arguments.insert(arguments.begin(), program);
+    if (hosts_ != nullptr) {
+      const Arguments inside{"ip", "netns", "exec",
+                             host < 0 ? hosts_->hub() : hosts_->name(static_cast<unsigned>(host))};
+      arguments.insert(arguments.begin(), inside.begin(), inside.end());
+    }
+    return std::make_unique<Process>(arguments, options);
+  }
+  std::unique_ptr<Process> tenant(Arguments actions, int host = -1) { return start(TENANT, std::move(actions), host); }
+
+  // The address that the node printed.
+  static std::string address_of(const Process& node) {
+    EXPECT_TRUE(node.await_output("cluster", kSoon)) << node.output() << node.error();
+    const std::string said = node.output();
+    const auto at = said.find(" at ");
+    return at == std::string::npos ? "" : said.substr(at + 4, said.find(": ", at) - at - 4);
+  }
+  // Founds the cluster, or joins it.
+  Process& add_node(Arguments more = {}, int host = -1) {
+    Arguments arguments{"node", "--memory", "256M"};
+    if (contact_.empty()) arguments.insert(arguments.end(), {"--listen", listen_});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    nodes_.push_back(tool(arguments, host));
+    addresses_.push_back(address_of(*nodes_.back()));
+    if (contact_.empty()) contact_ = addresses_.back();
+    return *nodes_.back();
+  }
+  void found(unsigned count) {
+    for (unsigned i = 0; i < count; ++i) add_node();
+  }
+  // Each ends in order, the first last.
+  void end_all() {
+    for (; !nodes_.empty(); nodes_.pop_back()) {
+      nodes_.back()->signal(SIGTERM);
+      EXPECT_EQ(nodes_.back()->wait(kSoon), 0) << nodes_.back()->output() << nodes_.back()->error();
+    }
+  }
+  static void expect_done(Process& process) {
+    EXPECT_EQ(process.wait(kSoon), 0) << process.output() << process.error();
+  }
+  nlohmann::json status() {
+    const auto asked = tool({"status", "--json"});
+    EXPECT_EQ(asked->wait(kSoon), 0) << asked->error();
+    return nlohmann::json::parse(asked->output(), nullptr, false);
+  }
+
+  std::string secret_, contact_, memory_ = "256M", listen_ = "127.0.0.1:0";
+  std::unique_ptr<FakeHosts> hosts_;
+  std::vector<std::unique_ptr<Process>> nodes_;
+  std::vector<std::string> addresses_;
+};
+
+TEST_F(Members, found_join_and_leave) {
+  found(3);
+  const auto report = status();
+  ASSERT_THAT(report.at("nodes"), SizeIs(3)) << report;
+  for (unsigned i = 0; i < 3; ++i) {
+    EXPECT_EQ(report.at("nodes")[i].at("node"), i);
+    EXPECT_EQ(report.at("nodes")[i].at("address"), addresses_[i]);
+    EXPECT_EQ(report.at("nodes")[i].at("memory").at("budget"), 256u << 20);
+  }
+  const auto table = tool({"status"});
+  expect_done(*table);
+  EXPECT_THAT(table->output(), HasSubstr("3 nodes"));
+  EXPECT_THAT(table->output(), HasSubstr("leader"));
+  expect_done(*tool({"leave", addresses_[1]}));
+  expect_done(*nodes_[1]);
+  EXPECT_THAT(nodes_[1]->output(), HasSubstr("node 1 has left"));
+  EXPECT_THAT(status().at("nodes"), SizeIs(2));
+  nodes_.erase(nodes_.begin() + 1);
+  add_node();
+  EXPECT_EQ(status().at("nodes")[2].at("node"), 3);  // numbers are not given twice
+  end_all();
+}
+
+TEST_F(Members, programs_join_work_and_leave) {
+  found(2);
+  const auto writer = tenant({"fill", "numbers", "8", "1"});
+  expect_done(*writer);
+  EXPECT_THAT(writer->output(), HasSubstr("node 2 of 3"));
+  const auto reader = tenant({"check", "numbers", "8", "1", "fill", "numbers", "8", "2"});
+  expect_done(*reader);
+  EXPECT_THAT(reader->output(), HasSubstr("node 3 of 3"));
+  expect_done(*tenant({"check", "numbers", "8", "2"}));
+  EXPECT_THAT(status().at("nodes"), SizeIs(2));
+  end_all();
+}
+
+// What was written is on nodes that leave one after the other, while others come.
+TEST_F(Members, nothing_is_lost_when_nodes_leave) {
+  found(3);
+  expect_done(*tenant({"fill", "data", "24", "5"}));
+  for (int round = 0; round < 3; ++round) {
+    add_node();
+    const auto leaver = nodes_[1].get();
+    leaver->signal(SIGTERM);
+    EXPECT_EQ(leaver->wait(kSoon), 0) << leaver->output() << leaver->error();
+    nodes_.erase(nodes_.begin() + 1);
+    expect_done(*tenant({"check", "data", "24", "5"}));
+  }
+  end_all();
+}
+
+TEST_F(Members, the_founder_may_leave) {
+  found(3);
+  expect_done(*tenant({"fill", "data", "8", "3"}));
+  nodes_[0]->signal(SIGTERM);
+  EXPECT_EQ(nodes_[0]->wait(kSoon), 0) << nodes_[0]->output() << nodes_[0]->error();
+  contact_ = addresses_[1];
+  nodes_.erase(nodes_.begin());
+  expect_done(*tenant({"check", "data", "8", "3"}));
+  add_node();
+  EXPECT_THAT(status().at("nodes"), SizeIs(3));
+  end_all();
+}
+
+TEST_F(Members, a_node_leaves_and_joins_under_load) {
+  found(3);
+  const auto one = tenant({"turns", "count", "400"}), two = tenant({"turns", "count", "400"});
+  ASSERT_TRUE(one->await_output("is ", kSoon) && two->await_output("is ", kSoon)) << one->error() << two->error();
+  add_node();
+  expect_done(*tool({"leave", "--node", "2", addresses_[1]}));  // through another member
+  expect_done(*nodes_[2]);
+  nodes_.erase(nodes_.begin() + 2);
+  expect_done(*one);
+  expect_done(*two);
+  expect_done(*tenant({"sum", "count", "800"}));
+  end_all();
+}
+
+TEST_F(Members, the_others_go_on_when_one_is_killed) {
+  found(3);
+  const auto program = tenant({"fill", "mine", "4", "9", "stay", "check", "mine", "4", "9"});
+  ASSERT_TRUE(program->await_output("did fill", kSoon)) << program->output() << program->error();
+  nodes_[2]->signal(SIGKILL);
+  EXPECT_EQ(nodes_[2]->wait(kSoon), 128 + SIGKILL);
+  nodes_.pop_back();
+  EXPECT_TRUE(eventually([&] { return status().at("nodes").size() == 3; }, kSoon)) << status();
+  add_node();
+  expect_done(*tenant({"fill", "other", "4", "1", "check", "other", "4", "1"}));
+  program->signal(SIGTERM);
+  EXPECT_NE(program->wait(kSoon), -1) << program->error();
+  end_all();
+}
+
+TEST_F(Members, who_does_not_know_the_secret_is_refused) {
+  found(1);
+  const std::string right = secret_;
+  secret_ = write_secret("wrong", "the secret of another cluster\n", 0600);
+  for (const Arguments& arguments : {Arguments{"node"}, Arguments{"status"}, Arguments{"leave"}}) {
+    const auto refused = tool(arguments);
+    EXPECT_EQ(refused->wait(kSoon), 77) << refused->error();
+    EXPECT_THAT(lines_of(refused->error()), SizeIs(1)) << refused->error();
+    EXPECT_THAT(refused->error(), HasSubstr("secret"));
+  }
+  const auto program = tenant({});
+  EXPECT_EQ(program->wait(kSoon), 77) << program->error();
+  secret_ = write_secret("open", "the secret of this cluster\n", 0644);
+  const auto open = tool({"status"});
+  EXPECT_EQ(open->wait(kSoon), 77) << open->error();
+  EXPECT_THAT(open->error(), HasSubstr("chmod 600"));
+  secret_ = right;
+  EXPECT_THAT(status().at("nodes"), SizeIs(1));
+  EXPECT_THAT(nodes_[0]->error(), HasSubstr("connection_refused"));
+  end_all();
+}
+
+TEST_F(Members, a_stranger_gets_nothing) {
+  found(1);
+  const auto port = std::stoi(contact_.substr(contact_.rfind(':') + 1));
+  sockaddr_in address{.sin_family = AF_INET,
+                      .sin_port = htons(static_cast<std::uint16_t>(port)),
+                      .sin_addr = {htonl(INADDR_LOOPBACK)},
+                      .sin_zero = {}};
+  std::vector<int> sockets;
+  for (int i = 0; i < 200; ++i) {
+    sockets.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(sockets.back(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const std::string request = "GET / HTTP/1.1\r\n\r\n";
+    if (i % 2 == 0) (void)!::send(sockets.back(), request.data(), request.size(), MSG_NOSIGNAL);
+  }
+  char byte;
+  EXPECT_LE(::recv(sockets[0], &byte, 1, 0), 0);  // cut off without a word
+  add_node();
+  expect_done(*tenant({"fill", "x", "1", "1", "check", "x", "1", "1"}));
+  for (const int socket : sockets) ::close(socket);
+  EXPECT_LE(lines_of(nodes_[0]->error()).size(), 101u);
+  end_all();
+}
+
+TEST_F(Members, wrong_use_is_one_clear_line) {
+  found(1);
+  struct Case {
+    Arguments arguments;
+    int status;
+    const char* said;
+  };
+  const std::string own_contact = std::exchange(contact_, "");
+  for (const Case& c : std::vector<Case>{{{"node"}, 64, "--listen"},
+                                         {{"status"}, 64, "address of a member"},
+                                         {{"node", "--listen", "nonsense"}, 64, "host:port"},
+                                         {{"node", "--listen", own_contact}, 72, "in use"},
+                                         {{"status", "127.0.0.1:1", "--timeout", "1"}, 68, "127.0.0.1:1"},
+                                         {{"leave", "--node", "7", own_contact}, 66, "no node 7"}}) {
+    const auto process = tool(c.arguments);
+    EXPECT_EQ(process->wait(kSoon), c.status) << process->error();
+    EXPECT_THAT(lines_of(process->error()), SizeIs(1)) << process->error();
+    EXPECT_THAT(process->error(), HasSubstr(c.said));
+  }
+  contact_ = own_contact;
+  const auto program = tenant({"stay"});
+  ASSERT_TRUE(program->await_output("node 1", kSoon)) << program->error();
+  const auto refused = tool({"leave", "--node", "1"});
+  EXPECT_EQ(refused->wait(kSoon), 77) << refused->error();
+  EXPECT_THAT(refused->error(), HasSubstr("leaves when that ends"));
+  program->signal(SIGTERM);
+  expect_done(*program);
+  end_all();
+}
+
+TEST_F(Members, on_several_hosts_with_encryption) {
+  hosts_ = std::make_unique<FakeHosts>(3);
+  if (!hosts_->made()) GTEST_SKIP() << "no network namespaces here";
+  listen_ = "10.77.0.2:7000";
+  add_node({}, 0);
+  add_node({}, 1);
+  add_node({"--listen", "10.77.0.4:7001"}, 2);
+  EXPECT_EQ(addresses_[2], "10.77.0.4:7001");
+  expect_done(*tenant({"fill", "data", "4", "7"}, 1));
+  expect_done(*tool({"leave", "10.77.0.3:" + addresses_[1].substr(addresses_[1].rfind(':') + 1)}));
+  expect_done(*nodes_[1]);
+  nodes_.erase(nodes_.begin() + 1);
+  expect_done(*tenant({"check", "data", "4", "7"}));
+  end_all();
+}
+
+}  // namespace
+}  // namespace gallocy::testing

@@ -1,0 +1,92 @@
+// A program that joins a running cluster (members_test.cc). What it does is its arguments, in order; it says each thing
+// that it has done.
+//
+//   fill NAME MIB SEED   writes the region
+//   check NAME MIB SEED  reads all of it
+//   turns NAME N         N times: a counter is raised under a named mutex
+//   sum NAME N           expects the counter to be N
+//   stay                 waits for SIGTERM
+//   hold NAME            takes the named mutex and keeps it
+#include <signal.h>
+
+#include "program.h"
+
+namespace {
+
+using program::need;
+using program::wrong;
+
+std::uint64_t word_at(std::uint64_t index, std::uint64_t seed) { return (index + 1) * 0x9e3779b97f4a7c15 ^ seed; }
+
+std::uint64_t* words(const std::string& name, std::uint64_t mib) {
+  return program::shared<std::uint64_t>(name, (mib << 20) / sizeof(std::uint64_t));
+}
+
+void fill(const std::string& name, std::uint64_t mib, std::uint64_t seed) {
+  std::uint64_t* const data = words(name, mib);
+  for (std::uint64_t i = 0; i < (mib << 20) / sizeof *data; ++i) data[i] = word_at(i, seed);
+}
+
+void check(const std::string& name, std::uint64_t mib, std::uint64_t seed) {
+  const std::uint64_t* const data = words(name, mib);
+  for (std::uint64_t i = 0; i < (mib << 20) / sizeof *data; ++i) {
+    if (data[i] != word_at(i, seed))
+      wrong("word %lu of %s is %lx, not %lx", i, name.c_str(), data[i], word_at(i, seed));
+  }
+}
+
+void turns(const std::string& name, std::uint64_t count) {
+  auto* const counter = program::shared<std::uint64_t>(name, 1);
+  gallocy::mutex mutex(name);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    mutex.lock();
+    const std::uint64_t before = *counter;
+    *counter = before + 1;
+    mutex.unlock();
+  }
+}
+
+void stay() {
+  sigset_t end;
+  ::sigemptyset(&end);
+  ::sigaddset(&end, SIGTERM);
+  int got = 0;
+  ::sigwait(&end, &got);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  sigset_t end;
+  ::sigemptyset(&end);
+  ::sigaddset(&end, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &end, nullptr);
+  const auto node = need(gallocy::Node::join());
+  std::printf("node %u of %u is %d\n", node->id(), node->count(), ::getpid());
+  std::fflush(stdout);
+  for (int i = 1; i < count;) {
+    const std::string action = arguments[i++];
+    const auto text = [&] {
+      return i < count ? std::string(arguments[i++]) : (wrong("%s: what?", action.c_str()), "");
+    };
+    const auto number = [&] { return std::stoull(text()); };
+    const std::string name = action == "stay" ? "" : text();
+    if (action == "fill" || action == "check") {
+      const auto mib = number(), seed = number();
+      action == "fill" ? fill(name, mib, seed) : check(name, mib, seed);
+    } else if (action == "turns") {
+      turns(name, number());
+    } else if (action == "sum") {
+      const std::uint64_t is = *program::shared<std::uint64_t>(name, 1), expected = number();
+      if (is != expected) wrong("%s is %lu, not %lu", name.c_str(), is, expected);
+    } else if (action == "hold") {
+      (new gallocy::mutex(name))->lock();
+    } else if (action == "stay") {
+      stay();
+    } else {
+      wrong("%s: what is that?", action.c_str());
+    }
+    std::printf("did %s %s\n", action.c_str(), name.c_str());
+    std::fflush(stdout);
+  }
+}

@@ -1,0 +1,67 @@
+#include "status_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace gallocy::command {
+namespace {
+
+using nlohmann::json;
+
+std::string size_text(std::uint64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
+  return fmt::format("{:.{}f} {}", value, unit == 0 || value >= 100 ? 0 : 1, kUnits[unit]);
+}
+
+// How far the slower of two logs is behind.
+std::uint64_t newest(const json& nodes) {
+  std::uint64_t index = 0;
+  for (const json& node : nodes) {
+    if (node.contains("log")) index = std::max(index, node.at("log").at("applied").get<std::uint64_t>());
+  }
+  return index;
+}
+
+std::string node_line(const json& node, std::uint64_t newest_entry) {
+  const auto number = node.at("node").get<unsigned>();
+  const auto address = node.at("address").get<std::string>();
+  if (node.contains("silent"))
+    return fmt::format("{:>5}  {:<22} no answer: {}\n", number, address, node.at("silent").get<std::string>());
+  const json& memory = node.at("memory");
+  const json& log = node.at("log");
+  return fmt::format("{:>5}  {:<22} {:<8} {:>4} {:>11} of {:>9} {:>8}\n", number, address,
+                     log.at("role").get<std::string>(), newest_entry - log.at("applied").get<std::uint64_t>(),
+                     size_text(memory.at("used")), size_text(memory.at("budget")),
+                     memory.at("homes").get<std::uint64_t>());
+}
+
+std::string region_line(const json& region) {
+  std::string homes;
+  for (const auto& [node, blocks] : region.at("homes").items())
+    homes += fmt::format("{}{}: {}", homes.empty() ? "" : ", ", node, blocks.get<std::uint64_t>());
+  return fmt::format("  {:<24} {:>10}  {:<12} {}\n", region.at("name").get<std::string>(),
+                     size_text(region.at("bytes")), region.at("placement").get<std::string>(), homes);
+}
+
+}  // namespace
+
+std::string status_table(const json& report) {
+  const json& nodes = report.at("nodes");
+  const json& regions = report.at("cluster").at("regions");
+  std::string text = fmt::format("{} nodes, {} regions, epoch {}\n\n", nodes.size(), regions.size(),
+                                 report.at("cluster").at("epoch").get<unsigned>());
+  text += " node  address                log       lag          memory used    homes\n";
+  const std::uint64_t newest_entry = newest(nodes);
+  for (const json& node : nodes) text += node_line(node, newest_entry);
+  if (regions.empty()) return text;
+  text += "\n  region                         size  placement    homes that the log knows (node: blocks)\n";
+  for (const json& region : regions) text += region_line(region);
+  return text;
+}
+
+}  // namespace gallocy::command
