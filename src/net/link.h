@@ -79,8 +79,8 @@ class Link {
   // Whether all that was written has left this machine.
   virtual bool delivered() const { return true; }
 
-  // Whether the peer's machine has stopped answering; what its process does is another question. Any thread.
-  virtual bool unreachable() const { return false; }
+  // See Mesh. Any thread.
+  virtual std::uint64_t unanswered_us() const { return 0; }
 
   Mesh::Counters counters() const;
 

@@ -35,7 +35,9 @@ class MeshImpl final : public Mesh {
   void wake() override { poller_.wake(); }
   void wake_at(std::int64_t ns) override { poller_.wake_at(ns); }
   void close(std::chrono::milliseconds timeout) override;
-  bool unreachable(NodeId peer) const override { return link(peer) != nullptr && link(peer)->unreachable(); }
+  std::uint64_t unanswered_us(NodeId peer) const override {
+    return link(peer) != nullptr ? link(peer)->unanswered_us() : 0;
+  }
   Counters counters(NodeId peer) const override;
 
  private:

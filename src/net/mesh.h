@@ -142,9 +142,9 @@ class Mesh {
   // Ends all links after what is queued has left (at most `timeout`). peer_down is not called for them.
   virtual void close(std::chrono::milliseconds timeout) = 0;
 
-  // Whether the peer's machine does not answer any more, though something was sent to it lately. Its process may do so
-  // later than its machine: see Runtime::beat.
-  virtual bool unreachable(NodeId peer) const = 0;
+  // For how long the peer's machine has left unanswered what was sent to it; 0 if it answers, or nothing was sent. What
+  // its process does is another question.
+  virtual std::uint64_t unanswered_us(NodeId peer) const = 0;
 
   // Frames and bytes sent and received since open, per peer.
   struct Counters {

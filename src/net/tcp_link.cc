@@ -22,9 +22,6 @@ void epoll_change(int epoll, int operation, int socket, std::uint32_t events, Li
   CHECK(done == 0 || errno == ENOENT, operation, errno);  // ENOENT: the link has left the set before
 }
 
-// Two retransmissions (after 200 and 600 ms) have gone unanswered then.
-constexpr std::uint32_t kUnreachableMs = 1'000;
-
 bool would_block(int error) { return error == EAGAIN || error == EINTR; }
 
 }  // namespace
@@ -94,11 +91,12 @@ bool TcpLink::delivered() const {
 
 // Acknowledgements come from the peer's kernel, also while its process is starved, stopped or takes no data. Their lack
 // counts only once a retransmission was due: a connection that is idle gets none.
-bool TcpLink::unreachable() const {
+std::uint64_t TcpLink::unanswered_us() const {
   tcp_info info{};
   socklen_t length = sizeof info;
-  if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
-  return info.tcpi_unacked > 0 && info.tcpi_retransmits > 0 && info.tcpi_last_ack_recv > kUnreachableMs;
+  if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 0;
+  const bool silent = info.tcpi_unacked > 0 && info.tcpi_retransmits > 0;
+  return silent ? std::uint64_t{info.tcpi_last_ack_recv} * 1000 : 0;
 }
 
 }  // namespace gallocy::net

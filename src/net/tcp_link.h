@@ -17,7 +17,7 @@ class TcpLink final : public Link {
   void enter_epoll() override;
   bool before_sleep() override { return !tls_ || !tls_->has_pending(); }
   bool delivered() const override;
-  bool unreachable() const override;
+  std::uint64_t unanswered_us() const override;
 
  private:
   Transfer write_some(std::span<const iovec> pieces) override;

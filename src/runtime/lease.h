@@ -4,11 +4,11 @@
 // Every member may propose the death of another, and one is enough. So each is asked again and again whether it hears
 // this node, and the lease holds for kLeaseUs from the moment when the oldest of the questions that were answered last
 // was *sent*. Why that is sound:
-//   * a member that heard a question takes this node for dead because of silence at the earliest a second after that
-//     (kUnreachableMs in net/tcp_link.cc; kSilenceUs in runtime.cc is longer), and kLeaseUs is less;
+//   * a member that heard a question takes this node for dead because of silence at the earliest
+//     Vigil::kLeastUnansweredUs after that, and kLeaseUs is less;
 //   * a connection that breaks is seen at both ends. From then on the lease is over until the log has said which of the
 //     two is no member any more.
-// What it does not cover: one end that sees the break much later than the other without a second of silence, as when
+// What it does not cover: one end that sees the break much later than the other without such a silence, as when
 // something between the nodes resets one end only.
 //
 // Threads: none; pure. `now` in microseconds.
@@ -24,7 +24,7 @@ namespace gallocy::runtime {
 
 class Lease {
  public:
-  static constexpr std::uint64_t kLeaseUs = 800'000;
+  static constexpr std::uint64_t kLeaseUs = 600'000;
 
   explicit Lease(NodeId self) : self_(self) {}
 

@@ -22,11 +22,7 @@
 namespace gallocy::runtime {
 namespace {
 
-constexpr std::int64_t kBeatUs = 100'000;
-// A peer whose machine answers but whose process does not (it is stopped, or takes no data) is taken for lost after
-// this silence. Several times what an overloaded machine may keep a process from running; a machine that does not
-// answer is found earlier (Mesh::unreachable).
-constexpr std::int64_t kSilenceUs = std::chrono::microseconds(kPeerTimeout).count();
+constexpr std::int64_t kBeatUs = Vigil::kBeatUs;
 constexpr int kLauncherEndsUsMs = 1'000;
 constexpr std::chrono::milliseconds kCloseTimeout{1'000};
 
@@ -132,9 +128,11 @@ Result<> Runtime::assemble() {
   threads_->set_waiting(*waiting_);
   if (mesh_ != nullptr) {
     const std::int64_t now = os::monotonic_us();
-    for (Peer& peer : peers_) peer.heard_us = now;
-    for (const NodeId node : present_at_first()) peers_[node.value].present = node != self();
-    last_beat_us_ = now;
+    vigil_ = std::make_unique<Vigil>(nodes(), static_cast<std::uint64_t>(now));
+    for (const NodeId node : present_at_first()) {
+      peers_[node.value].present = node != self();
+      vigil_->begin(node);
+    }
     if (is_open()) follow_members();
     loop_ = std::thread([this] { run_loop(); });
   }
@@ -218,14 +216,14 @@ std::int64_t Runtime::housekeeping() {
 
 void Runtime::beat(std::int64_t now) {
   const wire::Heartbeat body{.room_pages = takes_more_ ? memory_->room_pages() : 0};
-  // After a pause of our own (SIGSTOP, a suspended machine) the peers may have spoken and not been heard: they get the
-  // full time again. They will have given us up, and their links will say so.
-  const bool paused = now - last_beat_us_.exchange(now) > kSilenceUs / 2;
-  for_each_peer([&](NodeId node, Peer& peer) {
-    if (paused) peer.heard_us = now;
-    if (now - peer.heard_us > kSilenceUs && !peers_may_stop())
-      return lost(node, fmt::format("it has been silent for {} seconds", kSilenceUs / 1'000'000));
-    if (mesh_->unreachable(node)) return lost(node, "its machine does not answer");
+  std::vector<NodeId> peers;
+  for_each_peer([&](NodeId node, Peer&) { peers.push_back(node); });
+  const auto suspects = vigil_->beat(static_cast<std::uint64_t>(now), peers,
+                                     [this](NodeId node) { return mesh_->unanswered_us(node); });
+  for (const Vigil::Suspect& suspect : suspects) {
+    if (!peers_may_stop()) lost(suspect.node, suspect.reason);
+  }
+  for_each_peer([&](NodeId node, Peer&) {
     mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kHeartbeat), .body_bytes = sizeof body},
                 std::as_bytes(std::span(&body, 1)), {});
   });
@@ -246,14 +244,13 @@ std::size_t Runtime::payload_target(NodeId from, const wire::FrameHeader& header
 
 void Runtime::frame_arrived(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
                             std::span<const std::byte> payload) {
-  Peer& peer = peers_[from.value];
-  if (peer.lost) {
+  const bool heartbeat = header.type == static_cast<std::uint16_t>(wire::MessageType::kHeartbeat);
+  if (peers_[from.value].lost) {
     // It was stopped, or cut off, and does not know that the others have gone on without it.
-    if (header.type == static_cast<std::uint16_t>(wire::MessageType::kHeartbeat))
-      mesh_->send(from, {.type = static_cast<std::uint16_t>(wire::MessageType::kExpelled)}, {}, {});
+    if (heartbeat) mesh_->send(from, {.type = static_cast<std::uint16_t>(wire::MessageType::kExpelled)}, {}, {});
     return;
   }
-  peer.heard_us.store(last_beat_us_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  vigil_->heard(from, heartbeat);
   if (!route(from, static_cast<wire::MessageType>(header.type), body, payload)) {
     log_event(LogLevel::kError, "frame_refused", "node", from, "type", header.type, "bytes", body.size());
   }

@@ -23,13 +23,14 @@
 #include "runtime/settings.h"
 #include "runtime/sync_service.h"
 #include "runtime/threads.h"
+#include "runtime/vigil.h"
 #include "runtime/waiting.h"
 
 namespace gallocy::runtime {
 
 class Steward;
 
-// A peer that says nothing for so long is lost (Runtime::beat).
+// A connection that moves nothing for so long, though there is something to send, is over.
 inline constexpr std::chrono::milliseconds kPeerTimeout{10'000};
 
 class Runtime final : public net::FrameSink {
@@ -124,16 +125,15 @@ class Runtime final : public net::FrameSink {
 
   Extension extension_;
   struct Peer {
-    std::atomic<std::int64_t> heard_us{0};
     std::atomic<bool> present{false}, left{false}, lost{false};
   };
   std::vector<Peer> peers_;
+  std::unique_ptr<Vigil> vigil_;  // with a mesh
   std::atomic<bool> takes_more_{true};
   bool has_left_ = false;
   os::Mutex declared_mu_;
   std::vector<NodeId> declared_dead_ GUARDED_BY(declared_mu_);  // by the log, and not noticed here yet
   std::atomic<std::int64_t> next_beat_us_{0};
-  std::atomic<std::int64_t> last_beat_us_{0};
   std::atomic<bool> stop_{false};
   std::thread loop_;
 };

@@ -95,7 +95,7 @@ TEST_F(Failure, a_stopped_worker) {
   start();
   ::kill(node_[2], SIGSTOP);
   expect_end("node 2 (" + hosts_.name(1) + ", pid ", kStopped);
-  EXPECT_THAT(launcher_->error(), HasSubstr("silent for 10 seconds"));
+  EXPECT_THAT(launcher_->error(), HasSubstr("silent for"));
 }
 
 TEST_F(Failure, a_killed_agent) {
@@ -113,7 +113,7 @@ TEST_F(Failure, a_cut_line_to_a_worker) {
 TEST_F(Failure, a_cut_line_between_workers) {
   start();
   hosts_.part(0, 1);
-  expect_end("its machine does not answer");
+  expect_end("its machine has not answered");
 }
 
 TEST_F(Failure, a_killed_home_ends_as_a_killed_program) {

@@ -11,7 +11,7 @@ namespace {
 using durable::Core;
 
 constexpr std::uint64_t kTickUs = 100'000;
-constexpr std::uint64_t kSilenceUs = 1'000'000, kLaterUs = 500'000;  // until a node is taken for dead
+constexpr std::uint64_t kSilenceUs = 700'000, kLaterUs = 500'000;  // until a node is taken for dead
 constexpr const char* kRegion = "accounts";
 
 }  // namespace

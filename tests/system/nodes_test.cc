@@ -147,8 +147,8 @@ TEST_P(NodesStopped, are_lost_after_some_silence) {
   for (unsigned node = 0; node < 3; ++node) await_ready(*launcher, node);
   kill_node(*launcher, 1, SIGSTOP);
   const auto before = std::chrono::steady_clock::now();
-  expect_line(*launcher, 70, "silent for 10 seconds", milliseconds(25'000));
-  EXPECT_GT(std::chrono::steady_clock::now() - before, milliseconds(9'000));
+  expect_line(*launcher, 70, "it has been silent for", milliseconds(60'000));
+  EXPECT_GT(std::chrono::steady_clock::now() - before, milliseconds(4'500));
 }
 
 INSTANTIATE_TEST_SUITE_P(On, NodesStopped, ::testing::Values("tcp", "shm"),
