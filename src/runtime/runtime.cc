@@ -218,8 +218,8 @@ void Runtime::beat(std::int64_t now) {
   const wire::Heartbeat body{.room_pages = takes_more_ ? memory_->room_pages() : 0};
   std::vector<NodeId> peers;
   for_each_peer([&](NodeId node, Peer&) { peers.push_back(node); });
-  const auto suspects = vigil_->beat(static_cast<std::uint64_t>(now), peers,
-                                     [this](NodeId node) { return mesh_->unanswered_us(node); });
+  const auto suspects =
+      vigil_->beat(static_cast<std::uint64_t>(now), peers, [this](NodeId node) { return mesh_->unanswered_us(node); });
   for (const Vigil::Suspect& suspect : suspects) {
     if (!peers_may_stop()) lost(suspect.node, suspect.reason);
   }

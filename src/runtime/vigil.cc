@@ -55,7 +55,8 @@ std::optional<std::string> Vigil::suspicion(NodeId peer, Watched& watched, std::
   if (unanswered_us >= kLeastUnansweredUs && watched.machine.suspected(now))
     return fmt::format("its machine has not answered for {} ms", unanswered_us / 1000);
   if (watched.process.suspected(now))
-    return fmt::format("it has been silent for {:.1f} seconds", static_cast<double>(watched.process.silence(now)) / 1e6);
+    return fmt::format("it has been silent for {:.1f} seconds",
+                       static_cast<double>(watched.process.silence(now)) / 1e6);
   return std::nullopt;
 }
 

@@ -48,10 +48,16 @@ void FakeHosts::set_link(unsigned host, const char* state) {
   ip({"-n", hub_, "link", "set", "port" + std::to_string(host), state});
 }
 
+void FakeHosts::set_isolated(unsigned host, const char* state) {
+  ip({"-n", hub_, "link", "set", "port" + std::to_string(host), "type", "bridge_slave", "isolated", state});
+}
+
 void FakeHosts::part(unsigned one, unsigned other) {
-  for (const unsigned host : {one, other}) {
-    ip({"-n", hub_, "link", "set", "port" + std::to_string(host), "type", "bridge_slave", "isolated", "on"});
-  }
+  for (const unsigned host : {one, other}) set_isolated(host, "on");
+}
+
+void FakeHosts::restore(unsigned one, unsigned other) {
+  for (const unsigned host : {one, other}) set_isolated(host, "off");
 }
 
 }  // namespace gallocy::testing

@@ -22,11 +22,13 @@ class FakeHosts {
   std::string list(unsigned count) const;                                          // the first of them
 
   void set_link(unsigned host, const char* state);  // "up" or "down"
-  void part(unsigned one, unsigned other);          // these two do not reach each other any more, but the hub
+  void part(unsigned one, unsigned other);          // these two do not reach each other any more, but all others
+  void restore(unsigned one, unsigned other);       // they do again
 
  private:
   bool ip(const std::vector<std::string>& arguments);
   bool make();
+  void set_isolated(unsigned host, const char* state);
 
   std::string hub_;
   std::vector<std::string> hosts_;

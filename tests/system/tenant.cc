@@ -7,6 +7,8 @@
 //   sum NAME N           expects the counter to be N
 //   stay                 waits for SIGTERM
 //   hold NAME            takes the named mutex and keeps it
+//   transfers NAME N     N transfers between accounts in durable memory; every tenth is said. Until SIGTERM, if N is 0
+//   audit NAME           expects that no money was made or lost
 #include <signal.h>
 
 #include "program.h"
@@ -54,6 +56,55 @@ void stay() {
   ::sigwait(&end, &got);
 }
 
+constexpr std::size_t kAccounts = 64, kBlockWords = (256 << 10) / sizeof(std::int64_t);
+
+// In blocks of their own, so that most transfers concern several companies; the first has what each node has done.
+std::int64_t* bank(const std::string& name) {
+  const auto region = need(gallocy::Node::current()->map(
+      {.name = name, .bytes = 9 * kBlockWords * sizeof(std::int64_t), .durable_backups = 2}));
+  return static_cast<std::int64_t*>(region.data());
+}
+std::int64_t* account(std::int64_t* bank, std::size_t i) { return bank + kBlockWords * (1 + i % 8) + i; }
+
+bool asked_to_end() {
+  sigset_t pending;
+  ::sigpending(&pending);
+  return ::sigismember(&pending, SIGTERM) == 1;
+}
+
+void transfers(const std::string& name, std::uint64_t count) {
+  std::int64_t* const all = bank(name);
+  std::int64_t* const mine = all + gallocy::Node::current()->id();
+  program::Random random(gallocy::Node::current()->id());
+  std::int64_t done = 0;
+  for (; count == 0 ? !asked_to_end() : static_cast<std::uint64_t>(done) < count; ++done) {
+    std::int64_t* const from = account(all, random.below(kAccounts));
+    std::int64_t* const to = account(all, random.below(kAccounts));
+    const auto amount = static_cast<std::int64_t>(random.below(100));
+    need(gallocy::transact([&](gallocy::Transaction& t) {
+      t.write(from, t.read(from) - amount);
+      t.write(to, t.read(to) + amount);
+      t.write(mine, t.read(mine) + 1);
+    }));
+    if (done % 10 == 0) {
+      std::printf("transfer %ld\n", done);
+      std::fflush(stdout);
+    }
+  }
+  const std::int64_t noted = need(gallocy::transact([&](gallocy::Transaction& t) { return t.read(mine); }));
+  if (noted != done) wrong("%ld transfers were acknowledged, %ld happened", done, noted);
+}
+
+void audit(const std::string& name) {
+  std::int64_t* const all = bank(name);
+  const std::int64_t sum = need(gallocy::transact([&](gallocy::Transaction& t) {
+    std::int64_t money = 0;
+    for (std::size_t i = 0; i < kAccounts; ++i) money += t.read(account(all, i));
+    return money;
+  }));
+  if (sum != 0) wrong("there is %ld too much in all accounts", sum);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -79,6 +130,10 @@ int main(int count, char** arguments) {
     } else if (action == "sum") {
       const std::uint64_t is = *program::shared<std::uint64_t>(name, 1), expected = number();
       if (is != expected) wrong("%s is %lu, not %lu", name.c_str(), is, expected);
+    } else if (action == "transfers") {
+      transfers(name, number());
+    } else if (action == "audit") {
+      audit(name);
     } else if (action == "hold") {
       (new gallocy::mutex(name))->lock();
     } else if (action == "stay") {
