@@ -215,12 +215,13 @@ void Memory::take_page(PageId page, bool pin_it) {
 
 void Memory::die_of_loss(PageId page) {
   const Region* region = find(address_of(page));
+  const auto with = lost_with_.find(block_of(page));
+  const bool known = with != lost_with_.end() && with->second != kNoNode;
   char text[256];
-  const auto end =
-      fmt::format_to_n(text, sizeof text,
-                       "gallocy: node {}: page {:#x} of region \"{}\" is lost: the only copy was on a node "
-                       "that died",
-                       options_.coherence.self, address_of(page), region != nullptr ? region->name : "?");
+  const auto end = fmt::format_to_n(
+      text, sizeof text, "gallocy: node {}: page {:#x} of region \"{}\" is lost: the only copy was on {}, which died",
+      options_.coherence.self, address_of(page), region != nullptr ? region->name : "?",
+      known ? fmt::format("node {}", with->second) : "another node");
   die(static_cast<int>(ErrorCode::kPeerLost), {text, std::min(end.size, sizeof text)});
 }
 

@@ -213,6 +213,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
 
   mutable os::Mutex mu_;
   coherence::Core core_ GUARDED_BY(mu_);
+  std::unordered_map<BlockId, NodeId> lost_with_ GUARDED_BY(mu_);  // whom pages of the block were lost with
   coherence::Effects effects_ GUARDED_BY(mu_);
   std::vector<Region> regions_ GUARDED_BY(mu_);
   std::size_t last_region_ GUARDED_BY(mu_) = 0;

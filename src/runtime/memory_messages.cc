@@ -34,8 +34,10 @@ void Memory::carry_out(const Effect& effect) {
       return;
     case Effect::Kind::kSend:
       return send_pages(effect);
-    case Effect::Kind::kWake:
     case Effect::Kind::kLost:
+      lost_with_[effect.block] = effect.node;
+      return wake(effect.block, effect.pages);
+    case Effect::Kind::kWake:
       return wake(effect.block, effect.pages);
     case Effect::Kind::kDiscard:
       coherence::for_each_run(effect.pages, [&](unsigned first, unsigned length) {
