@@ -90,7 +90,7 @@ Signals to this command are the program's; ^Z stops all nodes.
 Exit status: the program's; if a signal ended it, the command ends by that signal. 64 wrong flags, 66 a directory or
   file is not there, 68 a host cannot be reached, 70 a node was lost, 72 the port is taken, 73 the statistics cannot be written, 75 nodes did not
   join in time, 77 the secret file can be read by others, 126 the program cannot be executed, 127 there is no such program.
-When a node's machine does not answer for a second, its process for 10 seconds (it is stopped, say), or it ends, the program
+When a node's machine does not answer for most of a second, its process for 5 (it is stopped, say), or it ends, the program
   and its children in the same session are killed.
 )";
 
