@@ -33,7 +33,7 @@
 // address (`48 c7 c0 0f 00 00 00 0f 05`).
 asm(R"(
 .text
-.globl gallocy_on_system_call, gallocy_on_signal, gallocy_return_begin, gallocy_return_end, gallocy_enter
+.globl gallocy_on_system_call, gallocy_on_signal, gallocy_return_begin, gallocy_return_end, gallocy_enter_guest
 .globl gallocy_borrow_memory, gallocy_interruptible, gallocy_interruptible_call, gallocy_interrupted
 .type gallocy_on_system_call, @function
 .type gallocy_on_signal, @function
@@ -95,7 +95,7 @@ gallocy_on_signal:
 gallocy_return_begin:
   mov $15, %rax
   syscall
-gallocy_enter:                     # rdi: the frame's ucontext, rsi: the program's fs
+gallocy_enter_guest:                     # rdi: the frame's ucontext, rsi: the program's fs
   wrfsbase %rsi
   movb $1, %gs:24
   mov %rdi, %rsp
@@ -148,7 +148,7 @@ extern "C" {
 void gallocy_on_system_call();
 void gallocy_on_signal();
 extern const char gallocy_return_begin[], gallocy_return_end[];
-[[noreturn]] void gallocy_enter(ucontext_t* context, std::uint64_t fs);
+[[noreturn]] void gallocy_enter_guest(ucontext_t* context, std::uint64_t fs);
 long gallocy_interruptible(const long* call);
 long gallocy_borrow_memory(std::uint64_t flags, void* stack, void (*body)(void*), void* argument);
 extern const char gallocy_interruptible_call[], gallocy_interrupted[];
@@ -384,7 +384,7 @@ constexpr std::size_t kMostStateBytes = 12 << 10;               // with AMX
   ::sigaltstack(nullptr, &context.uc_stack);
   const std::uint64_t mask = kernel_mask(thread.guest_mask);
   std::memcpy(&context.uc_sigmask, &mask, sizeof mask);
-  gallocy_enter(&context, registers.fs);
+  gallocy_enter_guest(&context, registers.fs);
 }
 
 }  // namespace
