@@ -47,13 +47,15 @@ const std::map<std::string_view, Measurement> kMeasurements = {
 // Before join, so that the library's threads inherit it.
 void pin_to_processor() {
   const char* node = std::getenv("GALLOCY_NODE");  // set by the launcher
+  // More nodes than processors are left to the scheduler, unless they are to spin.
   const char* nodes = std::getenv("GALLOCY_NODES");
+  const unsigned count = std::max(1u, std::thread::hardware_concurrency());
+  const bool share = nodes == nullptr || std::strtoul(nodes, nullptr, 10) > count;
+  if (share && std::getenv("GALLOCY_SPIN_US") == nullptr) return;
   const unsigned id = node == nullptr ? 0 : static_cast<unsigned>(std::strtoul(node, nullptr, 10));
-  // Where there are more nodes than processors, two nodes' share of one would not be the scheduler's.
-  if (nodes == nullptr || std::strtoul(nodes, nullptr, 10) > std::thread::hardware_concurrency()) return;
   cpu_set_t processors;
   CPU_ZERO(&processors);
-  CPU_SET(id, &processors);
+  CPU_SET(id % count, &processors);
   sched_setaffinity(0, sizeof processors, &processors);
 }
 
