@@ -52,7 +52,7 @@ class PageLimits {
   IntervalMap<os::Protection> asked_ GUARDED_BY(mu_){os::Protection::kReadWrite};
   IntervalMap<bool> unread_ GUARDED_BY(mu_){false}, viewed_ GUARDED_BY(mu_){false};  // what is viewed is unread, too
   IntervalMap<Common> common_ GUARDED_BY(mu_){Common::kNo};
-  std::atomic<bool> any_common_{false};  // ever
+  std::atomic<bool> any_of_kernel_{false};  // ever: faults ask, and should not take the lock for nothing
 };
 
 }  // namespace gallocy::personality
