@@ -181,22 +181,6 @@ Core& DurableCluster::primary(std::uint64_t block) {
   std::abort();
 }
 
-void DurableCluster::check_block(BlockId block) const {
-  const Company company = core(members().front()).company(block);
-  CHECK(company.size() == std::min<std::size_t>(options_.backups + 1, alive()), block, company.size());
-  const durable::Block* first = core(company.primary()).block(block);
-  for (unsigned i = 0; i < company.size(); ++i) {
-    CHECK(core(company[i]).company(block) == company, block, company[i]);
-    const durable::Block* copy = core(company[i]).block(block);
-    CHECK(copy == nullptr || copy->complete, "not restored", block, company[i]);
-    for (std::uint32_t page = 0; page < kBlockPages; ++page) {
-      const bool here = copy != nullptr && copy->image.has(page), there = first != nullptr && first->image.has(page);
-      CHECK(here == there, "pages differ", block, company[i], page);
-      CHECK(!here || copy->image.page(page) == first->image.page(page), "images differ", block, company[i], page);
-    }
-  }
-}
-
 void DurableCluster::check_rest() const {
   CHECK(restored(), "redundancy is not back");
   for (const NodeId node : members()) {
@@ -208,7 +192,27 @@ void DurableCluster::check_rest() const {
       CHECK(false, "a record is kept", node, b, id.coordinator, id.sequence, block->records.front().committed);
     }
   }
-  for (std::uint64_t b = 0; b < options_.blocks; ++b) check_block(BlockId{kFirstBlock.value + b});
+  for (std::uint64_t b = 0; b < options_.blocks; ++b) {
+    check_copies(BlockId{kFirstBlock.value + b}, options_.backups, members(),
+                 [this](NodeId node) -> const Core& { return core(node); });
+  }
+}
+
+void check_copies(BlockId block, unsigned backups, std::span<const NodeId> members,
+                  const std::function<const Core&(NodeId)>& core) {
+  const Company company = core(members.front()).company(block);
+  CHECK(company.size() == std::min<std::size_t>(backups + 1, members.size()), block, company.size());
+  const durable::Block* first = core(company.primary()).block(block);
+  for (unsigned i = 0; i < company.size(); ++i) {
+    CHECK(core(company[i]).company(block) == company, block, company[i]);
+    const durable::Block* copy = core(company[i]).block(block);
+    CHECK(copy == nullptr || copy->complete, "not restored", block, company[i]);
+    for (std::uint32_t page = 0; page < kBlockPages; ++page) {
+      const bool here = copy != nullptr && copy->image.has(page), there = first != nullptr && first->image.has(page);
+      CHECK(here == there, "pages differ", block, company[i], page);
+      CHECK(!here || copy->image.page(page) == first->image.page(page), "images differ", block, company[i], page);
+    }
+  }
 }
 
 }  // namespace gallocy::sim

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "durable/core.h"
@@ -79,7 +80,6 @@ class DurableCluster {
   void hear(NodeId node);
   void finish_step(NodeId node);
   bool flush_all();
-  void check_block(BlockId block) const;
 
   DurableClusterOptions options_;
   std::uint16_t spares_ = 0, joined_ = 0;
@@ -89,5 +89,9 @@ class DurableCluster {
   std::uint64_t digest_ = 0;
   std::uint64_t slow_news_ = 1;
 };
+
+// At rest: all members of the block's company agree on it, are as many as they should be, and have the same image.
+void check_copies(BlockId block, unsigned backups, std::span<const NodeId> members,
+                  const std::function<const durable::Core&(NodeId)>& core);
 
 }  // namespace gallocy::sim

@@ -56,12 +56,7 @@ class Simulation {
     while (cluster_.deliver(prng_)) CHECK(++rest < kRestSteps, "no rest");
     cluster_.check_rest();
     clients_.check_history();
-    const DurableClients::Counters& counted = clients_.counters();
-    report_.reads = counted.reads;
-    report_.committed = counted.committed;
-    report_.several = counted.several;
-    report_.conflicts = counted.conflicts;
-    report_.unknown = counted.unknown;
+    static_cast<DurableClients::Counters&>(report_) = clients_.counters();
     report_.digest = cluster_.digest();
     report_.messages = cluster_.messages();
     report_.epochs = cluster_.epochs();

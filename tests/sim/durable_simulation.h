@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "durable/mutant.h"
+#include "durable_clients.h"
 
 namespace gallocy::sim {
 
@@ -15,10 +16,8 @@ struct DurableWorkload {
   bool trace = false;
 };
 
-struct DurableReport {
-  std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0, joins = 0, reads = 0;
-  std::uint64_t committed = 0, several = 0, conflicts = 0;  // several: committed in more than one company
-  std::uint64_t unknown = 0;                                // the node died before the answer
+struct DurableReport : DurableClients::Counters {
+  std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0, joins = 0;
 };
 
 DurableReport run_durable(std::uint64_t seed, const DurableWorkload& workload);

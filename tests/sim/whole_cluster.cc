@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "durable_cluster.h"
 #include "network.h"
 
 namespace gallocy::sim {
@@ -16,7 +17,7 @@ constexpr const char* kRegion = "accounts";
 
 }  // namespace
 
-std::uint64_t WholeCluster::mix_of(std::uint64_t one, std::uint64_t other) { return mix(one, other); }
+std::uint64_t WholeCluster::digest() const { return mix(log_.digest(), digest_); }
 
 WholeCluster::WholeCluster(const WholeOptions& options)
     : options_(options), prng_(options.log.seed * 31 + 5), log_(options.log) {
@@ -293,24 +294,6 @@ std::string WholeCluster::describe(NodeId node) {
                      h.durable->unrestored());
 }
 
-void WholeCluster::check_block(BlockId block) {
-  const std::vector<NodeId> nodes = up_nodes();
-  const durable::Company company = host(nodes.front()).durable->company(block);
-  CHECK(company.size() == std::min<std::size_t>(options_.backups + 1u, nodes.size()), block, company.size());
-  const durable::Block* first = host(company.primary()).durable->block(block);
-  for (unsigned i = 0; i < company.size(); ++i) {
-    const Core& core = *host(company[i]).durable;
-    CHECK(core.company(block) == company, block, company[i]);
-    const durable::Block* copy = core.block(block);
-    CHECK(copy == nullptr || copy->complete, "not restored", block, company[i]);
-    for (std::uint32_t page = 0; page < kBlockPages; ++page) {
-      const bool here = copy != nullptr && copy->image.has(page), there = first != nullptr && first->image.has(page);
-      CHECK(here == there, "pages differ", block, company[i], page);
-      CHECK(!here || copy->image.page(page) == first->image.page(page), "images differ", block, company[i], page);
-    }
-  }
-}
-
 void WholeCluster::check_rest() {
   CHECK(restored(), "redundancy is not back");
   for (const NodeId node : up_nodes()) {
@@ -318,7 +301,10 @@ void WholeCluster::check_rest() {
     CHECK(core.open() == 0, "hangs", node, core.open());
     CHECK(core.records() == 0, "a record is kept", node, core.records());
   }
-  for (std::uint64_t b = 0; b < options_.blocks; ++b) check_block(block_of(page_of(address(b, 0))));
+  for (std::uint64_t b = 0; b < options_.blocks; ++b) {
+    check_copies(block_of(page_of(address(b, 0))), options_.backups, up_nodes(),
+                 [this](NodeId node) -> const Core& { return *host(node).durable; });
+  }
 }
 
 }  // namespace gallocy::sim

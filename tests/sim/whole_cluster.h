@@ -67,13 +67,11 @@ class WholeCluster {
   // At rest: nothing open, nothing kept, the same images at all members of each company.
   void check_rest();
 
-  std::uint64_t digest() const { return mix_of(log_.digest(), digest_); }
+  std::uint64_t digest() const;
   std::uint64_t messages() const { return messages_; }
   std::uint64_t silences() const { return silences_; }
 
  private:
-  static std::uint64_t mix_of(std::uint64_t one, std::uint64_t other);
-
   struct Frame {
     enum class Kind : unsigned char { kDurable, kAsk, kAnswer, kClosed } kind{};
     durable::Message message;
@@ -108,7 +106,6 @@ class WholeCluster {
   void deliver(NodeId from, NodeId to);
   void arrived(NodeId from, NodeId to, const Frame& frame);
   std::vector<NodeId> up_nodes() const;
-  void check_block(BlockId block);
 
   const WholeOptions options_;
   Prng prng_;

@@ -60,12 +60,7 @@ class Simulation {
     run_until_restored("no rest after everything was mended");
     cluster_.check_rest();
     clients_.check_history();
-    const DurableClients::Counters& counted = clients_.counters();
-    report_.reads = counted.reads;
-    report_.committed = counted.committed;
-    report_.several = counted.several;
-    report_.conflicts = counted.conflicts;
-    report_.unknown = counted.unknown;
+    static_cast<DurableClients::Counters&>(report_) = clients_.counters();
     report_.digest = cluster_.digest();
     report_.messages = cluster_.messages();
     report_.silences = cluster_.silences();
@@ -166,7 +161,7 @@ class Simulation {
   }
 
   void crash(NodeId node) {
-    if (may_die_ == 0 || !cluster_.up(node) || doomed_.contains(node)) return;
+    if (may_die_ == 0 || !cluster_.up(node)) return;
     --may_die_;
     ++report_.crashes;
     cluster_.log().crash(node);
@@ -175,7 +170,6 @@ class Simulation {
   void ended(NodeId node) {
     clients_.node_ended(node);
     ++report_.deaths;
-    doomed_.erase(node);
     gone_.insert(node);
     cluster_.log().at(prng_.below(2'000 * kMillisecond), [this, node] {
       if (gone_.contains(node)) come_back(node);
@@ -247,7 +241,7 @@ class Simulation {
   WholeCluster cluster_;
   DurableClients clients_;
   std::uint64_t client_every_us_ = 0;
-  std::set<NodeId> gone_, doomed_;
+  std::set<NodeId> gone_;
   unsigned may_die_ = 0, cuts_ = 0;
   bool stopped_ = false;
   WholeReport report_;

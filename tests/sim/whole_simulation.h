@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "durable_clients.h"
 #include "whole_cluster.h"
 
 namespace gallocy::sim {
@@ -16,9 +17,8 @@ struct WholeWorkload {
   WholeBug bug = WholeBug::kNone;
 };
 
-struct WholeReport {
+struct WholeReport : DurableClients::Counters {
   std::uint64_t digest = 0, messages = 0, crashes = 0, cuts = 0, silences = 0, joins = 0, deaths = 0;
-  std::uint64_t reads = 0, committed = 0, several = 0, conflicts = 0, unknown = 0;
 };
 
 WholeReport run_whole(std::uint64_t seed, const WholeWorkload& workload);
