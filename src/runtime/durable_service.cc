@@ -251,6 +251,11 @@ void DurableService::connection_lost(NodeId peer) {
   lease_.connection_lost(peer);
 }
 
+void DurableService::connection_made(NodeId peer) {
+  const os::MutexLock lock(mu_);
+  lease_.connection_made(peer);
+}
+
 void DurableService::add_statistics(Statistics& s) {
   const os::MutexLock lock(mu_);
   s.durable_commits += commits_;

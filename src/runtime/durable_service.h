@@ -50,6 +50,7 @@ class DurableService {
   // This node cannot take part any more: whoever waits, now or later, gets the error.
   void stop(const Error& reason);
   void connection_lost(NodeId peer);
+  void connection_made(NodeId peer);
 
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body,
                      std::span<const std::byte> payload);

@@ -1,9 +1,9 @@
 // Lease: whether this node may be sure that no other has gone on without it. While it may not, it tells its callers
 // nothing about durable memory (durable::Core::set_lease): a primary that was replaced would read what was overwritten.
 //
-// Every member may propose the death of another, and one is enough. So each is asked again and again whether it hears
-// this node, and the lease holds for kLeaseUs from the moment when the oldest of the questions that were answered last
-// was *sent*. Why that is sound:
+// One member that misses another may be enough for its death (vmm::Machine::suspect). So each is asked again and again
+// whether it hears this node, and the lease holds for kLeaseUs from the moment when the oldest of the questions that
+// were answered last was *sent*. Why that is sound:
 //   * a member that heard a question takes this node for dead because of silence at the earliest
 //     Vigil::kLeastUnansweredUs after that, and kLeaseUs is less;
 //   * a connection that breaks is seen at both ends. From then on the lease is over until the log has said which of the

@@ -97,6 +97,7 @@ void Runtime::peer_up(NodeId node) {
   sync_->node_joined(node);
   threads_->node_joined(node);
   regions_->peer_up({node, 1});  // numbers are not given twice
+  durable_->connection_made(node);
   vigil_->begin(node);
   peer.present = true;
   mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kWelcome)}, {}, {});

@@ -58,6 +58,14 @@ struct MemberDied {
   bool operator==(const MemberDied&) const = default;
 };
 
+// The proposer has lost its connection to a member, in this life. A member that most of the others miss is dead, which
+// opens an epoch. So a node whose own line is bad cannot have the others declared dead, one after the other.
+struct MemberMissed {
+  NodeId node{};
+  std::uint64_t life = 1;
+  bool operator==(const MemberMissed&) const = default;
+};
+
 // Gives the region of that name an id and an address, or finds the one that exists.
 struct MapRegion {
   std::string name;
@@ -102,7 +110,7 @@ struct UnbindName {
 
 // The position in this list is the tag on the wire: append only.
 using Entry = std::variant<MemberJoined, MemberLeft, MemberDied, MapRegion, UnmapRegion, BlockHomes, BindName,
-                           UnbindName, MemberLeaves, MemberStays>;
+                           UnbindName, MemberLeaves, MemberStays, MemberMissed>;
 
 std::string_view kind_of(const Entry& entry);  // "member-joined", …
 
@@ -119,7 +127,7 @@ struct Outcome {
   RegionId region{};          // MapRegion: of the region
   std::uint64_t address = 0;  // MapRegion: where it begins
   bool changed = true;        // false: things were already so (the same region or name existed)
-  NodeId node = kNoNode;      // MemberJoined: its number and its life
+  NodeId node = kNoNode;      // MemberJoined: its number and its life. MemberMissed: the node, if it died by it
   std::uint64_t life = 0;
   bool operator==(const Outcome&) const = default;
 };

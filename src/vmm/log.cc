@@ -12,6 +12,7 @@ namespace gallocy::vmm {
 namespace {
 
 constexpr unsigned kMostDoublings = 3;
+constexpr std::uint64_t kDoubtUs = 300'000;
 
 }  // namespace
 
@@ -103,7 +104,7 @@ void Log::tick(std::uint64_t now, Effects& effects) {
   after_event(now, effects);
 }
 
-std::uint64_t Log::next_deadline() const { return std::min(retry_due_, replication_->next_deadline()); }
+std::uint64_t Log::next_deadline() const { return std::min({retry_due_, doubt_due_, replication_->next_deadline()}); }
 
 void Log::flush(std::uint64_t now, Effects& effects) {
   replication_->flush(now, effects);
@@ -123,6 +124,7 @@ void Log::cannot_persist(std::uint64_t now, Effects& effects) {
 void Log::after_event(std::uint64_t now, Effects& effects) {
   // First the deaths: what is mapped next should not be dealt out to the dead.
   if (!down_.empty()) declare_deaths(now, effects);
+  settle_doubts(now, effects);
   submit_to_new_reign(now, effects);
   submit_what_may_be(now, effects);
   fail_open_if_unusable(effects);
@@ -138,7 +140,7 @@ void Log::submit_to_new_reign(std::uint64_t now, Effects& effects) {
   }
   // First the deaths, as in after_event(): that of the last leader came after what was handed in to it.
   std::ranges::stable_partition(
-      requests, [&](RequestId request) { return std::holds_alternative<MemberDied>(open_.at(request).entry); });
+      requests, [&](RequestId request) { return std::holds_alternative<MemberMissed>(open_.at(request).entry); });
   for (RequestId request : requests) {
     if (open_.contains(request)) submit(request, now, effects);
   }
@@ -148,8 +150,25 @@ void Log::declare_deaths(std::uint64_t now, Effects& effects) {
   if (!replication_->usable() || !machine_.is_member(options_.self)) return;
   for (auto& [node, down] : down_) {
     if (machine_.standing({node, down.life}) != Standing::kPresent || open_.contains(down.request)) continue;
+    if (std::ranges::binary_search(machine_.member(node)->missed_by, options_.self)) continue;
     down.request = next_request_;
-    open(MemberDied{node, down.life}, Ticket{}, now, effects);
+    open(MemberMissed{node, down.life}, Ticket{}, now, effects);
+  }
+}
+
+// Members that miss each other, and that most others do not miss: one of them has to go. Who orders the log gives the
+// others time to say what they miss.
+void Log::settle_doubts(std::uint64_t now, Effects& effects) {
+  const auto suspect = replication_->orders() && replication_->usable() && machine_.is_member(options_.self)
+                           ? machine_.suspect(options_.self)
+                           : std::nullopt;
+  if (!suspect) {
+    doubt_due_ = kNever;
+  } else if (doubt_due_ == kNever) {
+    doubt_due_ = now + kDoubtUs;
+  } else if (now >= doubt_due_) {
+    doubt_due_ = now + kDoubtUs;
+    open(MemberDied{suspect->node, suspect->life}, Ticket{}, now, effects);
   }
 }
 
@@ -190,7 +209,7 @@ Result<Outcome> Log::carry_out(LogIndex index, const Record& record, Effects& ef
     if (std::holds_alternative<MemberJoined>(record.entry) && outcome->changed)
       begin_life({outcome->node, outcome->life});
     if (const auto* left = std::get_if<MemberLeft>(&record.entry)) sessions_.forget(left->node);
-    if (const auto* died = std::get_if<MemberDied>(&record.entry)) sessions_.forget(died->node);
+    if (const auto dead = buried(record.entry, *outcome)) sessions_.forget(dead->node);
   }
   if (machine_.is_member(record.proposer)) sessions_.remember(record, outcome);
   if (!effects.restored) effects.applied.push_back({index, record.proposer, record.entry, outcome});

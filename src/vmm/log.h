@@ -4,9 +4,9 @@
 // Threads: none; pure. One thread at a time calls, and carries the effects out (their order: Effects). After the events
 // of one turn the driver calls flush(), and tick() when next_deadline() has come. `now`: as in replication.h.
 //
-// A node that a peer_down was reported of is proposed to be dead (MemberDied) by everyone who was told, before anything
-// else that it proposes. Where two nodes say so of each other the log has one of them first, and the other is none of
-// its members any more.
+// Everyone says so in the log who was told of a peer_down (MemberMissed), before anything else that it proposes. Whom
+// most of the others miss is dead. Where members miss each other and are not missed by most, who orders the log has
+// the one die after a while that is missed, and misses, the most (Machine::suspect).
 //
 // Invariants
 // 1. A ticket is resolved exactly once: with the outcome of its entry, after this node has applied it; with the reason
@@ -98,6 +98,7 @@ class Log final : private ReplicatedState {
   void after_event(std::uint64_t now, Effects& effects);
   void submit_to_new_reign(std::uint64_t now, Effects& effects);
   void declare_deaths(std::uint64_t now, Effects& effects);
+  void settle_doubts(std::uint64_t now, Effects& effects);
   void resolve(RequestId request, const Result<Outcome>& outcome, Effects& effects);
   void fail_open_if_unusable(Effects& effects);
 
@@ -109,6 +110,7 @@ class Log final : private ReplicatedState {
   RequestId next_submit_;  // the first that was not handed in yet
   std::map<RequestId, Open> open_;
   std::uint64_t retry_due_ = kNever;  // not later than the first of open_
+  std::uint64_t doubt_due_ = kNever;  // of who orders the log, while members miss each other
   std::uint64_t reign_ = 0;           // that open_ was handed in to
   struct Down {
     std::uint64_t life = 0;

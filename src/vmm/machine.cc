@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -91,6 +92,7 @@ NodeId Machine::unused_number() const {
 
 void Machine::change_membership(NodeId node, bool joined) {
   if (leaver_ == node) leaver_ = kNoNode;
+  if (!joined) forget_missed(node);
   ++epoch_.value;
   changes_.push_back({node, joined});
 }
@@ -136,6 +138,45 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberDied& entry) {
   return end_membership(entry.node, MemberState::kDied);
 }
 
+Result<Outcome> Machine::carry_out(NodeId proposer, const MemberMissed& entry) {
+  if (!is_member(entry.node)) return fail(ErrorCode::kNotFound, fmt::format("node {} is not a member", entry.node));
+  Member& member = members_[entry.node];
+  if (member.life != entry.life)
+    return fail(ErrorCode::kNotFound, fmt::format("node {} has begun another life", entry.node));
+  if (proposer == entry.node)
+    return fail(ErrorCode::kInvalidArgument, fmt::format("node {} cannot miss itself", proposer));
+  const auto at = std::ranges::lower_bound(member.missed_by, proposer);
+  if (at != member.missed_by.end() && *at == proposer) return done(false);
+  member.missed_by.insert(at, proposer);
+  ++missed_;
+  const std::size_t others = members().size() - 1;
+  if (member.missed_by.size() < others / 2 + 1) return done();
+  auto died = end_membership(entry.node, MemberState::kDied);
+  if (died) died->node = entry.node;
+  return died;
+}
+
+std::optional<Life> Machine::suspect(NodeId spared) const {
+  if (missed_ == 0) return std::nullopt;
+  std::map<NodeId, std::size_t> misses;
+  for (const auto& [node, member] : members_) {
+    for (const NodeId by : member.missed_by) ++misses[by];
+    if (!member.missed_by.empty()) misses.try_emplace(node, 0);
+  }
+  const auto rank = [&](const auto& entry) {
+    return std::tuple(members_.at(entry.first).missed_by.size(), entry.second, entry.first != spared, entry.first);
+  };
+  const NodeId worst = std::ranges::max_element(misses, {}, rank)->first;
+  return Life{worst, members_.at(worst).life};
+}
+
+// What it missed, and who missed it, is over.
+void Machine::forget_missed(NodeId node) {
+  missed_ -= members_[node].missed_by.size();
+  members_[node].missed_by.clear();
+  for (auto& [other, member] : members_) missed_ -= std::erase(member.missed_by, node);
+}
+
 Result<Outcome> Machine::end_membership(NodeId node, MemberState state) {
   if (!is_member(node)) return fail(ErrorCode::kNotFound, fmt::format("node {} is not a member", node));
   change_membership(node, false);
@@ -171,7 +212,9 @@ Result<Outcome> Machine::carry_out(NodeId proposer, const MapRegion& entry) {
                 .durable_backups = entry.durable_backups,
                 .founded = epoch_};
   if (dealt_out(entry.placement)) region.spread = members();
-  if (region.spread.size() > 1) std::erase(region.spread, leaver_);
+  // Not to whom is about to go, or may be dead already.
+  const auto may_go = [this](NodeId node) { return node == leaver_ || !members_[node].missed_by.empty(); };
+  if (!std::ranges::all_of(region.spread, may_go)) std::erase_if(region.spread, may_go);
   ++next_region_.value;
   const Outcome outcome{.epoch = epoch_, .region = region.id, .address = region.address};
   region_starts_.emplace(region.first_block(), region.id);
@@ -288,6 +331,13 @@ NodeId Machine::home_of(BlockId block) const {
 const Binding* Machine::binding(std::string_view name) const {
   const auto found = names_.find(name);
   return found == names_.end() ? nullptr : &found->second;
+}
+
+std::optional<Life> buried(const Entry& entry, const Outcome& outcome) {
+  if (const auto* died = std::get_if<MemberDied>(&entry)) return Life{died->node, died->life};
+  const auto* missed = std::get_if<MemberMissed>(&entry);
+  return missed != nullptr && outcome.node == missed->node ? std::optional(Life{missed->node, missed->life})
+                                                           : std::nullopt;
 }
 
 }  // namespace gallocy::vmm

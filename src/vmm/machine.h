@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -87,6 +88,9 @@ class Machine {
   const Region* region(RegionId id) const;
   const Region* region_named(std::string_view name) const;
   const Region* region_at(BlockId block) const;
+  // Members that miss each other cannot both stay. If there are some, the one that should go: whom most of the others
+  // miss, and who misses most; rather not `spared`.
+  std::optional<Life> suspect(NodeId spared) const;
   NodeId home_of(BlockId block) const;  // kNoNode: in no region, or nobody's yet
   const Binding* binding(std::string_view name) const;
 
@@ -107,6 +111,7 @@ class Machine {
   Result<Outcome> carry_out(NodeId proposer, const MemberStays& entry);
   Result<Outcome> carry_out(NodeId proposer, const MemberLeft& entry);
   Result<Outcome> carry_out(NodeId proposer, const MemberDied& entry);
+  Result<Outcome> carry_out(NodeId proposer, const MemberMissed& entry);
   Result<Outcome> carry_out(NodeId proposer, const MapRegion& entry);
   Result<Outcome> carry_out(NodeId proposer, const UnmapRegion& entry);
   Result<Outcome> carry_out(NodeId proposer, const BlockHomes& entry);
@@ -114,6 +119,7 @@ class Machine {
   Result<Outcome> carry_out(NodeId proposer, const UnbindName& entry);
   Result<> may_propose(NodeId proposer, const Entry& entry) const;
   void change_membership(NodeId node, bool joined);
+  void forget_missed(NodeId node);
   void inherit_anchors(NodeId node);
   Result<Outcome> end_membership(NodeId node, MemberState state);
   NodeId unused_number() const;
@@ -122,6 +128,7 @@ class Machine {
   bool insert(Region region);
 
   Result<> check_members() const;
+  Result<> check_missed() const;
   void put_facts(wire::ByteWriter& writer) const;
   Result<> get_facts(wire::ByteReader& reader);
 
@@ -129,6 +136,7 @@ class Machine {
   Epoch epoch_{};  // 0 before the first member
   RegionId next_region_{1};
   std::map<NodeId, Member> members_;
+  std::size_t missed_ = 0;  // derived: all missed_by together
   std::vector<MembershipChange> changes_;
   NodeId leaver_ = kNoNode;
   std::map<RegionId, Region> regions_;
@@ -138,5 +146,8 @@ class Machine {
   std::map<BlockId, RegionId> region_starts_;
   WindowSpace space_;
 };
+
+// Who has died by an entry that was accepted.
+std::optional<Life> buried(const Entry& entry, const Outcome& outcome);
 
 }  // namespace gallocy::vmm

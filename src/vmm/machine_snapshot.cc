@@ -82,9 +82,12 @@ Result<> check_region(const Region& region) {
 void Machine::put_facts(ByteWriter& w) const {
   w.put(epoch_), w.put(next_region_);
   put_count(w, members_);
-  for (const auto& [node, member] : members_)
+  for (const auto& [node, member] : members_) {
     w.put(node), w.put_text(member.address), w.put(member.state), w.put(member.since), w.put(member.life),
         w.put(member.newcomer);
+    put_count(w, member.missed_by);
+    for (const NodeId by : member.missed_by) w.put(by);
+  }
   put_count(w, changes_);
   for (const MembershipChange& change : changes_) w.put(change.node), w.put(static_cast<std::uint8_t>(change.joined));
   w.put(leaver_);
@@ -130,7 +133,10 @@ Result<> Machine::get_facts(ByteReader& r) {
                   .state = r.get<MemberState>(),
                   .since = r.get<Epoch>(),
                   .life = r.get<std::uint64_t>(),
-                  .newcomer = r.get<std::uint64_t>()};
+                  .newcomer = r.get<std::uint64_t>(),
+                  .missed_by = {}};
+    for (auto by = r.get<std::uint32_t>(); by > 0 && r.ok(); --by) member.missed_by.push_back(r.get<NodeId>());
+    missed_ += member.missed_by.size();
     if (!members_.emplace(node, std::move(member)).second) return damaged("a member twice");
   }
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
@@ -184,8 +190,20 @@ Result<> Machine::check_members() const {
   return {};
 }
 
+Result<> Machine::check_missed() const {
+  for (const auto& [node, member] : members_) {
+    const std::vector<NodeId>& by = member.missed_by;
+    if (!by.empty() && member.state != MemberState::kPresent) return damaged("a member that is gone and missed");
+    const auto cannot = [&, node = node](NodeId other) { return other == node || !is_member(other); };
+    if (std::ranges::any_of(by, cannot) || std::ranges::adjacent_find(by, std::ranges::greater_equal{}) != by.end())
+      return damaged("a member that is missed by strangers");
+  }
+  return {};
+}
+
 Result<> Machine::consistent() const {
   GALLOCY_TRY(check_members());
+  GALLOCY_TRY(check_missed());
   if (regions_.size() > kMaxRegions || names_.size() > kMaxNames) return damaged("too many regions or names");
   std::uint64_t taken = 0;
   std::uint64_t end = kWindowBase;

@@ -92,6 +92,33 @@ TEST_F(MachineTest, who_leaves_leaves_what_nobody_used_to_the_next_member) {
   EXPECT_EQ(machine_.home_of(machine_.region_named("on one")->first_block()), zero);
 }
 
+TEST_F(MachineTest, whom_most_of_the_others_miss_is_dead) {
+  accept(MemberJoined{NodeId{3}, "here"});
+  EXPECT_EQ(accept(MemberMissed{NodeId{3}}, NodeId{0}).epoch, Epoch{4});
+  EXPECT_FALSE(accept(MemberMissed{NodeId{3}}, NodeId{0}).changed);
+  EXPECT_EQ(map("meanwhile", 4 * kMiB, Placement::interleave()).spread.size(), 3u) << "it may be dead";
+  const Outcome outcome = accept(MemberMissed{NodeId{3}}, NodeId{1});
+  EXPECT_EQ(outcome.epoch, Epoch{5});
+  EXPECT_EQ(buried(MemberMissed{NodeId{3}}, outcome), (Life{NodeId{3}, 1}));
+  EXPECT_FALSE(machine_.is_member(NodeId{3}));
+  reject(MemberMissed{NodeId{3}}, ErrorCode::kNotFound, "node 3", NodeId{2});
+  reject(MemberMissed{NodeId{1}}, ErrorCode::kInvalidArgument, "miss itself", NodeId{1});
+  reject(MemberMissed{NodeId{1}, 2}, ErrorCode::kNotFound, "another life", NodeId{0});
+}
+
+TEST_F(MachineTest, of_those_who_miss_each_other_the_worst_is_suspect) {
+  for (const NodeId node : {NodeId{3}, NodeId{4}}) accept(MemberJoined{node, "here"});
+  EXPECT_EQ(machine_.suspect(NodeId{0}), std::nullopt);
+  accept(MemberMissed{NodeId{1}}, NodeId{2});
+  accept(MemberMissed{NodeId{2}}, NodeId{1});
+  EXPECT_EQ(machine_.suspect(NodeId{0}), (Life{NodeId{2}, 1}));
+  EXPECT_EQ(machine_.suspect(NodeId{2}), (Life{NodeId{1}, 1})) << "spared";
+  accept(MemberMissed{NodeId{3}}, NodeId{1});
+  EXPECT_EQ(machine_.suspect(NodeId{0}), (Life{NodeId{1}, 1})) << "its line is bad";
+  accept(MemberDied{NodeId{1}});
+  EXPECT_EQ(machine_.suspect(NodeId{0}), std::nullopt);
+}
+
 TEST_F(MachineTest, a_node_may_come_back_with_another_address) {
   accept(MemberDied{NodeId{2}});
   accept(MemberJoined{NodeId{2}, "there", 2}, NodeId{2});

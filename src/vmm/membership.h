@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/ids.h"
 
@@ -15,7 +16,8 @@ struct Member {
   MemberState state = MemberState::kPresent;
   Epoch since{};  // the epoch that its state opened
   std::uint64_t life = 1;
-  std::uint64_t newcomer = 0;  // MemberJoined
+  std::uint64_t newcomer = 0;       // MemberJoined
+  std::vector<NodeId> missed_by{};  // members that have lost it (MemberMissed), ascending
 };
 
 struct Life {

@@ -284,8 +284,8 @@ void VmmCluster::carry_out(NodeId node, const vmm::Effects& effects) {
   for (const vmm::Applied& applied : effects.applied) {
     CHECK(applied.index > n.followed, applied.index, n.followed);
     n.followed = applied.index;
-    const auto* died = std::get_if<vmm::MemberDied>(&applied.entry);
-    if (died != nullptr && applied.outcome) expel(node, {died->node, died->life});
+    const auto dead = applied.outcome ? vmm::buried(applied.entry, *applied.outcome) : std::nullopt;
+    if (dead) expel(node, *dead);
   }
   for (const raft::Persist& persist : effects.persist) begin_write(node, persist);
   for (const vmm::Send& each : effects.sends) {

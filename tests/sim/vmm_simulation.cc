@@ -166,7 +166,7 @@ class Simulation {
   bool may_crash(NodeId victim) {
     if (workload_.disks) return true;
     return somebody_stays_without(victim) && for_all_companies([&](const std::set<raft::ServerId>& voters) {
-             if (!keeps_majority(voters, victim) || !workload_.changes) return keeps_majority(voters, victim);
+             if (!keeps_majority(voters, victim)) return false;
              std::set<raft::ServerId> next = voters;
              next.insert(cluster_.server(victim));
              if (!keeps_majority(next, victim)) return false;

@@ -192,7 +192,7 @@ class Simulation {
   // For a while, of which others may take it for dead, and the log has one die.
   void cut() {
     const NodeId one = any_node(), other = any_node();
-    if (one == other || may_die_ == 0 || cuts_ > 0 || !cluster_.up(one) || !cluster_.up(other)) return;
+    if (one == other || may_die_ == 0 || !cluster_.up(one) || !cluster_.up(other)) return;
     --may_die_;
     ++report_.cuts;
     std::vector<std::pair<NodeId, NodeId>> links;
