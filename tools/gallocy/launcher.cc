@@ -199,7 +199,11 @@ void Launcher::apply(const Verdict& verdict) {
     instances_->signal(node, SIGKILL);
     for (const auto& agent : agents_) agent->signal(node, SIGKILL);
   }
-  if (verdict.end_all) end_all();
+  if (!verdict.end_all) return;
+  if (verdict.told)  // what they still say of themselves is wanted
+    loop_.after(kEndGrace, [this] { end_all(); });
+  else
+    end_all();
 }
 
 void Launcher::signal_all(int signal, Instances::Reach reach) {

@@ -45,7 +45,7 @@ Verdict Supervisor::exited(NodeId node, int wait_status) {
     ending_ = true;
     if (killed) killed_by_ = WTERMSIG(wait_status);
     status_ = status;  // also if it is 0: what ending the others gives is of no interest
-    return {.end_all = true};
+    return {.end_all = true, .told = instance.finished};
   }
   if (ending_ || (interrupted_ != 0 && (!killed || WTERMSIG(wait_status) == interrupted_))) {
     note_status(status);

@@ -22,6 +22,7 @@ namespace gallocy::command {
 struct Verdict {
   std::string message;       // empty: nothing to say
   bool end_all = false;      // the rest must end
+  bool told = false;         // it has been told so by a node that ended in order, and may end by itself
   std::vector<NodeId> kill;  // these alone must end now
 };
 

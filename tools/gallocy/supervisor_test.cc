@@ -130,5 +130,21 @@ TEST_F(SupervisorTest, an_unreachable_host_gives_its_own_status) {
   EXPECT_EQ(supervisor.exit_status(), 68);
 }
 
+TEST_F(SupervisorTest, the_end_of_the_program_is_the_end_of_all) {
+  for (const bool in_order : {true, false}) {
+    Supervisor supervisor(3, OnPeerLost::kEnd, Supervisor::Kind::kOneProcess);
+    for (unsigned node = 0; node < 3; ++node) {
+      supervisor.started(id(node), "here", 100 + node);
+      (void)supervisor.joined(id(node));
+    }
+    supervisor.all_joined();
+    if (in_order) supervisor.finished(id(0));
+    const Verdict verdict = supervisor.exited(id(0), exit_of(3));
+    EXPECT_TRUE(verdict.end_all);
+    EXPECT_EQ(verdict.told, in_order) << "the others know, and have something to say yet";
+    EXPECT_EQ(supervisor.exit_status(), 3);
+  }
+}
+
 }  // namespace
 }  // namespace gallocy::command
