@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "base/bounded_event.h"
+
 namespace gallocy {
 namespace {
 
@@ -38,6 +40,19 @@ TEST_F(LogTest, events_below_the_level_are_dropped) {
   set_log_level(LogLevel::kDebug);
   log_event(LogLevel::kDebug, "quiet");
   EXPECT_EQ(lines, std::vector<std::string>{"gallocy: debug quiet"});
+}
+
+TEST_F(LogTest, an_event_that_others_cause_fills_no_disk) {
+  constexpr std::int64_t kMinuteNs = 60'000'000'000;
+  BoundedEvent event(LogLevel::kWarn, "refused");
+  for (int i = 0; i < 1'000; ++i) event.log(5 + i, "i", i);
+  ASSERT_EQ(lines.size(), 101u);
+  EXPECT_EQ(lines[99], "gallocy: warn refused i=99");
+  EXPECT_EQ(lines[100], R"(gallocy: warn refused note="further ones of this minute are counted")");
+  event.log(5 + kMinuteNs, "i", 1'000);
+  ASSERT_EQ(lines.size(), 103u);
+  EXPECT_EQ(lines[101], "gallocy: warn refused more=900");
+  EXPECT_EQ(lines[102], "gallocy: warn refused i=1000");
 }
 
 }  // namespace

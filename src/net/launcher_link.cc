@@ -31,6 +31,9 @@ namespace {
 constexpr milliseconds kSendTimeout{2'000};
 // The launcher's own timer names the missing first; the node's is the net under it.
 constexpr milliseconds kJoinSlack{3'000};
+// A launcher that strangers flood may take a node for one of them, before it has heard what it says.
+constexpr int kDials = 5;
+constexpr milliseconds kDialPause{50};
 
 template <typename T>
 std::span<const std::byte> bytes_of(const T& value) {
@@ -39,6 +42,12 @@ std::span<const std::byte> bytes_of(const T& value) {
 
 tl::unexpected<Error> launcher_gone() {
   return fail(ErrorCode::kPeerLost, "the launcher is gone: its connection to this node has ended");
+}
+
+constexpr const char* kNoLauncher = "the launcher does not accept this node (another version, or not a launcher)";
+
+tl::unexpected<Error> refused(const LaunchDescription& description, std::string_view why) {
+  return fail(ErrorCode::kNotPermitted, fmt::format("node {}: {}", description.node, why));
 }
 
 // Waits for `events` on fd; false at the deadline.
@@ -112,33 +121,37 @@ LauncherLink::~LauncherLink() {
 
 Result<std::unique_ptr<LauncherLink>> LauncherLink::connect(const LaunchDescription& description) {
   const auto deadline = steady_clock::now() + description.join_timeout;
-  GALLOCY_ASSIGN(const int fd, connect_to(description.launcher_host, description.launcher_port, deadline));
-  keep_alive(fd);
-  std::unique_ptr<LauncherLink> link(new LauncherLink(fd, description));
-  GALLOCY_TRY(link->handshake(description, deadline));
-  return link;
+  for (int dials = 1;; ++dials) {
+    GALLOCY_ASSIGN(const int fd, connect_to(description.launcher_host, description.launcher_port, deadline));
+    keep_alive(fd);
+    std::unique_ptr<LauncherLink> link(new LauncherLink(fd, description));
+    const auto through = link->handshake(description, deadline);
+    if (through) return link;
+    if (through.error().code != ErrorCode::kPeerLost) return tl::unexpected(through.error());
+    if (dials == kDials) return refused(description, kNoLauncher);
+    std::this_thread::sleep_for(kDialPause * dials);
+  }
 }
 
+// kPeerLost: the launcher has hung up without a word.
 Result<> LauncherLink::handshake(const LaunchDescription& description, Deadline deadline) {
-  const auto refused = [&](std::string_view why) {
-    return fail(ErrorCode::kNotPermitted, fmt::format("node {}: {}", description.node, why));
-  };
   const Hello hello{.node = description.node.value, .nodes = description.nodes, .nonce = random_nonce()};
   GALLOCY_TRY(send(FrameType::kHello, bytes_of(hello), deadline));
   const auto challenge = receive(deadline);
+  if (!challenge && challenge.error().code == ErrorCode::kPeerLost) return tl::unexpected(challenge.error());
   if (!challenge || challenge->type != FrameType::kChallenge || challenge->body.size() != sizeof(Nonce)) {
-    return refused("the launcher does not accept this node (another version, or not a launcher)");
+    return refused(description, kNoLauncher);
   }
   Nonce nonce;
   std::memcpy(nonce.data(), challenge->body.data(), nonce.size());
   GALLOCY_TRY(send(FrameType::kProof, prove(description.secret, rendezvous::Side::kNode, hello, nonce), deadline));
   const auto welcome = receive(deadline);
   if (!welcome || welcome->type != FrameType::kWelcome) {
-    return refused("the launcher does not accept this node: wrong secret, or the node has come already");
+    return refused(description, "the launcher does not accept this node: wrong secret, or the node has come already");
   }
   const auto expected = prove(description.secret, rendezvous::Side::kLauncher, hello, nonce);
   if (!equal_macs(welcome->body, expected)) {
-    return refused("the launcher does not know the cluster secret");
+    return refused(description, "the launcher does not know the cluster secret");
   }
   in_.seal(description.secret, hello, nonce);
   out_.seal(description.secret, hello, nonce);

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "base/log.h"
+#include "os/clock.h"
 
 namespace gallocy::net {
 namespace {
@@ -18,14 +18,11 @@ constexpr milliseconds kAcceptedTimeout{2'000};
 // Accepted connections whose handshake is not over. Those of the cluster take well under a millisecond each.
 constexpr std::size_t kMaxPending = 64;
 constexpr int kMaxAcceptsAtOnce = 16;
-// A flood shall not fill the disk with log lines.
-constexpr std::size_t kMaxRefusalLines = 100;
-constexpr milliseconds kMinute{60'000};
 
 }  // namespace
 
 Reception::Reception(const Attempt::Setting& setting, int listener, Handshake::IsConnected is_connected)
-    : setting_(setting), listener_(listener), is_connected_(std::move(is_connected)), minute_began_(Clock::now()) {}
+    : setting_(setting), listener_(listener), is_connected_(std::move(is_connected)) {}
 
 void Reception::watch(std::vector<pollfd>& polled, Clock::time_point& until) const {
   polled.push_back({.fd = listener_, .events = POLLIN, .revents = 0});
@@ -83,19 +80,11 @@ void Reception::make_room() {
   attempts_.erase(victim);
 }
 
+// Whoever says that it is a node may say it of any number: only those that there are are remembered.
 void Reception::refuse(NodeId claimed, std::string_view from, std::string_view reason) {
-  if (claimed != kNoNode) last_refusal_[claimed] = fmt::format("one from {} {}", from, reason);
-  const NodeId self = setting_.identity.self;
-  if (Clock::now() - minute_began_ >= kMinute) {
-    minute_began_ = Clock::now();
-    if (refusals_ > kMaxRefusalLines)
-      log_event(LogLevel::kWarn, "connections_refused", "node", self, "more", refusals_ - kMaxRefusalLines);
-    refusals_ = 0;
-  }
-  if (++refusals_ > kMaxRefusalLines) return;
-  log_event(LogLevel::kWarn, "connection_refused", "node", self, "from", from, "reason", reason);
-  if (refusals_ == kMaxRefusalLines)
-    log_event(LogLevel::kWarn, "connections_refused", "node", self, "note", "further ones of this minute are counted");
+  const Handshake::Identity& self = setting_.identity;
+  if (claimed.value < self.nodes) last_refusal_[claimed] = fmt::format("one from {} {}", from, reason);
+  refused_.log(os::monotonic_ns(), "node", self.self, "from", from, "reason", reason);
 }
 
 std::string Reception::last_refusal(NodeId claimed) const {

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/bounded_event.h"
 #include "net/attempt.h"
 #include "net/socket.h"
 
@@ -47,8 +48,7 @@ class Reception {
   const int listener_;
   const Handshake::IsConnected is_connected_;
   std::vector<std::unique_ptr<Attempt>> attempts_;
-  Clock::time_point minute_began_;
-  std::size_t refusals_ = 0;  // in this minute
+  BoundedEvent refused_{LogLevel::kWarn, "connection_refused"};
   std::map<NodeId, std::string> last_refusal_;
 };
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -22,6 +23,8 @@ using rendezvous::Frame;
 using rendezvous::FrameType;
 
 namespace {
+
+constexpr int kMaxAcceptsAtOnce = 16;
 
 // How long those that wait for missing nodes are left to the caller, who can end them with one message for all.
 constexpr std::chrono::milliseconds kMissingNotice{1'000};
@@ -85,7 +88,8 @@ Rendezvous::Rendezvous(RendezvousOptions options, RendezvousEvents& events, int 
       epoll_fd_(::epoll_create1(EPOLL_CLOEXEC)),
       members_(options_.nodes) {
   CHECK(epoll_fd_ >= 0, errno);
-  watch_listener(true);
+  epoll_event interest{.events = EPOLLIN, .data = {.fd = listen_fd_}};
+  CHECK(::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, listen_fd_, &interest) == 0, errno);
 }
 
 Rendezvous::~Rendezvous() {
@@ -107,9 +111,10 @@ std::optional<Rendezvous::TimePoint> Rendezvous::deadline() const {
 void Rendezvous::step() {
   epoll_event ready[64];
   const int count = ::epoll_wait(epoll_fd_, ready, 64, 0);
+  bool is_listener_ready = false;
   for (int i = 0; i < count; ++i) {
     if (ready[i].data.fd == listen_fd_) {
-      accept_all();
+      is_listener_ready = true;
       continue;
     }
     const auto found = connections_.find(ready[i].data.fd);
@@ -117,10 +122,10 @@ void Rendezvous::step() {
     if ((ready[i].events & EPOLLOUT) != 0) flush(*found->second);
     if ((ready[i].events & ~EPOLLOUT) != 0) read(*found->second);
   }
+  if (is_listener_ready) accept_some();
   const auto now = Clock::now();
   if (strangers() > 0) expire_strangers(now);
   expire_join(now);
-  if (!listening_ && strangers() < kMaxStrangers) watch_listener(true);
 }
 
 std::size_t Rendezvous::request_statistics() {
@@ -135,22 +140,41 @@ std::size_t Rendezvous::request_statistics() {
   return asked;
 }
 
-void Rendezvous::accept_all() {
-  while (strangers() < kMaxStrangers) {
+// Those that are here are looked at before more are let in, so that who speaks is not taken for silent.
+void Rendezvous::accept_some() {
+  for (int i = 0; i < kMaxAcceptsAtOnce; ++i) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     const int fd = ::accept4(listen_fd_, reinterpret_cast<sockaddr*>(&address), &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) return;  // EAGAIN; any other error concerns a connection that is gone again
+    if (fd < 0) {
+      // Out of descriptors: else the listener would stay ready for ever. Any other error but EAGAIN concerns a
+      // connection that is gone again.
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) make_room();
+      return;
+    }
+    // The nodes that are still to come are strangers, too, until they have proved who they are.
+    if (strangers() >= kMaxStrangers + options_.nodes - came_) make_room();
     keep_alive(fd);
     auto connection = std::make_unique<Connection>();
     connection->fd = fd;
     connection->peer = describe(address, length);
     connection->since = Clock::now();
+    connection->number = ++accepted_;
     epoll_event interest{.events = EPOLLIN, .data = {.fd = fd}};
     CHECK(::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &interest) == 0, errno);
     connections_.emplace(fd, std::move(connection));
   }
-  watch_listener(false);
+}
+
+// Closes the stranger that has shown least that it is a node, and of several the one that came first.
+void Rendezvous::make_room() {
+  Connection* victim = nullptr;
+  for (const auto& [fd, connection] : connections_) {
+    if (connection->state == State::kIn) continue;
+    const auto rank = [](const Connection& c) { return std::tuple(c.state == State::kProof, c.heard, c.number); };
+    if (victim == nullptr || rank(*connection) < rank(*victim)) victim = connection.get();
+  }
+  if (victim != nullptr) refuse(*victim, "too many connections at once");
 }
 
 void Rendezvous::read(Connection& connection) {
@@ -167,6 +191,7 @@ void Rendezvous::read(Connection& connection) {
         close(connection);
       return;
     }
+    connection.heard = true;
     connection.stream.feed({buffer, static_cast<std::size_t>(got)});
     for (;;) {
       auto frame = connection.stream.next();
@@ -347,12 +372,6 @@ void Rendezvous::expire_join(Clock::time_point now) {
       if (member.connection != nullptr && member.address) send(*member.connection, FrameType::kMissing, body);
     }
   }
-}
-
-void Rendezvous::watch_listener(bool wanted) {
-  epoll_event interest{.events = EPOLLIN, .data = {.fd = listen_fd_}};
-  CHECK(::epoll_ctl(epoll_fd_, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, listen_fd_, &interest) == 0, errno);
-  listening_ = wanted;
 }
 
 std::size_t Rendezvous::strangers() const { return connections_.size() - inside_; }

@@ -8,8 +8,8 @@
 //
 // Invariants
 // 1. Before a connection has proved the secret it is told 32 random bytes and nothing else, may send 64 bytes per
-// frame,
-//    is closed after kStrangerTimeout, and at most kMaxStrangers of them exist.
+//    frame, is closed after kStrangerTimeout, and at most kMaxStrangers exist besides the nodes still to come: when
+//    more come, those that have said nothing make room first, so that a flood keeps no node out.
 // 2. A node id is let in at most once.
 // 3. For one node: joined, then any of statistics and lost_peer, then finished (perhaps), then gone; nothing after it.
 #pragma once
@@ -56,7 +56,7 @@ class Rendezvous {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
   static constexpr std::chrono::milliseconds kStrangerTimeout{5'000};
-  static constexpr std::size_t kMaxStrangers = 64;  // beyond them connections wait in the kernel's backlog
+  static constexpr std::size_t kMaxStrangers = 64;
   // Refusals told one by one; after them only their number counts, so that a flood does not fill a log.
   static constexpr std::size_t kMaxRefusalLines = 20;
 
@@ -81,6 +81,8 @@ class Rendezvous {
     State state = State::kHello;
     std::string peer;  // address, for refusals
     Clock::time_point since;
+    std::uint64_t number = 0;  // in the order in which they came
+    bool heard = false;        // has said something
     rendezvous::Hello hello;
     Nonce challenge{};
     rendezvous::SealedStream stream{rendezvous::Side::kLauncher};
@@ -97,7 +99,7 @@ class Rendezvous {
 
   Rendezvous(RendezvousOptions options, RendezvousEvents& events, int listen_fd, std::uint16_t port);
 
-  void accept_all();
+  void accept_some();
   void read(Connection& connection);
   // False: the connection is closed.
   bool receive(Connection& connection, const rendezvous::Frame& frame);
@@ -111,7 +113,7 @@ class Rendezvous {
   void close(Connection& connection);
   void expire_strangers(Clock::time_point now);
   void expire_join(Clock::time_point now);
-  void watch_listener(bool wanted);
+  void make_room();
   std::size_t strangers() const;
   std::vector<NodeId> missing() const;
 
@@ -127,7 +129,7 @@ class Rendezvous {
   std::size_t addresses_known_ = 0;
   std::size_t inside_ = 0;  // connections in state kIn
   std::size_t refusals_ = 0;
-  bool listening_ = false;
+  std::uint64_t accepted_ = 0;
   std::optional<Clock::time_point> join_deadline_;     // set by the first node, gone when all have come
   std::optional<Clock::time_point> missing_deadline_;  // when those that wait are told
 };

@@ -114,6 +114,7 @@ class Stranger {
   void send(std::string_view text) {
     EXPECT_EQ(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL), ssize_t(text.size()));
   }
+  void try_to_send(std::string_view text) { (void)!::send(fd_, text.data(), text.size(), MSG_NOSIGNAL); }
   // All that is said until the other side closes.
   std::size_t bytes_until_end() {
     timeval bound{.tv_sec = 8, .tv_usec = 0};
@@ -240,7 +241,32 @@ TEST(Rendezvous, silent_strangers_are_closed_and_do_not_keep_nodes_out) {
   auto patient = description(launcher, 0, 1);
   patient.join_timeout = milliseconds(20'000);
   EXPECT_TRUE(LauncherLink::connect(patient));
-  EXPECT_TRUE(launcher.await("it did not prove the secret in time"));
+  EXPECT_TRUE(launcher.await("it did not prove the secret in time", milliseconds(30'000)));
+}
+
+// Some are silent, some say half a greeting, some a whole one and no more.
+TEST(Rendezvous, a_flood_of_strangers_keeps_no_node_out) {
+  constexpr std::size_t kFlood = 900;
+  Recorder launcher({.nodes = 2, .join_timeout = milliseconds(60'000)});
+  const auto start = steady_clock::now();
+  std::vector<std::unique_ptr<Stranger>> strangers;
+  wire::Bytes greeting;
+  const rendezvous::Hello hello{.nodes = 2};
+  rendezvous::SealedStream(rendezvous::Side::kNode)
+      .encode(FrameType::kHello, std::as_bytes(std::span(&hello, 1)), greeting);
+  const std::string_view text(reinterpret_cast<const char*>(greeting.data()), greeting.size());
+  for (std::size_t i = 0; i < kFlood; ++i) {
+    strangers.push_back(std::make_unique<Stranger>(launcher.port()));
+    if (i % 3 == 1) strangers.back()->try_to_send(text.substr(0, 9));
+    if (i % 3 == 2) strangers.back()->try_to_send(text);
+    if (i == kFlood / 2) EXPECT_TRUE(LauncherLink::connect(description(launcher, 0, 2)));
+  }
+  const auto second = LauncherLink::connect(description(launcher, 1, 2));
+  EXPECT_TRUE(second) << second.error().message;
+  // The strangers' own time is far from over for all of them, one after the other.
+  EXPECT_LT(steady_clock::now() - start, Rendezvous::kStrangerTimeout * (kFlood / Rendezvous::kMaxStrangers));
+  strangers.clear();
+  EXPECT_LE(launcher.events().size(), Rendezvous::kMaxRefusalLines + 1 + 4);
 }
 
 TEST(Rendezvous, port_in_use_is_its_own_error) {
