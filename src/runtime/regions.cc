@@ -260,7 +260,7 @@ bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const
   vmm::Effects effects;
   const auto accepted = log_.message(from, type, body, now_us(), effects);
   carry_out(effects);
-  if (!accepted) log_event(LogLevel::kWarn, "vmm_message_refused", "node", from, "reason", accepted.error().message);
+  if (!accepted) refused_.log(os::monotonic_ns(), "node", from, "reason", accepted.error().message);
   return accepted.has_value();
 }
 

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/bounded_event.h"
 #include "gallocy/node.h"
 #include "net/mesh.h"
 #include "os/mutex.h"
@@ -164,6 +165,7 @@ class Regions {
   os::Mutex mu_;
   vmm::Log log_ GUARDED_BY(mu_);
   bool started_ GUARDED_BY(mu_) = false;
+  BoundedEvent refused_ GUARDED_BY(mu_){LogLevel::kWarn, "vmm_message_refused"};
   std::uint64_t next_ticket_ GUARDED_BY(mu_) = 1;
   std::map<std::uint64_t, Waiter*> waiters_ GUARDED_BY(mu_);  // by the first of their tickets
   std::vector<WaitFlag*> region_waiters_ GUARDED_BY(mu_);     // set when a region appears or is everywhere

@@ -238,7 +238,7 @@ void Runtime::beat(std::int64_t now) {
 
 std::size_t Runtime::payload_target(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
                                     std::span<iovec, 64> target) {
-  const bool has_pages = header.type >> 8 == 0x1;
+  const bool has_pages = header.type >> 8 == 0x1 && !peers_[from.value].lost;
   return has_pages ? memory_->payload_target(from, header, body, target) : 0;
 }
 
@@ -252,7 +252,7 @@ void Runtime::frame_arrived(NodeId from, const wire::FrameHeader& header, std::s
   }
   vigil_->heard(from, heartbeat);
   if (!route(from, static_cast<wire::MessageType>(header.type), body, payload)) {
-    log_event(LogLevel::kError, "frame_refused", "node", from, "type", header.type, "bytes", body.size());
+    refused_frames_.log(os::monotonic_ns(), "node", from, "type", header.type, "bytes", body.size());
   }
 }
 
@@ -279,11 +279,12 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
     default:
       break;
   }
-  if (type == wire::MessageType::kLeave) {
+  const bool is_bare = body.empty() && payload.empty();
+  if (type == wire::MessageType::kLeave && is_bare) {
     peers_[from.value].left = true;
     return true;
   }
-  if (type == wire::MessageType::kWelcome && steward_ != nullptr) return steward_->welcomed_by(from), body.empty();
+  if (type == wire::MessageType::kWelcome && is_bare && steward_ != nullptr) return steward_->welcomed_by(from), true;
   if (type == wire::MessageType::kFarewell && steward_ != nullptr) {
     wire::Farewell farewell;
     if (body.size() != sizeof farewell) return false;
@@ -291,7 +292,7 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
     steward_->farewell_of(from, LogIndex{farewell.applied});
     return true;
   }
-  if (type == wire::MessageType::kExpelled) {
+  if (type == wire::MessageType::kExpelled && is_bare) {
     die(static_cast<int>(ErrorCode::kPeerLost),
         fmt::format("gallocy: node {}: node {} took it for dead, as it did not answer; the others go on without it",
                     self(), from));
@@ -306,6 +307,7 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
 // ---------------------------------------------------------------------------------------------- loss
 
 void Runtime::lost(NodeId peer, std::string_view reason) {
+  const os::MutexLock lock(fates_mu_);
   if (peers_[peer.value].left || peers_[peer.value].lost.exchange(true)) return;
   if (link_ != nullptr) link_->report_lost(peer, reason);
   if (settings_.on_peer_lost == OnPeerLost::kEnd) {

@@ -2,7 +2,7 @@
 // and decides what happens when a peer is lost.
 //
 // Lock order (a thread that holds one may take those to its right, never to its left):
-//   Regions::mu_ -> Memory::mu_, DurableService::mu_ -> Sections::mu_, the mesh's own
+//   Runtime::fates_mu_ -> Regions::mu_ -> Memory::mu_, DurableService::mu_ -> Sections::mu_, the mesh's own
 //   Sync::mu_, Threads::mu_ -> the mesh's own
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/bounded_event.h"
 #include "net/mesh.h"
 #include "net/rendezvous.h"
 #include "runtime/durable_service.h"
@@ -131,6 +132,8 @@ class Runtime final : public net::FrameSink {
   std::unique_ptr<Vigil> vigil_;  // with a mesh
   std::atomic<bool> takes_more_{true};
   bool has_left_ = false;
+  BoundedEvent refused_frames_{LogLevel::kError, "frame_refused"};  // the poller's
+  os::Mutex fates_mu_;  // all parts hear of a node's coming before they hear of its end
   os::Mutex declared_mu_;
   std::vector<NodeId> declared_dead_ GUARDED_BY(declared_mu_);  // by the log, and not noticed here yet
   std::atomic<std::int64_t> next_beat_us_{0};

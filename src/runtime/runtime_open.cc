@@ -92,7 +92,12 @@ std::optional<NodeId> Runtime::departing_node() const {
 // ---------------------------------------------------------------------------------------------- others
 
 void Runtime::peer_up(NodeId node) {
+  const os::MutexLock lock(fates_mu_);
   Peer& peer = peers_[node.value];
+  if (peer.lost) {  // the log had it dead before it came
+    mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kExpelled)}, {}, {});
+    return;
+  }
   memory_->node_joined(node);
   sync_->node_joined(node);
   threads_->node_joined(node);
@@ -113,6 +118,7 @@ void Runtime::peer_down(NodeId peer, std::string_view reason) {
 
 // It had left the cluster, and now has gone.
 void Runtime::departed(NodeId peer) {
+  const os::MutexLock lock(fates_mu_);
   if (peers_[peer.value].lost.exchange(true)) return;
   bool was_home = false;
   regions_->look([&](const vmm::Log& log) { was_home = was_sync_home(log.machine(), peer); });

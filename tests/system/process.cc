@@ -27,6 +27,7 @@ int memory_file(const std::string& content = {}) {
   const int fd = ::memfd_create("test", MFD_CLOEXEC);
   if (::write(fd, content.data(), content.size()) < 0) ::abort();
   ::lseek(fd, 0, SEEK_SET);
+  ::fcntl(fd, F_SETFL, O_APPEND);  // lines of several threads and processes stay whole
   return fd;
 }
 
