@@ -72,7 +72,7 @@ Result<PeerAddress> parse_address(std::string_view what, std::string_view text) 
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
   const bool wrong_port = port.empty() || error != std::errc() || end != port.data() + port.size();
   if (wrong_port || host.empty() || host.size() > rendezvous::kMaxHostBytes ||
-      (!bracketed && host.find(':') != std::string_view::npos)) {
+      host.find_first_of("[]") != std::string_view::npos || (!bracketed && host.find(':') != std::string_view::npos)) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} is '{}', which is not of the form host:port or [address]:port", what, text));
   }

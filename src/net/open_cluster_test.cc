@@ -43,7 +43,8 @@ TEST_F(OpenClusterTest, addresses_are_host_and_port) {
   ASSERT_TRUE(v6);
   EXPECT_EQ(v6->host, "fe80::1");
   EXPECT_EQ(to_string(*v6), "[fe80::1]:1");
-  for (const char* wrong : {"", ":", "host", "host:", ":1", "host:x", "host:65536", "host:-1", "fe80::1:1", "[]:1"}) {
+  for (const char* wrong :
+       {"", ":", "host", "host:", ":1", "host:x", "host:65536", "host:-1", "fe80::1:1", "[]:1", "[[]]:1", "a]:1"}) {
     const auto address = parse_address("the address", wrong);
     ASSERT_FALSE(address) << wrong;
     EXPECT_EQ(address.error().code, ErrorCode::kInvalidArgument);
