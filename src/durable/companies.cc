@@ -26,9 +26,9 @@ bool History::has(const Membership& membership, NodeId node) {
   return std::binary_search(membership.nodes.begin(), membership.nodes.end(), node);
 }
 
-void History::add(Epoch epoch, std::span<const NodeId> members) {
+void History::add(Epoch epoch, std::span<const NodeId> members, NodeId leaver) {
   CHECK(memberships_.empty() || epoch > latest(), epoch, latest());
-  Membership membership{epoch, {members.begin(), members.end()}};
+  Membership membership{epoch, {members.begin(), members.end()}, leaver};
   std::sort(membership.nodes.begin(), membership.nodes.end());
   if (!members.empty()) joined_.resize(std::max<std::size_t>(joined_.size(), membership.nodes.back().value + 1u));
   for (std::uint16_t i = 0; i < joined_.size(); ++i) {
@@ -46,16 +46,19 @@ Company History::successor(const Company& company, BlockId block, unsigned backu
   for (unsigned i = 0; i < company.size(); ++i) {
     if (has(membership, company[i])) next.add(company[i]);
   }
-  while (next.size() < backups + 1) {
+  const auto stay = [&] { return next.size() - static_cast<unsigned>(next.has(membership.leaver)); };
+  while (stay() < backups + 1) {
     NodeId best = kNoNode;
     std::uint64_t best_score = 0;
     for (const NodeId node : membership.nodes) {
       const std::uint64_t its = score(block, node);
-      if (!next.has(node) && (best == kNoNode || its > best_score)) best = node, best_score = its;
+      if (next.has(node) || node == membership.leaver) continue;
+      if (best == kNoNode || its > best_score) best = node, best_score = its;
     }
     if (best == kNoNode) break;
     next.add(best);
   }
+  if (next.size() == 0 && membership.leaver != kNoNode) next.add(membership.leaver);  // nobody else is there
   return next;
 }
 

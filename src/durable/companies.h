@@ -8,8 +8,12 @@
 // of the dead, those who joined a company first come first in it, and a node that joins takes part in regions mapped
 // later, in companies that are too small, and after deaths.
 //
+// A member that is about to leave does not count: while it is still there, its companies have one more, which is
+// restored meanwhile, so that nothing is missing when it has gone.
+//
 // Invariants
-// 1. A company has at most backups + 1 members, all different; fewer only if there are no more nodes.
+// 1. A company has at most backups + 2 members, all different, and backups + 1 if nobody ever was about to leave; fewer
+//    only if there are no more nodes.
 // 2. From one epoch to the next members keep their order.
 #pragma once
 
@@ -40,7 +44,7 @@ class Company {
   void add(NodeId node) { nodes_[size_++] = node; }
 
  private:
-  std::array<NodeId, kMaxBackups + 1> nodes_{};
+  std::array<NodeId, kMaxBackups + 2> nodes_{};
   std::uint8_t size_ = 0;
 };
 
@@ -49,10 +53,11 @@ class History {
  public:
   History(Epoch first, std::span<const NodeId> members) { add(first, members); }
 
-  void add(Epoch epoch, std::span<const NodeId> members);
+  void add(Epoch epoch, std::span<const NodeId> members, NodeId leaver = kNoNode);
 
   Epoch latest() const { return memberships_.back().epoch; }
   const std::vector<NodeId>& members() const { return memberships_.back().nodes; }
+  NodeId leaver() const { return memberships_.back().leaver; }  // the member that is about to leave; kNoNode: none is
   bool is_member(NodeId node) const { return joined(node) != Epoch{}; }
   // The epoch since which it is a member; Epoch{}: it is none.
   Epoch joined(NodeId node) const { return node.value < joined_.size() ? joined_[node.value] : Epoch{}; }
@@ -71,6 +76,7 @@ class History {
   struct Membership {
     Epoch epoch{};
     std::vector<NodeId> nodes;  // ascending
+    NodeId leaver = kNoNode;    // one of them
   };
 
   static bool has(const Membership& membership, NodeId node);

@@ -124,7 +124,7 @@ bool Core::message(NodeId from, const Message& message) {
 // Its sender is further in the log.
 bool Core::is_early(const Message& m) const {
   const auto unknown = [this](std::uint64_t block) { return region_of(BlockId{block}) == nullptr; };
-  return m.epoch > epoch() || (m.verb != Verb::kForget && unknown(m.block.value)) ||
+  return m.epoch > epoch() || (m.verb != Verb::kForget && m.verb != Verb::kReleased && unknown(m.block.value)) ||
          (m.verb == Verb::kStatus && unknown(m.other.value)) ||
          (!m.part.empty() && std::ranges::any_of(m.part.blocks(), unknown));
 }
@@ -169,6 +169,8 @@ bool Core::dispatch(NodeId from, const Message& m) {
       return on_pages_taken(m);
     case Verb::kRestored:
       return on_restored(from, m);
+    case Verb::kReleased:
+      return on_released(from);
   }
   return false;
 }
@@ -180,9 +182,9 @@ void Core::drain() {
   }
 }
 
-void Core::epoch(Epoch epoch, std::span<const NodeId> members) {
+void Core::epoch(Epoch epoch, std::span<const NodeId> members, NodeId leaver) {
   const Epoch before = history_.latest();
-  history_.add(epoch, members);
+  history_.add(epoch, members, leaver);
   if (expelled_ || !history_.is_member(self_)) {
     expelled_ = true;
     effects_ = {};
@@ -199,6 +201,8 @@ void Core::begin_epoch(Epoch before) {
   restores_.clear();
   pages_in_flight_ = 0;
   put_off_.clear();
+  released_by_.clear();
+  released_ = false;
   for (Block& block : blocks_) {
     block.reads.clear();
     block.unsettled.clear();
@@ -235,6 +239,7 @@ void Core::deliver_deferred() {
 }
 
 void Core::flush() {
+  release_leaver();
   send_forget();
   for (const PutOff& put_off : put_off_) send_put_off(put_off.to);
   drain();

@@ -17,7 +17,7 @@
 //
 // Files: core.cc (driver's side, epochs), core_coordinator.cc, core_primary.cc (prepare, commit, reads),
 // core_backup.cc, core_recovery.cc (settling a company, transactions of dead coordinators), core_restore.cc (images for
-// new members).
+// new members, and for whom they free).
 #pragma once
 
 #include <deque>
@@ -56,7 +56,8 @@ class Core {
   Core(NodeId self, const History& history, std::span<const DurableRegion> regions, const Options& options);
 
   // The log: these are the members now.
-  void epoch(Epoch epoch, std::span<const NodeId> members);
+  // `leaver`: the one that is about to leave; kNoNode: none is.
+  void epoch(Epoch epoch, std::span<const NodeId> members, NodeId leaver = kNoNode);
   // The log: a region was mapped; founded in the present epoch, all zero.
   void map_region(BlockId first, std::uint64_t blocks, unsigned backups);
   // Whether this node may be sure that it is a member. While it may not, take_effects() gives nothing.
@@ -84,8 +85,10 @@ class Core {
   const Block* block(BlockId block) const;
   std::size_t records() const;  // of transactions that are not over
   std::size_t open() const { return transactions_.count() + reads_.count(); }
-  // Blocks that this node leads and that are not at all members of their companies yet.
+  // Blocks that this node leads and that are not at all members of their companies yet; without those that are lost.
   std::size_t unrestored() const;
+  // This node is about to leave: what it keeps is at others in its stead.
+  bool may_leave() const;
 
   void check_invariants() const;
   std::uint64_t digest() const;  // of everything that decides what it does next
@@ -199,9 +202,11 @@ class Core {
 
   // core_restore.cc
   void continue_restores();
+  void release_leaver();
   bool on_pages(NodeId from, const Message& m);
   bool on_pages_taken(const Message& m);
   bool on_restored(NodeId from, const Message& m);
+  bool on_released(NodeId from);
 
   NodeId self_;
   Options options_;
@@ -227,6 +232,9 @@ class Core {
   std::vector<Forgotten> forgotten_by_;                      // by coordinator
   std::deque<Restore> restores_;
   unsigned pages_in_flight_ = 0;
+  // In this epoch: who does not need this node, which is about to leave; and whether this node has told so to another.
+  std::vector<NodeId> released_by_;
+  bool released_ = false;
 
   // From nodes that are further in the log: of a later epoch, or of a region that this node has not heard of. Bounded
   // by what their senders may have open: none of it is answered before.

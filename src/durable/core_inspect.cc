@@ -15,7 +15,7 @@ std::size_t Core::records() const {
 std::size_t Core::unrestored() const {
   std::size_t count = 0;
   for (const Block& block : blocks_)
-    count += block.company.primary() == self_ && (!block.settled || block.incomplete != 0);
+    count += block.company.primary() == self_ && block.complete && (!block.settled || block.incomplete != 0);
   return count;
 }
 
@@ -101,6 +101,7 @@ std::uint64_t Core::digest() const {
   for (const Restore& r : restores_)
     digest.add(r.block.value << 32 ^ std::uint64_t{r.member.value} << 16 ^ r.next_page);
   digest.add(pages_in_flight_);
+  digest.add(std::uint64_t{released_by_.size()} << 1 | static_cast<std::uint64_t>(released_));
   for (const Forgotten& f : forgotten_by_) digest.add(f.below << 32 ^ f.life.value);
   for (const auto& [from, m] : deferred_) digest.add(from, m);
   for (const PutOff& put_off : put_off_) {

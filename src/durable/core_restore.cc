@@ -58,4 +58,23 @@ bool Core::on_restored(NodeId from, const Message& m) {
   return true;
 }
 
+// Nothing that this node leads needs the one that is about to leave any more, and that stays so in this epoch.
+void Core::release_leaver() {
+  const NodeId leaver = history_.leaver();
+  if (leaver == kNoNode || released_ || (unrestored() > 0 && !is(Mutant::kReleaseEarly))) return;
+  released_ = true;
+  send(leaver, {.verb = Verb::kReleased});
+}
+
+bool Core::on_released(NodeId from) {
+  if (history_.leaver() != self_) return false;
+  if (std::ranges::find(released_by_, from) == released_by_.end()) released_by_.push_back(from);
+  return true;
+}
+
+bool Core::may_leave() const {
+  if (history_.leaver() != self_) return false;
+  return regions_.empty() || released_by_.size() == history_.members().size();
+}
+
 }  // namespace gallocy::durable

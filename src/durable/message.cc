@@ -6,8 +6,8 @@ namespace gallocy::durable {
 namespace {
 
 constexpr auto kFirst = static_cast<std::uint16_t>(wire::kDurableRead);
-static_assert(kFirst + static_cast<std::uint16_t>(Verb::kRestored) ==
-              static_cast<std::uint16_t>(wire::kDurableRestored));
+static_assert(kFirst + static_cast<std::uint16_t>(Verb::kReleased) ==
+              static_cast<std::uint16_t>(wire::kDurableReleased));
 
 // The largest `detail` of a verb.
 std::uint8_t most_detail(Verb verb) {
@@ -85,7 +85,7 @@ Bytes encode(const Message& m) {
 std::optional<Message> decode(wire::MessageType type, std::span<const std::byte> body,
                               std::span<const std::byte> payload) {
   const auto number = static_cast<std::uint16_t>(static_cast<std::uint16_t>(type) - kFirst);
-  if (number > static_cast<std::uint16_t>(Verb::kRestored)) return std::nullopt;
+  if (number > static_cast<std::uint16_t>(Verb::kReleased)) return std::nullopt;
   wire::ByteReader reader(body);
   const auto head = reader.get<wire::DurableHead>();
   if (!reader.ok() || head.reserved8 != 0 || head.reserved32 != 0) return std::nullopt;

@@ -30,6 +30,7 @@ enum class Verb : std::uint8_t {
   kPages,
   kPagesTaken,
   kRestored,
+  kReleased,
 };
 
 // One struct for all verbs; docs/protocol.md says which uses what. What a verb does not use is as it is here.

@@ -19,7 +19,7 @@ std::vector<std::pair<BlockId, Part>> some_parts() {
 
 std::vector<Message> one_of_each() {
   std::vector<Message> messages;
-  for (std::uint8_t verb = 0; verb <= static_cast<std::uint8_t>(Verb::kRestored); ++verb) {
+  for (std::uint8_t verb = 0; verb <= static_cast<std::uint8_t>(Verb::kReleased); ++verb) {
     Message m{.verb = static_cast<Verb>(verb),
               .epoch = Epoch{3},
               .id = {NodeId{4}, Epoch{2}, 77},

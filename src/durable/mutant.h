@@ -27,6 +27,7 @@ enum class Mutant : unsigned char {
   kKeepApplied,          // what was applied to an image that is being restored is not applied again
   kRestoredEarly,        // a member takes its image for complete after the first page
   kNoRestore,            // a new member of a company gets no image
+  kReleaseEarly,         // a member that leaves is let go before what it keeps is at another
   kBlindSection,         // a section compares nothing
   kReadPastComparisons,  // no read waits for comparisons
   kForgetReadPages,      // a section compares only the pages that it may write

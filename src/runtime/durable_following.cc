@@ -12,21 +12,28 @@ class Memberships {
   explicit Memberships(const vmm::Machine& machine) : changes_(machine.membership_changes()) {}
   bool next() {
     if (epoch_.value == changes_.size()) return false;
-    const auto [node, joined] = changes_[epoch_.value++];
+    const auto [node, kind] = changes_[epoch_.value++];
     const auto at = std::ranges::lower_bound(members_, node);
-    if (joined) {
+    if (kind == Kind::kJoined) {
       members_.insert(at, node);
+    } else if (kind == Kind::kLeaves) {
+      leaver_ = node;
     } else {
-      members_.erase(at);
+      if (leaver_ == node) leaver_ = kNoNode;
+      if (kind == Kind::kGone) members_.erase(at);
     }
     return true;
   }
   Epoch epoch() const { return epoch_; }
   const std::vector<NodeId>& members() const { return members_; }
+  NodeId leaver() const { return leaver_; }
 
  private:
+  using Kind = vmm::MembershipChange::Kind;
+
   const std::vector<vmm::MembershipChange>& changes_;
   Epoch epoch_{};
+  NodeId leaver_ = kNoNode;
   std::vector<NodeId> members_;
 };
 
@@ -52,8 +59,9 @@ void begin_durable(std::optional<durable::Core>& core, NodeId self, const vmm::M
   const Epoch joined = machine.member(self)->since;
   Memberships memberships(machine);
   memberships.next();
-  durable::History history(memberships.epoch(), memberships.members());
-  while (memberships.epoch() < joined && memberships.next()) history.add(memberships.epoch(), memberships.members());
+  durable::History history(memberships.epoch(), memberships.members());  // nobody leaves yet
+  while (memberships.epoch() < joined && memberships.next())
+    history.add(memberships.epoch(), memberships.members(), memberships.leaver());
   std::vector<durable::DurableRegion> regions;
   for (const auto& [id, region] : machine.regions()) {
     if (region.founded >= joined) break;
@@ -67,7 +75,8 @@ void begin_durable(std::optional<durable::Core>& core, NodeId self, const vmm::M
 void follow_durable(durable::Core& core, const vmm::Machine& machine, RegionId& next_region) {
   Memberships memberships(machine);
   while (memberships.next()) {
-    if (memberships.epoch() > core.epoch()) core.epoch(memberships.epoch(), memberships.members());
+    if (memberships.epoch() > core.epoch())
+      core.epoch(memberships.epoch(), memberships.members(), memberships.leaver());
     if (memberships.epoch() == core.epoch()) map_regions(core, machine, next_region);
   }
 }

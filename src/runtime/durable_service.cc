@@ -246,6 +246,11 @@ bool DurableService::lease_news(NodeId from, wire::MessageType type, std::span<c
   return true;
 }
 
+bool DurableService::may_leave() {
+  const os::MutexLock lock(mu_);
+  return stopped_ || !core_ || core_->may_leave();
+}
+
 void DurableService::connection_lost(NodeId peer) {
   const os::MutexLock lock(mu_);
   lease_.connection_lost(peer);

@@ -49,6 +49,8 @@ class DurableService {
   void follow(const vmm::Machine& machine);
   // This node cannot take part any more: whoever waits, now or later, gets the error.
   void stop(const Error& reason);
+  // This node is about to leave: everything durable that it keeps is at others in its stead.
+  bool may_leave();
   void connection_lost(NodeId peer);
   void connection_made(NodeId peer);
 

@@ -84,6 +84,7 @@ class Steward {
   std::string status();
   std::vector<NodeId> heirs();
   Result<> give_locks_back();
+  Result<> await_release();
   Result<> give_everything_up();
   Result<> drain(LogIndex announced);
   Result<> await_farewells(LogIndex at);

@@ -11,6 +11,8 @@ using std::chrono::milliseconds;
 
 // A drain that moves nothing for so long does not get on.
 constexpr milliseconds kStuck{30'000};
+// Copies of durable memory: 2 GiB take some seconds, and whoever dies meanwhile is replaced, too.
+constexpr milliseconds kRestoreTimeout{600'000};
 constexpr milliseconds kFarewellTimeout{30'000};
 constexpr milliseconds kLogTimeout{30'000};
 constexpr std::int64_t kPauseNs = 1'000'000;
@@ -59,6 +61,7 @@ Result<> Steward::drain(LogIndex announced) {
   GALLOCY_TRY(await_farewells(announced));
   GALLOCY_TRY(see_off_all());
   GALLOCY_TRY(give_locks_back());
+  GALLOCY_TRY(await_release());
   GALLOCY_TRY(give_everything_up());
   // From here on no block begins its life here.
   runtime_.memory().keep_untouched();
@@ -98,6 +101,18 @@ Result<> Steward::give_locks_back() {
     (void)runtime_.waiting().wait(never, os::monotonic_ns() + kAgainNs);
     if (os::monotonic_ns() > deadline)
       return fail(ErrorCode::kTimeout, fmt::format("{} locks of this node were not taken back", kept));
+  }
+  return {};
+}
+
+Result<> Steward::await_release() {
+  const std::int64_t deadline = deadline_after(kRestoreTimeout);
+  while (!runtime_.durable().may_leave()) {
+    WaitFlag never;
+    (void)runtime_.waiting().wait(never, os::monotonic_ns() + kPauseNs);
+    if (os::monotonic_ns() > deadline)
+      return fail(ErrorCode::kTimeout, fmt::format("the durable memory of this node was not at others within {} s",
+                                                   kRestoreTimeout.count() / 1000));
   }
   return {};
 }

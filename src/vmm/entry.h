@@ -32,14 +32,14 @@ struct MemberJoined {
   bool operator==(const MemberJoined&) const = default;
 };
 
-// A member is about to leave: it shall be given nothing more. One at a time, so that none gives what it has to another
-// that is leaving, too.
+// A member is about to leave: it shall be given nothing more, and others take over what it keeps. Opens an epoch, in
+// which it is a member yet. One at a time, so that none gives what it has to another that is leaving, too.
 struct MemberLeaves {
   NodeId node{};
   bool operator==(const MemberLeaves&) const = default;
 };
 
-// It could not, and stays.
+// It could not, and stays. Opens an epoch.
 struct MemberStays {
   NodeId node{};
   bool operator==(const MemberStays&) const = default;

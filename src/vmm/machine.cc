@@ -93,8 +93,12 @@ NodeId Machine::unused_number() const {
 void Machine::change_membership(NodeId node, bool joined) {
   if (leaver_ == node) leaver_ = kNoNode;
   if (!joined) forget_missed(node);
+  open_epoch(node, joined ? MembershipChange::Kind::kJoined : MembershipChange::Kind::kGone);
+}
+
+void Machine::open_epoch(NodeId node, MembershipChange::Kind kind) {
   ++epoch_.value;
-  changes_.push_back({node, joined});
+  changes_.push_back({node, kind});
 }
 
 Result<Outcome> Machine::carry_out(NodeId, const MemberLeaves& entry) {
@@ -102,6 +106,7 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberLeaves& entry) {
   if (leaver_ == entry.node) return done(false);
   if (leaver_ != kNoNode) return fail(ErrorCode::kConflict, fmt::format("node {} is about to leave", leaver_));
   leaver_ = entry.node;
+  open_epoch(entry.node, MembershipChange::Kind::kLeaves);
   return done();
 }
 
@@ -109,6 +114,7 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberStays& entry) {
   if (leaver_ != entry.node)
     return fail(ErrorCode::kNotFound, fmt::format("node {} is not about to leave", entry.node));
   leaver_ = kNoNode;
+  open_epoch(entry.node, MembershipChange::Kind::kStays);
   return done();
 }
 

@@ -55,8 +55,14 @@ struct Region {
 
 // What opened an epoch.
 struct MembershipChange {
+  enum class Kind : std::uint8_t {
+    kJoined,
+    kGone,    // left or died
+    kLeaves,  // is about to
+    kStays,   // is not, after all
+  };
   NodeId node{};
-  bool joined = false;  // otherwise it left or died
+  Kind kind = Kind::kJoined;
 };
 
 struct Binding {
@@ -119,6 +125,7 @@ class Machine {
   Result<Outcome> carry_out(NodeId proposer, const UnbindName& entry);
   Result<> may_propose(NodeId proposer, const Entry& entry) const;
   void change_membership(NodeId node, bool joined);
+  void open_epoch(NodeId node, MembershipChange::Kind kind);
   void forget_missed(NodeId node);
   void inherit_anchors(NodeId node);
   Result<Outcome> end_membership(NodeId node, MemberState state);

@@ -77,6 +77,23 @@ Result<> check_region(const Region& region) {
   return {};
 }
 
+// And makes it.
+bool makes_a_difference(const MembershipChange& change, std::set<NodeId>& present, NodeId& leaver) {
+  const auto [node, kind] = change;
+  switch (kind) {
+    case MembershipChange::Kind::kJoined:
+      return present.insert(node).second;
+    case MembershipChange::Kind::kGone:
+      if (leaver == node) leaver = kNoNode;
+      return present.erase(node) > 0;
+    case MembershipChange::Kind::kLeaves:
+      return std::exchange(leaver, node) == kNoNode && present.contains(node);
+    case MembershipChange::Kind::kStays:
+      return std::exchange(leaver, kNoNode) == node;
+  }
+  return false;
+}
+
 }  // namespace
 
 void Machine::put_facts(ByteWriter& w) const {
@@ -89,7 +106,7 @@ void Machine::put_facts(ByteWriter& w) const {
     for (const NodeId by : member.missed_by) w.put(by);
   }
   put_count(w, changes_);
-  for (const MembershipChange& change : changes_) w.put(change.node), w.put(static_cast<std::uint8_t>(change.joined));
+  for (const MembershipChange& change : changes_) w.put(change.node), w.put(change.kind);
   w.put(leaver_);
   put_count(w, regions_);
   for (const auto& [id, region] : regions_) put_region(w, region);
@@ -141,7 +158,7 @@ Result<> Machine::get_facts(ByteReader& r) {
   }
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
     const auto node = r.get<NodeId>();
-    changes_.push_back({node, r.get<std::uint8_t>() != 0});
+    changes_.push_back({node, r.get<MembershipChange::Kind>()});
   }
   leaver_ = r.get<NodeId>();
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
@@ -172,13 +189,13 @@ Result<> Machine::check_members() const {
   if (changes_.size() != epoch_.value) return damaged("epochs that nothing opened");
   std::map<NodeId, Epoch> since;
   std::set<NodeId> present;
+  NodeId leaver = kNoNode;
   for (std::uint32_t i = 0; i < changes_.size(); ++i) {
-    const auto [node, joined] = changes_[i];
-    if (joined ? !present.insert(node).second : present.erase(node) == 0)
-      return damaged("an epoch that changed nothing");
-    since[node] = Epoch{i + 1};
+    const auto [node, kind] = changes_[i];
+    if (!makes_a_difference(changes_[i], present, leaver)) return damaged("an epoch that changed nothing");
+    if (kind == MembershipChange::Kind::kJoined || kind == MembershipChange::Kind::kGone) since[node] = Epoch{i + 1};
   }
-  if (leaver_ != kNoNode && !present.contains(leaver_)) return damaged("a stranger that is about to leave");
+  if (leaver_ != leaver) return damaged("another member that is about to leave");
   if (since.size() != members_.size()) return damaged("members that never joined");
   for (const auto& [node, member] : members_) {
     if (node.value >= kMaxNodes || !valid_text(member.address) || member.state > MemberState::kDied)

@@ -28,6 +28,7 @@ inline constexpr MessageType kDurableStatus{0x90f};
 inline constexpr MessageType kDurablePages{0x910};  // tail: the bytes of some pages, one after the other
 inline constexpr MessageType kDurablePagesTaken{0x911};
 inline constexpr MessageType kDurableRestored{0x912};
+inline constexpr MessageType kDurableReleased{0x913};
 
 // Fields that a type does not use are 0.
 struct DurableHead {

@@ -27,7 +27,7 @@ using durable::Message;
 
 constexpr const char* kVerbs[] = {"Read",   "ReadReply", "Prepare", "Refused",   "Replicate", "Prepared", "Commit",
                                   "Abort",  "Apply",     "Drop",    "Resolved",  "Done",      "Forget",   "Sync",
-                                  "Synced", "Status",    "Page",    "PageTaken", "Restored"};
+                                  "Synced", "Status",    "Page",    "PageTaken", "Restored",  "Released"};
 
 std::string describe(const Message& m) {
   return fmt::format("{} t={}.{} block={} detail={} epoch={}", kVerbs[static_cast<std::size_t>(m.verb)],
@@ -46,9 +46,9 @@ DurableCluster::DurableCluster(const DurableClusterOptions& options)
   Prng prng(options.seed);
   slow_news_ = prng.one_in(3) ? 20 + prng.below(100) : 1 + prng.below(10);
   log_.emplace_back();
-  for (std::uint16_t n = 0; n < options.nodes; ++n) log_.back().push_back(NodeId{n});
+  for (std::uint16_t n = 0; n < options.nodes; ++n) log_.back().nodes.push_back(NodeId{n});
   for (std::uint16_t n = 0; n < options.nodes; ++n) {
-    cores_[n] = std::make_unique<Core>(NodeId{n}, durable::History(Epoch{1}, log_.back()),
+    cores_[n] = std::make_unique<Core>(NodeId{n}, durable::History(Epoch{1}, log_.back().nodes),
                                        std::span<const durable::DurableRegion>(), options.core);
     cores_[n]->map_region(kFirstBlock, options.blocks, options.backups);
   }
@@ -106,7 +106,8 @@ void DurableCluster::hear(NodeId node) {
   const Epoch epoch{core(node).epoch().value + 1};
   log(fmt::format("{} is in epoch {}", node, epoch));
   digest_ = mix(digest_, std::uint64_t{node.value} << 32 | epoch.value);
-  step(node, [&](Core& core) { core.epoch(epoch, log_[epoch.value - 1]); });
+  const Membership& membership = log_[epoch.value - 1];
+  step(node, [&](Core& core) { core.epoch(epoch, membership.nodes, membership.leaver); });
 }
 
 void DurableCluster::finish_step(NodeId node) {
@@ -145,22 +146,26 @@ std::vector<NodeId> DurableCluster::members() const {
   return members;
 }
 
-bool DurableCluster::published() const { return log_.back() == members(); }
+bool DurableCluster::published() const { return log_.back().nodes == members(); }
 
 void DurableCluster::publish() {
   if (published()) return;
-  log_.push_back(members());
-  log(fmt::format("epoch {} has {} members", log_.size(), log_.back().size()));
+  append(members(), leaver() != kNoNode && up(leaver()) ? leaver() : kNoNode);
+}
+
+void DurableCluster::append(std::vector<NodeId> nodes, NodeId leaver) {
+  log_.push_back({std::move(nodes), leaver});
+  log(fmt::format("epoch {} has {} members; {} is about to leave", log_.size(), log_.back().nodes.size(), leaver));
 }
 
 void DurableCluster::join() {
   const NodeId node{static_cast<std::uint16_t>(options_.nodes + joined_++)};
-  auto members = log_.back();
+  auto members = log_.back().nodes;
   members.push_back(node);
-  log_.push_back(members);
-  log(fmt::format("epoch {}: {} joins", log_.size(), node));
-  durable::History history(Epoch{1}, log_[0]);
-  for (std::size_t i = 1; i < log_.size(); ++i) history.add(Epoch{static_cast<std::uint32_t>(i + 1)}, log_[i]);
+  append(std::move(members), leaver());
+  durable::History history(Epoch{1}, log_[0].nodes);
+  for (std::size_t i = 1; i < log_.size(); ++i)
+    history.add(Epoch{static_cast<std::uint32_t>(i + 1)}, log_[i].nodes, log_[i].leaver);
   const durable::DurableRegion region{kFirstBlock, options_.blocks, options_.backups, Epoch{1}};
   cores_[node.value] = std::make_unique<Core>(node, history, std::span(&region, 1), options_.core);
 }
@@ -201,7 +206,9 @@ void DurableCluster::check_rest() const {
 void check_copies(BlockId block, unsigned backups, std::span<const NodeId> members,
                   const std::function<const Core&(NodeId)>& core) {
   const Company company = core(members.front()).company(block);
-  CHECK(company.size() == std::min<std::size_t>(backups + 1, members.size()), block, company.size());
+  // A member that was about to leave, and then stayed, may be one too many.
+  const std::size_t least = std::min<std::size_t>(backups + 1, members.size());
+  CHECK(company.size() >= least && company.size() <= least + 1, block, company.size());
   const durable::Block* first = core(company.primary()).block(block);
   for (unsigned i = 0; i < company.size(); ++i) {
     CHECK(core(company[i]).company(block) == company, block, company[i]);

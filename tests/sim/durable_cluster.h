@@ -61,6 +61,12 @@ class DurableCluster {
   void set_lease(NodeId node, durable::Lease lease);
   void join();
   bool can_join() const { return joined_ < spares_; }
+  // A member that is about to leave, of which there may be one at a time: what it keeps is restored elsewhere, and then
+  // it goes. Or it stays after all.
+  NodeId leaver() const { return log_.back().leaver; }
+  void begin_leave(NodeId node) { append(log_.back().nodes, node); }
+  void stay() { append(log_.back().nodes, kNoNode); }
+  bool may_leave() const { return leaver() != kNoNode && up(leaver()) && core(leaver()).may_leave(); }
   // An entry of the log: the members are those that have neither crashed nor not joined yet.
   void publish();
   bool published() const;
@@ -74,7 +80,13 @@ class DurableCluster {
   void log(const std::string& line) const;
 
  private:
+  struct Membership {
+    std::vector<NodeId> nodes;
+    NodeId leaver = kNoNode;
+  };
+
   std::vector<NodeId> members() const;
+  void append(std::vector<NodeId> nodes, NodeId leaver);
   bool behind(NodeId node) const { return up(node) && core(node).epoch() < latest(); }
   Epoch latest() const { return Epoch{static_cast<std::uint32_t>(log_.size())}; }
   void hear(NodeId node);
@@ -84,7 +96,7 @@ class DurableCluster {
   DurableClusterOptions options_;
   std::uint16_t spares_ = 0, joined_ = 0;
   std::vector<std::unique_ptr<durable::Core>> cores_;
-  std::vector<std::vector<NodeId>> log_;  // members of epochs 1 …
+  std::vector<Membership> log_;  // of epochs 1 …
   Network<durable::Message> network_;
   std::uint64_t digest_ = 0;
   std::uint64_t slow_news_ = 1;

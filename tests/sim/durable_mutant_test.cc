@@ -59,6 +59,7 @@ constexpr Bug kBugs[] = {
     {Mutant::kApplyAgain, "apply_again"},
     {Mutant::kRestoredEarly, "restored_early"},
     {Mutant::kNoRestore, "no_restore"},
+    {Mutant::kReleaseEarly, "release_early"},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, DurableMutant, testing::ValuesIn(kBugs),

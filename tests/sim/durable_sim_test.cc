@@ -19,6 +19,7 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
     sum.epochs += r.epochs;
     sum.crashes += r.crashes;
     sum.joins += r.joins;
+    sum.leaves += r.leaves;
     sum.reads += r.reads;
     sum.committed += r.committed;
     sum.several += r.several;
@@ -27,15 +28,17 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
   });
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
-      "%llu seeds, %llu messages, %llu epochs, %llu crashes, %llu joins; %llu reads, %llu transactions committed (%llu "
+      "%llu seeds, %llu messages, %llu epochs, %llu crashes, %llu joins, %llu leaves; %llu reads, %llu transactions "
+      "committed (%llu "
       "in several companies), %llu conflicts, %llu without an answer\n",
-      n(seeds), n(sum.messages), n(sum.epochs), n(sum.crashes), n(sum.joins), n(sum.reads), n(sum.committed),
-      n(sum.several), n(sum.conflicts), n(sum.unknown));
+      n(seeds), n(sum.messages), n(sum.epochs), n(sum.crashes), n(sum.joins), n(sum.leaves), n(sum.reads),
+      n(sum.committed), n(sum.several), n(sum.conflicts), n(sum.unknown));
   if (seeds >= 100) {
     // Every mechanism was used.
     EXPECT_GT(sum.several, 5 * seeds);
     EXPECT_GT(sum.conflicts, seeds);
-    EXPECT_EQ(sum.unknown > 0, workload.crashes);
+    EXPECT_EQ(sum.unknown > 0, workload.crashes || workload.leaves);
+    EXPECT_EQ(sum.leaves > 0, workload.leaves);
   }
   return sum;
 }
@@ -47,7 +50,9 @@ TEST(DurableSim, nodes_die_and_join) {
 
 TEST(DurableSim, nodes_die) { run_seeds(1000, {.joins = false}); }
 
-TEST(DurableSim, nodes_join) { run_seeds(200, {.crashes = false}); }
+TEST(DurableSim, nodes_join) { run_seeds(200, {.crashes = false, .leaves = false}); }
+
+TEST(DurableSim, nodes_leave) { run_seeds(300, {.crashes = false}); }
 
 TEST(DurableSim, a_seed_replayed_gives_the_same_digest) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed)

@@ -42,6 +42,7 @@ class Simulation {
         clients_(prng_, options_.nodes, memory()) {
     crash_every_ = 50 + prng_.below(1000);
     join_every_ = 100 + prng_.below(900);
+    leave_every_ = 200 + prng_.below(800);
     client_every_ = 2 + prng_.below(20);
     cluster_.on_read = [this](NodeId, const durable::ReadDone& done) { clients_.read_done(done); };
     cluster_.on_commit = [this](NodeId, const durable::CommitDone& done) { clients_.commit_done(done); };
@@ -52,6 +53,7 @@ class Simulation {
     cluster_.log("no more of it");
     go_on();
     cluster_.publish();
+    if (cluster_.leaver() != kNoNode) cluster_.stay();
     std::uint64_t rest = 0;
     while (cluster_.deliver(prng_)) CHECK(++rest < kRestSteps, "no rest");
     cluster_.check_rest();
@@ -88,8 +90,27 @@ class Simulation {
       cluster_.join();
       ++report_.joins;
     }
+    if (workload_.leaves && prng_.one_in(leave_every_)) begin_leave();
+    if (cluster_.may_leave() && prng_.one_in(20)) leave();
     if (!cluster_.published() && prng_.one_in(30)) cluster_.publish();
     (void)cluster_.deliver(prng_);
+  }
+
+  void begin_leave() {
+    if (cluster_.leaver() != kNoNode) {
+      if (cluster_.up(cluster_.leaver()) && prng_.one_in(3)) cluster_.stay();
+      return;
+    }
+    const NodeId node{static_cast<std::uint16_t>(prng_.below(cluster_.nodes()))};
+    if (cluster_.up(node) && cluster_.alive() > options_.backups + 2) cluster_.begin_leave(node);
+  }
+
+  // As many others may die as before: nothing is missing now.
+  void leave() {
+    if (cluster_.alive() <= options_.backups + 2) return cluster_.stay();
+    cluster_.crash(cluster_.leaver(), prng_);
+    cluster_.publish();
+    ++report_.leaves;
   }
 
   // No more nodes than there are backups die before everything is at as many nodes as it should be.
@@ -122,7 +143,7 @@ class Simulation {
   DurableClusterOptions options_;
   DurableCluster cluster_;
   DurableClients clients_;
-  std::uint64_t crash_every_ = 0, join_every_ = 0, client_every_ = 0;
+  std::uint64_t crash_every_ = 0, join_every_ = 0, leave_every_ = 0, client_every_ = 0;
   std::uint64_t crash_soon_ = 0;  // steps; 0: not
   std::optional<NodeId> paused_;
   unsigned may_die_ = 0;

@@ -1,5 +1,5 @@
 // One seeded run: clients on all nodes transfer money between accounts, look at all of them at once, and write
-// registers, while nodes die and join; then everything has to come to rest.
+// registers, while nodes die, join and leave; then everything has to come to rest.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,13 @@ namespace gallocy::sim {
 struct DurableWorkload {
   bool crashes = true;
   bool joins = true;
+  bool leaves = true;
   durable::Mutant mutant = durable::Mutant::kNone;
   bool trace = false;
 };
 
 struct DurableReport : DurableClients::Counters {
-  std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0, joins = 0;
+  std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0, joins = 0, leaves = 0;
 };
 
 DurableReport run_durable(std::uint64_t seed, const DurableWorkload& workload);

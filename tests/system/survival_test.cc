@@ -114,6 +114,22 @@ TEST_F(Survival, of_a_killed_voter) {
   expect_goes_on();
 }
 
+// What the first one kept is at others before it goes.
+TEST_F(Survival, of_one_that_leaves_and_one_that_dies_just_then) {
+  auto other = tenant({"transfers", "bank1", "0"}, kHosts);
+  ASSERT_TRUE(other->await_output("transfer 10\n", kSoon)) << other->error();
+  const unsigned dies = first_that_is("voter"), leaves = (dies + 1) % kHosts;
+  nodes_[leaves]->signal(SIGTERM);
+  gone_.insert(leaves);
+  EXPECT_EQ(nodes_[leaves]->wait(kSoon), 0) << nodes_[leaves]->error();
+  kill_host(dies);
+  ask((dies + 2) % kHosts);
+  expect_goes_on();
+  other->signal(SIGTERM);
+  expect_done(*other);
+  expect_done(*tenant({"audit", "bank1"}, kHosts));
+}
+
 TEST_F(Survival, of_a_killed_program) {
   auto other = tenant({"transfers", "bank", "0"}, kHosts);
   ASSERT_TRUE(other->await_output("transfer 10\n", kSoon)) << other->error();
