@@ -69,12 +69,18 @@ Result<> Steward::drain(LogIndex announced) {
   return runtime_.regions().publish_homes(runtime_.memory().given_homes());
 }
 
-// Of all members that live, of those who are still on their way in, too.
+// Of all members that live, of those who are still on their way in, too; not of those who joined when this node was no
+// member any more: they never hear of it.
 Result<> Steward::await_farewells(LogIndex at) {
   std::vector<NodeId> others;
-  for (const vmm::Peer& peer : runtime_.regions().members()) {
-    if (peer.node != self() && !runtime_.is_lost(peer.node)) others.push_back(peer.node);
-  }
+  runtime_.regions().look([&](const vmm::Log& log) {
+    const vmm::Member& mine = *log.machine().member(self());
+    for (const auto& [node, member] : log.machine().all_members()) {
+      const bool later = mine.state == vmm::MemberState::kLeft && member.since > mine.since;
+      if (member.state != vmm::MemberState::kPresent || node == self() || later) continue;
+      if (!runtime_.is_lost(node)) others.push_back(node);
+    }
+  });
   farewells_.expect(std::move(others), at);
   if (runtime_.waiting().wait(farewells_.all_here(), deadline_after(kFarewellTimeout))) return {};
   return fail(ErrorCode::kTimeout,
