@@ -35,7 +35,8 @@ inline DecodedStream decode_plainly(std::span<const std::byte> bytes) {
   DecodedFrame frame;
   while (bytes.size() >= sizeof frame.header) {
     std::memcpy(&frame.header, bytes.data(), sizeof frame.header);
-    decoded.is_violated = frame.header.reserved != 0 || frame.header.body_bytes > wire::kMaxBodyBytes ||
+    decoded.is_violated = (frame.header.reserved16 | frame.header.reserved32) != 0 ||
+                          frame.header.body_bytes > wire::kMaxBodyBytes ||
                           frame.header.payload_bytes > wire::kMaxPayloadBytes;
     if (decoded.is_violated) break;
     bytes = bytes.subspan(sizeof frame.header);

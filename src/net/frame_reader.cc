@@ -50,7 +50,7 @@ std::size_t FrameReader::fill_head(std::span<const std::byte> bytes, std::size_t
 
 bool FrameReader::header_complete() {
   std::memcpy(&header_, head_.data(), sizeof header_);
-  if (header_.reserved != 0) violation_ = "broke the protocol: reserved bits are set";
+  if ((header_.reserved16 | header_.reserved32) != 0) violation_ = "broke the protocol: reserved bits are set";
   if (header_.body_bytes > wire::kMaxBodyBytes) violation_ = "broke the protocol: a body is too long";
   if (header_.payload_bytes > wire::kMaxPayloadBytes) violation_ = "broke the protocol: a payload is too long";
   stage_ = Stage::kBody;

@@ -25,6 +25,7 @@ struct OpenCluster {
   std::string secret;
   bool encrypt = true;
   std::chrono::milliseconds join_timeout{30'000};
+  std::chrono::milliseconds link_timeout{2'000};  // to all members, of one attempt to join
 
   Visit::Options visitor() const { return {.secret = secret, .encrypt = encrypt, .timeout = join_timeout}; }
 };

@@ -264,7 +264,12 @@ bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const
   return accepted.has_value();
 }
 
-void Regions::node_died(NodeId node) {
+bool Regions::can_decide() {
+  const os::MutexLock lock(mu_);
+  return log_.usable().has_value();
+}
+
+void Regions::node_lost(NodeId node) {
   const os::MutexLock lock(mu_);
   dead_[node.value] = true;
   vmm::Effects effects;

@@ -93,9 +93,12 @@ class Regions {
 
   // An error if the log is kept by a majority, and this node has no connection to one any more.
   Result<> majority();
+  // Whether the log can say who is dead. Where one node keeps it, its death is the end of it.
+  bool can_decide();
 
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
-  void node_died(NodeId node);
+  // There is no link to it any more. The log decides whether it is dead: see set_member_news().
+  void node_lost(NodeId node);
   void peer_up(const vmm::Life& peer);  // there is a link to it now
   void tick();                          // every 100 ms or so
   // The log's timers. They are coarse (tens of milliseconds), and the poller's turns are frequent enough for them: to

@@ -23,8 +23,8 @@ namespace gallocy::runtime {
 namespace {
 
 constexpr std::int64_t kBeatUs = Vigil::kBeatUs;
-constexpr int kLauncherEndsUsMs = 1'000;
 constexpr std::chrono::milliseconds kCloseTimeout{1'000};
+constexpr int kJoinAgainMs = 100;
 
 // How long a page waits for its thread to come back for it (coherence::Options). With uffd-thread it cannot be known
 // when the kernel has let the thread go on, so that is all the time it gets: a wake-up of an idle core and some.
@@ -59,12 +59,27 @@ Result<std::unique_ptr<Runtime>> Runtime::join(const NodeOptions& options, Duty 
   GALLOCY_ASSIGN(Settings settings, resolve_settings(options));
   settings.duty = duty;
   os::unblock_fault_signals();
-  std::unique_ptr<Runtime> runtime(new Runtime(std::move(settings)));
-  runtime->peers_ = std::vector<Peer>(runtime->nodes());
-  if (runtime->settings_.launch) GALLOCY_TRY(runtime->connect());
-  if (runtime->settings_.open) GALLOCY_TRY(runtime->enter_cluster());
-  GALLOCY_TRY(runtime->assemble());
-  return runtime;
+  const auto deadline =
+      std::chrono::steady_clock::now() + (settings.open ? settings.open->join_timeout : kCloseTimeout);
+  for (;;) {
+    std::unique_ptr<Runtime> runtime(new Runtime(settings));
+    const auto begun = runtime->begin();
+    if (begun) return runtime;
+    const bool again = runtime->steward_ != nullptr && runtime->steward_->came_at_a_bad_moment();
+    if (!again || std::chrono::steady_clock::now() > deadline) return tl::unexpected(begun.error());
+    log_event(LogLevel::kInfo, "joins_again", "reason", begun.error().message);
+    runtime.reset();
+    // Until the others have seen this attempt end, it may disturb the next one.
+    ::poll(nullptr, 0, kJoinAgainMs);
+    settings.open->link_timeout *= 2;  // a line may be slow
+  }
+}
+
+Result<> Runtime::begin() {
+  peers_ = std::vector<Peer>(nodes());
+  if (settings_.launch) GALLOCY_TRY(connect());
+  if (settings_.open) GALLOCY_TRY(enter_cluster());
+  return assemble();
 }
 
 Result<> Runtime::connect() {
@@ -133,7 +148,7 @@ Result<> Runtime::assemble() {
       peers_[node.value].present = node != self();
       vigil_->begin(node);
     }
-    if (is_open()) follow_members();
+    if (settings_.on_peer_lost == OnPeerLost::kContinue) follow_members();
     loop_ = std::thread([this] { run_loop(); });
   }
   if (is_open()) return settle_in();
@@ -211,6 +226,7 @@ std::int64_t Runtime::housekeeping() {
   if (now >= due && next_beat_us_.compare_exchange_strong(due, now + kBeatUs)) beat(now);
   regions_->housekeeping();
   durable_->turn_ended();
+  if (any_declared_.load(std::memory_order_relaxed)) bury_the_declared();
   return std::min(next_us, kBeatUs);
 }
 
@@ -227,7 +243,6 @@ void Runtime::beat(std::int64_t now) {
     mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kHeartbeat), .body_bytes = sizeof body},
                 std::as_bytes(std::span(&body, 1)), {});
   });
-  bury_the_declared();
   regions_->tick();
   durable_->tick();
   sync_->tick();
@@ -302,29 +317,6 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
   std::memcpy(&beat, body.data(), sizeof beat);
   memory_->set_room(from, beat.room_pages);
   return true;
-}
-
-// ---------------------------------------------------------------------------------------------- loss
-
-void Runtime::lost(NodeId peer, std::string_view reason) {
-  const os::MutexLock lock(fates_mu_);
-  if (peers_[peer.value].left || peers_[peer.value].lost.exchange(true)) return;
-  if (link_ != nullptr) link_->report_lost(peer, reason);
-  if (settings_.on_peer_lost == OnPeerLost::kEnd) {
-    // The launcher says it once for all nodes and ends them. If it does not, this node ends itself.
-    ::poll(nullptr, 0, kLauncherEndsUsMs);
-    die(static_cast<int>(ErrorCode::kPeerLost), fmt::format("gallocy: node {} lost node {}: {}", self(), peer, reason));
-  }
-  if (is_open()) log_event(LogLevel::kWarn, "node_lost", "node", peer, "reason", reason);
-  memory_->node_died(peer);
-  durable_->connection_lost(peer);
-  regions_->node_died(peer);
-  sync_->node_died(peer);
-  threads_->node_died(peer);
-  // Whoever has the majority goes on without this node. It must not go on beside them.
-  if (const auto company = regions_->majority(); !company)
-    die(static_cast<int>(ErrorCode::kPeerLost), fmt::format("gallocy: node {}: {}", self(), company.error().message));
-  if (steward_ != nullptr) steward_->gone(peer);
 }
 
 // ---------------------------------------------------------------------------------------------- statistics

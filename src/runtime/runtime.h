@@ -80,6 +80,7 @@ class Runtime final : public net::FrameSink {
  private:
   explicit Runtime(Settings settings);
 
+  Result<> begin();
   Result<> connect();
   Result<> enter_cluster();
   void follow_members();
@@ -96,6 +97,8 @@ class Runtime final : public net::FrameSink {
   void members_changed(NodeId node, const vmm::Member& member, LogIndex index);
   void leaver_changed(NodeId node, bool leaves, LogIndex index);
   void say_farewell(NodeId node, LogIndex index);
+  void bury(NodeId peer) REQUIRES(fates_mu_);
+  void declared_dead(NodeId node);
   void bury_the_declared();
   template <typename F>
   void for_each_peer(F f);
@@ -126,7 +129,9 @@ class Runtime final : public net::FrameSink {
 
   Extension extension_;
   struct Peer {
-    std::atomic<bool> present{false}, left{false}, lost{false};
+    std::atomic<bool> present{false}, left{false};
+    std::atomic<bool> lost{false};    // there is no link to it any more
+    std::atomic<bool> buried{false};  // it is dead to all, or the log cannot say so any more
   };
   std::vector<Peer> peers_;
   std::unique_ptr<Vigil> vigil_;  // with a mesh
@@ -136,6 +141,7 @@ class Runtime final : public net::FrameSink {
   os::Mutex fates_mu_;  // all parts hear of a node's coming before they hear of its end
   os::Mutex declared_mu_;
   std::vector<NodeId> declared_dead_ GUARDED_BY(declared_mu_);  // by the log, and not noticed here yet
+  std::atomic<bool> any_declared_{false};
   std::atomic<std::int64_t> next_beat_us_{0};
   std::atomic<bool> stop_{false};
   std::thread loop_;

@@ -47,7 +47,9 @@ std::vector<NodeId> Runtime::present_at_first() const {
 
 // Before the loop runs: the log may come at any time from then on.
 void Runtime::follow_members() {
-  for (const vmm::Peer& peer : steward_->peers()) regions_->peer_up({peer.node, peer.life});
+  if (is_open()) {
+    for (const vmm::Peer& peer : steward_->peers()) regions_->peer_up({peer.node, peer.life});
+  }
   regions_->set_member_news(
       [this](NodeId node, const vmm::Member& member, LogIndex at) { members_changed(node, member, at); });
   regions_->set_leaver_news([this](NodeId node, bool leaves, LogIndex at) { leaver_changed(node, leaves, at); });
@@ -123,7 +125,7 @@ void Runtime::departed(NodeId peer) {
   bool was_home = false;
   regions_->look([&](const vmm::Log& log) { was_home = was_sync_home(log.machine(), peer); });
   memory_->node_died(peer);
-  regions_->node_died(peer);
+  regions_->node_lost(peer);
   sync_->node_left(peer, was_home);
   threads_->node_died(peer);
   steward_->gone(peer);
@@ -131,15 +133,12 @@ void Runtime::departed(NodeId peer) {
 
 // Under the lock of Regions: what takes it again has to wait.
 void Runtime::members_changed(NodeId node, const vmm::Member& member, LogIndex index) {
+  if (member.state == vmm::MemberState::kDied) return declared_dead(node);
   if (node == self()) return;
   if (member.state == vmm::MemberState::kLeft) {
     peers_[node.value].left = true;
     memory_->node_leaves(node, true);
     say_farewell(node, index);
-  }
-  if (member.state == vmm::MemberState::kDied) {
-    const os::MutexLock lock(declared_mu_);
-    declared_dead_.push_back(node);
   }
 }
 
@@ -154,16 +153,6 @@ void Runtime::say_farewell(NodeId node, LogIndex index) {
   const wire::Farewell body{.applied = index.value};
   mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kFarewell), .body_bytes = sizeof body},
               std::as_bytes(std::span(&body, 1)), {}, net::WhenFull::kQueue);
-}
-
-// Nodes that the log says are dead, though this one has a link to them, or never had one.
-void Runtime::bury_the_declared() {
-  std::vector<NodeId> nodes;
-  {
-    const os::MutexLock lock(declared_mu_);
-    nodes.swap(declared_dead_);
-  }
-  for (const NodeId node : nodes) lost(node, "the cluster took it for dead");
 }
 
 // ---------------------------------------------------------------------------------------------- leaving

@@ -46,7 +46,7 @@ Result<std::unique_ptr<net::Mesh>> Steward::enter(net::MeshOptions options) {
   options.nodes = kMaxNodes;
   options.secret = cluster_.secret;
   options.encrypt = cluster_.encrypt;
-  options.connect_timeout = cluster_.join_timeout;
+  options.connect_timeout = cluster_.link_timeout;
   net::PeerAddress mine = cluster_.listen;
   if (cluster_.contact) {
     GALLOCY_ASSIGN(admission_, Visit::pay(*cluster_.contact, cluster_.visitor()));
@@ -68,7 +68,10 @@ Result<std::unique_ptr<net::Mesh>> Steward::enter(net::MeshOptions options) {
   } else {
     place_ = {.node = NodeId{0}, .life = 1, .epoch = {}, .peers = {}};
   }
-  GALLOCY_TRY(mesh->enter(place_.node, peers));
+  if (const auto entered = mesh->enter(place_.node, peers); !entered) {
+    bad_moment_ = !peers.empty();
+    return tl::unexpected(entered.error());
+  }
   return mesh;
 }
 
@@ -98,7 +101,10 @@ Result<> Steward::await_welcome() {
   if (!runtime_.waiting().wait(welcomes_.all_here(), deadline_after(cluster_.join_timeout))) {
     return fail(ErrorCode::kTimeout, fmt::format("node {} has not let this one in", welcomes_.missing().front()));
   }
-  if (somebody_is_gone_) return fail(ErrorCode::kPeerLost, "a member died or left just now; join again");
+  if (somebody_is_gone_) {
+    bad_moment_ = true;
+    return fail(ErrorCode::kPeerLost, "a member died or left while this node joined");
+  }
   return {};
 }
 

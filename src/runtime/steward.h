@@ -41,6 +41,9 @@ class Steward {
 
   // The loop runs. Returns when all members have taken this node in: from then on it may speak of itself.
   Result<> await_welcome();
+  // It failed because a member died or left meanwhile, or could not be reached, which may be the same: another attempt
+  // may well succeed, as another newcomer.
+  bool came_at_a_bad_moment() const { return bad_moment_; }
   // The node is a member: lets others in.
   void open_door();
 
@@ -98,6 +101,7 @@ class Steward {
   net::Mesh* mesh_ = nullptr;
   RollCall welcomes_, farewells_;
   std::atomic<bool> somebody_is_gone_{false};
+  bool bad_moment_ = false;
 
   os::Mutex mu_;
   std::function<void()> asked_to_leave_ GUARDED_BY(mu_);

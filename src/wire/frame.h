@@ -14,7 +14,7 @@
 namespace gallocy::wire {
 
 // Raised on every change of any wire struct.
-inline constexpr std::uint16_t kProtocolVersion = 3;
+inline constexpr std::uint16_t kProtocolVersion = 4;
 
 // Each layer has its own range of message types, so that the runtime routes a frame by one comparison.
 enum class MessageType : std::uint16_t {
@@ -58,10 +58,10 @@ enum class MessageType : std::uint16_t {
 
 struct FrameHeader {
   std::uint16_t type = 0;           // MessageType
-  std::uint16_t reserved = 0;       // 0
+  std::uint16_t reserved16 = 0;     // 0
   std::uint32_t body_bytes = 0;     // 0 … kMaxBodyBytes
   std::uint32_t payload_bytes = 0;  // 0 … kMaxPayloadBytes
-  std::uint32_t epoch = 0;          // membership version of the sender
+  std::uint32_t reserved32 = 0;     // 0
 };
 static_assert(sizeof(FrameHeader) == 16);
 
