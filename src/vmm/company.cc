@@ -77,14 +77,20 @@ class Planner {
     return step;
   }
 
-  // `voters`: those that stay.
+  // `voters`: those that stay. Whoever may be gone already goes first: who is left must be a majority at each step.
   std::optional<Change> demotion(std::size_t voters, std::size_t wanted) const {
-    for (const ServerId server : now_.voters) {
-      const bool superfluous = voters > wanted && server != core_.self();
-      const bool leaves = voters > 0 && server != core_.self() && !stays(server);
-      if (leaves || (superfluous && stays(server))) return Change{Change::Kind::kDemote, server};
+    const auto find = [&](auto&& is_demoted) -> std::optional<Change> {
+      for (const ServerId server : now_.voters) {
+        if (server != core_.self() && is_demoted(server)) return Change{Change::Kind::kDemote, server};
+      }
+      return std::nullopt;
+    };
+    if (voters > 0) {
+      if (const auto leaver = find([&](ServerId server) { return !stays(server); })) return leaver;
     }
-    return std::nullopt;
+    if (voters <= wanted) return std::nullopt;
+    const auto silent = find([&](ServerId server) { return is_down(server); });
+    return silent ? silent : find([](ServerId) { return true; });
   }
 
   std::optional<ServerId> caught_up() const {

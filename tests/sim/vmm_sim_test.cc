@@ -69,6 +69,34 @@ TEST(VmmSim, keeper_undisturbed) {
 
 TEST(VmmSim, keeper_with_partitions) { EXPECT_EQ(run_seeds(100, {.raft = false, .crashes = false}).failed, 0u); }
 
+// Of three voters one leaves and dies. Were one demoted who stays, because two members need one voter only, the leader
+// would be left with the dead one as the other voter.
+TEST(VmmScenario, who_leaves_is_demoted_before_who_stays) {
+  VmmCluster cluster({.nodes = 4});
+  const auto members_for_leader = [&] { return cluster.log(NodeId{0}).machine().members().size(); };
+  const auto until = [&](std::size_t members) {
+    for (int i = 0; i < 100'000 && members_for_leader() != members; ++i) cluster.run_for(50);
+    ASSERT_EQ(members_for_leader(), members);
+  };
+  until(4);
+  cluster.leave(NodeId{3});
+  until(3);
+  cluster.leave(NodeId{2});
+  until(2);
+  ASSERT_TRUE(cluster.core(NodeId{0})->configuration().voters.contains(cluster.server(NodeId{2})));
+  cluster.crash(NodeId{2});
+  const vmm::Ticket ticket = cluster.fresh_ticket();
+  bool accepted = false;
+  cluster.on_resolved = [&](vmm::Ticket resolved, const Result<vmm::Outcome>& outcome) {
+    accepted |= resolved == ticket && outcome;
+  };
+  cluster.run_for(100'000);
+  cluster.propose(NodeId{1}, vmm::BindName{"it goes on", 1}, ticket);
+  cluster.run_for(10'000'000);
+  EXPECT_TRUE(accepted);
+  EXPECT_EQ(cluster.core(NodeId{0})->configuration().voters.size(), 1u);
+}
+
 TEST(VmmSim, a_seed_replayed_gives_the_same_digest) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) EXPECT_EQ(run_vmm(seed, {}).digest, run_vmm(seed, {}).digest);
   EXPECT_NE(run_vmm(1, {}).digest, run_vmm(2, {}).digest);
