@@ -26,7 +26,7 @@ bool History::has(const Membership& membership, NodeId node) {
   return std::binary_search(membership.nodes.begin(), membership.nodes.end(), node);
 }
 
-void History::add(Epoch epoch, std::span<const NodeId> members, NodeId leaver) {
+void History::add(Epoch epoch, std::span<const NodeId> members, NodeId leaver, NodeId restarted) {
   CHECK(memberships_.empty() || epoch > latest(), epoch, latest());
   Membership membership{epoch, {members.begin(), members.end()}, leaver};
   std::sort(membership.nodes.begin(), membership.nodes.end());
@@ -34,7 +34,7 @@ void History::add(Epoch epoch, std::span<const NodeId> members, NodeId leaver) {
   for (std::uint16_t i = 0; i < joined_.size(); ++i) {
     if (!has(membership, NodeId{i})) {
       joined_[i] = Epoch{};
-    } else if (joined_[i] == Epoch{}) {
+    } else if (joined_[i] == Epoch{} || NodeId{i} == restarted) {
       joined_[i] = epoch;
     }
   }

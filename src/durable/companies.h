@@ -53,7 +53,8 @@ class History {
  public:
   History(Epoch first, std::span<const NodeId> members) { add(first, members); }
 
-  void add(Epoch epoch, std::span<const NodeId> members, NodeId leaver = kNoNode);
+  // `restarted`: it was a member before, and is one in another life, with what it had.
+  void add(Epoch epoch, std::span<const NodeId> members, NodeId leaver = kNoNode, NodeId restarted = kNoNode);
 
   Epoch latest() const { return memberships_.back().epoch; }
   const std::vector<NodeId>& members() const { return memberships_.back().nodes; }

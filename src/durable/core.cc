@@ -6,12 +6,6 @@
 #include "base/check.h"
 
 namespace gallocy::durable {
-namespace {
-
-constexpr std::size_t kCachedCompanies = 1024;
-
-}  // namespace
-
 Core::Core(NodeId self, const History& history, std::span<const DurableRegion> regions, const Options& options)
     : self_(self), options_(options), history_(history), companies_(kCachedCompanies) {
   CHECK(history.is_member(self), self);
@@ -66,6 +60,7 @@ Block& Core::add_block(BlockId block, const Company& company, bool complete) {
   blocks_.back().id = block;
   blocks_.back().company = company;
   blocks_.back().complete = complete;
+  note({.kind = NoteKind::kBegun, .block = block, .complete = complete, .id = {}, .part = {}, .bytes = {}});
   return blocks_.back();
 }
 
@@ -182,14 +177,15 @@ void Core::drain() {
   }
 }
 
-void Core::epoch(Epoch epoch, std::span<const NodeId> members, NodeId leaver) {
+void Core::epoch(Epoch epoch, std::span<const NodeId> members, NodeId leaver, NodeId restarted) {
   const Epoch before = history_.latest();
-  history_.add(epoch, members, leaver);
+  history_.add(epoch, members, leaver, restarted);
   if (expelled_ || !history_.is_member(self_)) {
     expelled_ = true;
     effects_ = {};
     return;
   }
+  note({.kind = NoteKind::kEpoch, .epoch = epoch, .id = {}, .part = {}, .bytes = {}});
   begin_epoch(before);
   drain();
   deliver_deferred();
@@ -207,7 +203,7 @@ void Core::begin_epoch(Epoch before) {
     block.reads.clear();
     block.unsettled.clear();
     // The others drop it too when they have this node's records; or a new primary decides about it once more.
-    std::erase_if(block.records, [](const Record& r) { return r.dropping; });
+    erase_if(block, [](const Record& r) { return r.dropping; });
     for (Record& record : block.records) record.others.clear();
   }
   for (const DurableRegion& region : regions_) {
@@ -230,7 +226,7 @@ void Core::adopt(BlockId id, const DurableRegion& region, Epoch before) {
   block->company = now;
   if (now.primary() != self_) return;
   if (is(Mutant::kForgetPrepared) && was.primary() != self_)
-    std::erase_if(block->records, [](const Record& r) { return !r.committed; });
+    erase_if(*block, [](const Record& r) { return !r.committed; });
   if (now != was || block->used || block->incomplete != 0 || !block->settled) begin_sync(*block);
 }
 

@@ -17,10 +17,11 @@
 //
 // Files: core.cc (driver's side, epochs), core_coordinator.cc, core_primary.cc (prepare, commit, reads),
 // core_backup.cc, core_recovery.cc (settling a company, transactions of dead coordinators), core_restore.cc (images for
-// new members, and for whom they free).
+// new members, and for whom they free), core_journal.cc (what is on disk).
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <unordered_map>
 
 #include "durable/block.h"
@@ -42,6 +43,7 @@ struct Options {
   unsigned pages_in_flight = 256;
   // Messages to one node that nobody waits for, before they go.
   std::size_t most_put_off = 32;
+  bool keep = false;  // the journal: give notes of what changes
 #ifdef GALLOCY_DURABLE_MUTANTS
   Mutant mutant = Mutant::kNone;
 #endif
@@ -55,9 +57,12 @@ class Core {
   // the others.
   Core(NodeId self, const History& history, std::span<const DurableRegion> regions, const Options& options);
 
-  // The log: these are the members now.
-  // `leaver`: the one that is about to leave; kNoNode: none is.
-  void epoch(Epoch epoch, std::span<const NodeId> members, NodeId leaver = kNoNode);
+  // A node that starts again with what its journal has, in the epoch of the last note. `regions`: those of that epoch.
+  Core(NodeId self, const History& history, std::span<const DurableRegion> regions, const Options& options, Kept kept);
+
+  // The log: these are the members now. `leaver`: the one that is about to leave; `restarted`: it is a member in
+  // another life, with what it had; kNoNode: none is.
+  void epoch(Epoch epoch, std::span<const NodeId> members, NodeId leaver = kNoNode, NodeId restarted = kNoNode);
   // The log: a region was mapped; founded in the present epoch, all zero.
   void map_region(BlockId first, std::uint64_t blocks, unsigned backups);
   // Whether this node may be sure that it is a member. While it may not, take_effects() gives nothing.
@@ -75,6 +80,8 @@ class Core {
   // Transactions of this node that are over and of which the others have not been told.
   std::uint64_t unforgotten() const { return transactions_.first() - forgotten_; }
   Effects take_effects();
+  // Of all that it has, in place of all notes so far. Those in its effects must have been taken before.
+  void note_all(const std::function<void(const Note&)>& f) const;
 
   NodeId self() const { return self_; }
   Epoch epoch() const { return history_.latest(); }
@@ -153,6 +160,19 @@ class Core {
   void adopt(BlockId block, const DurableRegion& region, Epoch before);
   void deliver_deferred();
 
+  // core_journal.cc
+  void note(Note note);
+  void add_record(Block& block, const TransactionId& id, const Part& part);
+  bool erase(Block& block, const TransactionId& id);
+  template <typename F>
+  void erase_if(Block& block, F f) {
+    for (const Record& record : block.records) {
+      if (f(record)) note_erased(block, record);
+    }
+    std::erase_if(block.records, f);
+  }
+  void note_erased(const Block& block, const Record& record);
+
   // core_coordinator.cc
   TransactionId id_of(std::uint64_t sequence) const;
   void send_read(std::uint64_t number, const Read& read);
@@ -221,6 +241,7 @@ class Core {
     BlockId block{};
     Company company;
   };
+  static constexpr std::size_t kCachedCompanies = 1024;
   mutable std::vector<Cached> companies_;  // of other blocks, in this epoch
 
   Numbered<Transaction> transactions_;

@@ -21,10 +21,10 @@ bool Core::on_replicate(NodeId from, const Message& m) {
   if (record == nullptr && (is(Mutant::kApplyAgain) || ((!committed || !block->complete) && !is_forgotten(m.id)))) {
     // Of two that conflict the primary has only this one: the other would be dropped with kSync. If the primary dies
     // before that, this node must not go on with both.
-    std::erase_if(block->records, [&](const Record& r) {
+    erase_if(*block, [&](const Record& r) {
       return !committed && r.confirmed != epoch() && holds_locks(r) && r.part.conflicts(m.part);
     });
-    block->records.push_back({.id = m.id, .part = m.part});
+    add_record(*block, m.id, m.part);
     record = &block->records.back();
   }
   if (record != nullptr) {
@@ -54,7 +54,7 @@ bool Core::on_apply(NodeId from, const Message& m) {
 bool Core::on_drop(NodeId from, const Message& m) {
   Block* block = kept_block(m.block);
   if (block == nullptr || block->company.primary() != from) return false;
-  block->erase(m.id);
+  erase(*block, m.id);
   send(from, {.verb = Verb::kResolved, .id = m.id, .block = m.block});
   return true;
 }
@@ -64,8 +64,7 @@ bool Core::on_drop(NodeId from, const Message& m) {
 bool Core::on_sync(NodeId from, const Message& m) {
   Block* block = kept_block(m.block);
   if (block == nullptr || block->company.primary() != from) return false;
-  if (!is(Mutant::kKeepOrphans))
-    std::erase_if(block->records, [this](const Record& r) { return r.confirmed != epoch(); });
+  if (!is(Mutant::kKeepOrphans)) erase_if(*block, [this](const Record& r) { return r.confirmed != epoch(); });
   send(from, {.verb = Verb::kSynced, .block = m.block, .detail = block->complete});
   return true;
 }
@@ -79,7 +78,7 @@ bool Core::on_forget(NodeId from, const Message& m) {
   std::erase_if(retained_, [&](const auto& retained) {
     const auto& [id, block] = retained;
     if (id.coordinator != from || !is_forgotten(id)) return false;
-    find_block(block)->erase(id);
+    erase(*find_block(block), id);
     return true;
   });
   return true;

@@ -83,7 +83,7 @@ Outcome Core::validate(const Block& block, const Part& part) const {
 
 void Core::record(Block& block, const Message& prepare) {
   block.used = true;
-  block.records.push_back({.id = prepare.id, .part = prepare.part});
+  add_record(block, prepare.id, prepare.part);
   Message replicate = prepare;
   replicate.verb = Verb::kReplicate;
   replicate.detail = static_cast<std::uint8_t>(Status::kPrepared);
@@ -130,9 +130,8 @@ bool Core::on_abort(NodeId from, const Message& m) {
 void Core::apply(Block& block, Record& record) {
   record.committed = true;
   retained_.emplace_back(record.id, block.id);
-  record.part.for_each_item([&](const wire::DurableItem& item, std::span<const std::byte> bytes) {
-    if (has_kind(item, ItemKind::kWrite)) block.image.write(item.offset, bytes);
-  });
+  durable::apply(record.part, block.image);
+  note({.kind = NoteKind::kApplied, .block = block.id, .id = record.id, .part = {}, .bytes = {}});
 }
 
 // Backups hear of it from here, not from the coordinator: so they apply transactions in the order of this node.
@@ -151,6 +150,7 @@ void Core::commit_record(Block& block, const TransactionId& id) {
 
 void Core::drop_record(Block& block, const TransactionId& id) {
   Record& record = *block.find(id);
+  note_erased(block, record);
   record.dropping = true;
   record.awaiting = block.company.backups();
   send_to(record.awaiting, block, {.verb = Verb::kDrop, .id = id, .block = block.id});
@@ -174,7 +174,7 @@ bool Core::on_resolved(NodeId from, const Message& m) {
 void Core::resolved(Block& block, const TransactionId& id) {
   const Record& record = *block.find(id);
   const bool dropped = record.dropping;
-  if (dropped) block.erase(id);
+  if (dropped) erase(block, id);
   if (alive(id)) {
     send_in_time(id.coordinator, {.verb = Verb::kDone, .id = id, .block = block.id});
   } else if (!dropped && block.settled) {

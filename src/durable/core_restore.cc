@@ -38,6 +38,7 @@ bool Core::on_pages(NodeId from, const Message& m) {
   const auto count = static_cast<std::uint32_t>(m.bytes.size() / kPageBytes);
   for (std::uint32_t i = 0; i < count; ++i)
     block->image.set_page(m.offset + i, std::span(m.bytes).subspan(i * kPageBytes, kPageBytes));
+  note({.kind = NoteKind::kPages, .block = m.block, .id = {}, .offset = m.offset, .part = {}, .bytes = m.bytes});
   if (is(Mutant::kRestoredEarly)) block->complete = true;
   send(from, {.verb = Verb::kPagesTaken, .block = m.block, .length = count});
   return true;
@@ -54,6 +55,7 @@ bool Core::on_restored(NodeId from, const Message& m) {
   Block* block = find_block(m.block);
   if (block == nullptr || block->company.primary() != from) return false;
   block->complete = true;
+  note({.kind = NoteKind::kCompleted, .block = m.block, .id = {}, .part = {}, .bytes = {}});
   send(from, {.verb = Verb::kSynced, .block = m.block, .detail = 1});
   return true;
 }

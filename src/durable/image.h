@@ -76,4 +76,11 @@ class Image {
   std::vector<Bytes> pages_;  // empty, or kBlockPages of them, each empty or of kPageBytes
 };
 
+// The part's writes.
+inline void apply(const Part& part, Image& image) {
+  part.for_each_item([&](const wire::DurableItem& item, std::span<const std::byte> bytes) {
+    if (has_kind(item, ItemKind::kWrite)) image.write(item.offset, bytes);
+  });
+}
+
 }  // namespace gallocy::durable

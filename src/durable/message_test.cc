@@ -89,7 +89,7 @@ TEST(Message, with_a_byte_changed_is_none_or_another) {
 TEST(Message, of_no_known_type_is_none) {
   const Bytes body = encode({.verb = Verb::kSync});
   EXPECT_FALSE(decode(wire::MessageType{0x8ff}, body).has_value());
-  EXPECT_FALSE(decode(wire::MessageType{0x913}, body).has_value());
+  EXPECT_FALSE(decode(wire::MessageType{0x914}, body).has_value());
 }
 
 TEST(Part, divides_a_transaction_by_blocks) {

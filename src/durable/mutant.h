@@ -31,6 +31,9 @@ enum class Mutant : unsigned char {
   kBlindSection,         // a section compares nothing
   kReadPastComparisons,  // no read waits for comparisons
   kForgetReadPages,      // a section compares only the pages that it may write
+  kNoteNoRecords,        // what was prepared is not in the journal
+  kNoteNoErasure,        // nor that a record is gone
+  kTellUnwritten,        // (the driver) what follows from a note is told before that is on disk
 };
 
 }  // namespace gallocy::durable

@@ -1,6 +1,7 @@
 #include "runtime/durable_following.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace gallocy::runtime {
@@ -13,11 +14,14 @@ class Memberships {
   bool next() {
     if (epoch_.value == changes_.size()) return false;
     const auto [node, kind] = changes_[epoch_.value++];
+    restarted_ = kind == Kind::kRestarted ? node : kNoNode;
     const auto at = std::ranges::lower_bound(members_, node);
     if (kind == Kind::kJoined) {
       members_.insert(at, node);
     } else if (kind == Kind::kLeaves) {
       leaver_ = node;
+    } else if (kind == Kind::kRestarted) {
+      if (leaver_ == node) leaver_ = kNoNode;
     } else {
       if (leaver_ == node) leaver_ = kNoNode;
       if (kind == Kind::kGone) members_.erase(at);
@@ -27,6 +31,7 @@ class Memberships {
   Epoch epoch() const { return epoch_; }
   const std::vector<NodeId>& members() const { return members_; }
   NodeId leaver() const { return leaver_; }
+  NodeId restarted() const { return restarted_; }
 
  private:
   using Kind = vmm::MembershipChange::Kind;
@@ -35,6 +40,7 @@ class Memberships {
   Epoch epoch_{};
   NodeId leaver_ = kNoNode;
   std::vector<NodeId> members_;
+  NodeId restarted_ = kNoNode;
 };
 
 durable::DurableRegion durable_region(const vmm::Region& region) {
@@ -54,21 +60,26 @@ void map_regions(durable::Core& core, const vmm::Machine& machine, RegionId& nex
 }  // namespace
 
 void begin_durable(std::optional<durable::Core>& core, NodeId self, const vmm::Machine& machine,
-                   const durable::Options& options, RegionId& next_region) {
+                   const durable::Options& options, RegionId& next_region, durable::Kept kept) {
   if (!machine.is_member(self)) return;
-  const Epoch joined = machine.member(self)->since;
+  const bool again = kept.epoch != Epoch{};
+  const Epoch begins = again ? kept.epoch : machine.member(self)->since;
   Memberships memberships(machine);
   memberships.next();
   durable::History history(memberships.epoch(), memberships.members());  // nobody leaves yet
-  while (memberships.epoch() < joined && memberships.next())
-    history.add(memberships.epoch(), memberships.members(), memberships.leaver());
+  while (memberships.epoch() < begins && memberships.next())
+    history.add(memberships.epoch(), memberships.members(), memberships.leaver(), memberships.restarted());
   std::vector<durable::DurableRegion> regions;
   for (const auto& [id, region] : machine.regions()) {
-    if (region.founded >= joined) break;
+    if (region.founded > begins || (region.founded == begins && !again)) break;
     if (region.durable_backups > 0) regions.push_back(durable_region(region));
     next_region = RegionId{id.value + 1};
   }
-  core.emplace(self, history, regions, options);
+  if (again) {
+    core.emplace(self, history, regions, options, std::move(kept));
+  } else {
+    core.emplace(self, history, regions, options);
+  }
   follow_durable(*core, machine, next_region);
 }
 
@@ -76,7 +87,7 @@ void follow_durable(durable::Core& core, const vmm::Machine& machine, RegionId& 
   Memberships memberships(machine);
   while (memberships.next()) {
     if (memberships.epoch() > core.epoch())
-      core.epoch(memberships.epoch(), memberships.members(), memberships.leaver());
+      core.epoch(memberships.epoch(), memberships.members(), memberships.leaver(), memberships.restarted());
     if (memberships.epoch() == core.epoch()) map_regions(core, machine, next_region);
   }
 }

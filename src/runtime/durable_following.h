@@ -13,8 +13,9 @@ namespace gallocy::runtime {
 // Begins in the state in which this node became a member, and goes on from there as if it had followed entry by entry:
 // what it was to keep from then on it has, as nothing can have been committed there without it. Nothing happens before
 // it is a member. `next_region`: the first region that the core may not have.
+// `kept`: with what an earlier life of the node had, in the epoch in which that ended; it must be a member since then.
 void begin_durable(std::optional<durable::Core>& core, NodeId self, const vmm::Machine& machine,
-                   const durable::Options& options, RegionId& next_region);
+                   const durable::Options& options, RegionId& next_region, durable::Kept kept = {});
 
 // The log has gone on.
 void follow_durable(durable::Core& core, const vmm::Machine& machine, RegionId& next_region);

@@ -26,6 +26,22 @@ std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); 
 
 }  // namespace
 
+void DurableService::keep(std::unique_ptr<DurableDisk> disk) {
+  disk_ = std::move(disk);
+  disk_->start({.written =
+                    [this](std::uint64_t sequence) {
+                      const os::MutexLock lock(mu_);
+                      held_.written(sequence);
+                      if (!stopped_) carry_out_written();
+                    },
+                .full = [] {}});
+}
+
+bool DurableService::journal_begun() {
+  const os::MutexLock lock(mu_);
+  return disk_ == nullptr || (core_ && held_.written() >= first_write_);
+}
+
 // ---------------------------------------------------------------------------------------------- callers
 
 Result<DurableOutcome> DurableService::read(std::span<const Range> ranges) {
@@ -84,7 +100,8 @@ Result<DurableOutcome> DurableService::commit(std::span<const durable::Item> ite
 }
 
 Result<DurableOutcome> DurableService::wait(Waiter& waiter) {
-  (void)waiting_->wait(waiter.flag);
+  // The disk's thread sets it too, and does not wake a thread that waits for messages.
+  (void)(disk_ != nullptr ? waiter.flag.sleep(os::kNoDeadline) : waiting_->wait(waiter.flag));
   if (!waiter.stopped) return waiter.outcome;
   const os::MutexLock lock(mu_);
   return tl::unexpected(*stopped_);
@@ -112,6 +129,7 @@ void DurableService::stop(const Error& reason) {
 void DurableService::stop_locked(const Error& reason) {
   if (stopped_) return;
   stopped_ = reason;
+  held_.clear();
   for (Waiter* waiter : std::exchange(waiters_, {})) {
     waiter->stopped = true;
     tell(*waiter);
@@ -134,8 +152,17 @@ void DurableService::follow(const vmm::Machine& machine) {
 }
 
 void DurableService::begin(const vmm::Machine& machine) {
-  begin_durable(core_, self_, machine, durable::Options{}, next_region_);
-  if (!core_) return;
+  if (!machine.is_member(self_)) return;
+  durable::Kept kept;
+  if (disk_ != nullptr && machine.was_member_since(disk_->found().epoch, self_)) kept = disk_->take_found();
+  const bool begins_journal = disk_ != nullptr && kept.epoch == Epoch{};
+  begin_durable(core_, self_, machine, durable::Options{.keep = disk_ != nullptr}, next_region_, std::move(kept));
+  if (begins_journal) {
+    durable::Effects effects = core_->take_effects();
+    effects.notes.clear();  // of what is written whole now
+    first_write_ = last_write_ = disk_->write_anew(*core_);
+    held_.add(last_write_, std::move(effects));
+  }
   members_changed();
   for (const auto& [from, message] : std::exchange(early_, {})) (void)core_->message(from, message);
 }
@@ -178,7 +205,22 @@ void DurableService::end_turn() {
 
 void DurableService::carry_out() {
   core_->set_lease(lease_.held(now_us()) ? durable::Lease::kHeld : durable::Lease::kLapsed);
-  const durable::Effects effects = core_->take_effects();
+  durable::Effects effects = core_->take_effects();
+  if (disk_ == nullptr) return carry_out(effects);
+  if (!effects.notes.empty()) {
+    last_write_ = disk_->write(std::exchange(effects.notes, {}));
+    if (disk_->has_grown()) last_write_ = disk_->write_anew(*core_);
+  }
+  held_.add(last_write_, std::move(effects));
+  carry_out_written();
+}
+
+// Only while there is a lease: it may have lapsed since.
+void DurableService::carry_out_written() {
+  while (held_.may_go() && lease_.held(now_us())) carry_out(held_.take_first());
+}
+
+void DurableService::carry_out(const durable::Effects& effects) {
   for (const durable::Outgoing& outgoing : effects.messages) send(outgoing);
   for (const durable::ReadDone& done : effects.reads) {
     const Piece& piece = *reinterpret_cast<Piece*>(done.ticket.value);

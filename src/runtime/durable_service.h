@@ -17,9 +17,11 @@
 
 #include "base/result.h"
 #include "durable/core.h"
+#include "durable/held_effects.h"
 #include "gallocy/node.h"
 #include "net/mesh.h"
 #include "os/mutex.h"
+#include "runtime/durable_disk.h"
 #include "runtime/durable_outcome.h"
 #include "runtime/lease.h"
 #include "runtime/waiting.h"
@@ -31,6 +33,12 @@ class DurableService {
  public:
   DurableService(NodeId self, net::Mesh* mesh) : self_(self), mesh_(mesh), lease_(self) {}
   void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
+  // What this node has of durable memory is also on disk: nothing that follows from it is done before. Before the log.
+  void keep(std::unique_ptr<DurableDisk> disk);
+  // Up to which the disk has what an earlier life of this node had; 0: nothing.
+  Epoch kept() const { return disk_ != nullptr ? disk_->found().epoch : Epoch{}; }
+  // From now on a start of this node goes on with what it had; without a disk there is nothing to wait for.
+  bool journal_begun();
 
   struct Range {
     std::uint64_t address = 0;
@@ -87,6 +95,8 @@ class DurableService {
   void begin(const vmm::Machine& machine) REQUIRES(mu_);
   void members_changed() REQUIRES(mu_);
   void carry_out() REQUIRES(mu_);
+  void carry_out(const durable::Effects& effects) REQUIRES(mu_);
+  void carry_out_written() REQUIRES(mu_);
   void send(const durable::Outgoing& outgoing) REQUIRES(mu_);
   void ended(Waiter& waiter, durable::Outcome outcome, BlockId block) REQUIRES(mu_);
   void tell(Waiter& waiter) REQUIRES(mu_);
@@ -108,7 +118,11 @@ class DurableService {
   std::vector<Waiter*> waiters_ GUARDED_BY(mu_);
   std::unordered_map<Waiter*, std::unique_ptr<Fetch>> fetches_ GUARDED_BY(mu_);
   RegionId next_region_ GUARDED_BY(mu_){1};  // the first that the core may not have
+  durable::HeldEffects held_ GUARDED_BY(mu_);
+  std::uint64_t last_write_ GUARDED_BY(mu_) = 0;
+  std::uint64_t first_write_ GUARDED_BY(mu_) = 0;  // of the journal of this life, unless it goes on with the last one's
   std::uint64_t commits_ GUARDED_BY(mu_) = 0, conflicts_ GUARDED_BY(mu_) = 0;
+  std::unique_ptr<DurableDisk> disk_;  // null: in memory only. The last: its thread uses the others
 };
 
 }  // namespace gallocy::runtime

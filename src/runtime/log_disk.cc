@@ -1,19 +1,8 @@
 #include "runtime/log_disk.h"
 
-#include <pthread.h>
-#include <signal.h>
-
-#include <cstdio>
-
-#include "base/check.h"
 #include "base/log.h"
 
 namespace gallocy::runtime {
-namespace {
-
-constexpr std::chrono::milliseconds kRetry{200};
-
-}  // namespace
 
 Result<std::unique_ptr<LogDisk>> LogDisk::open(LogDiskOptions options) {
   std::unique_ptr<LogDisk> disk(new LogDisk(std::move(options)));
@@ -64,78 +53,8 @@ Result<> LogDisk::open_store() {
     log_event(LogLevel::kWarn, "log_recovered", "node", options_.self, "directory", files_->path(), "what", line);
   if (!store) return fail(store.error().code, fmt::format("{}: {}", files_->path(), store.error().message));
   store_ = std::make_unique<raft::Store>(*std::move(store));
+  writer_.emplace(*store_, files_->path(), options_.self);
   return {};
-}
-
-LogDisk::~LogDisk() {
-  if (!thread_.joinable()) return;
-  {
-    const std::lock_guard lock(mu_);
-    stop_ = true;
-  }
-  changed_.notify_one();
-  thread_.join();
-}
-
-// Signals are for the program's threads; that of a file that is too large would end the process.
-void LogDisk::start(Events events) {
-  events_ = std::move(events);
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
-
-void LogDisk::write(raft::Persist persist) {
-  {
-    const std::lock_guard lock(mu_);
-    waiting_.push_back(std::move(persist));
-  }
-  changed_.notify_one();
-}
-
-void LogDisk::run() {
-  std::vector<raft::Persist> writes;
-  for (;;) {
-    {
-      std::unique_lock lock(mu_);
-      changed_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
-      if (stop_) return;
-      writes.clear();
-      writes.swap(waiting_);
-    }
-    if (!write_out(writes)) return;
-    events_.written(writes.back().sequence);
-  }
-}
-
-// False: it was stopped before there was room.
-bool LogDisk::write_out(const std::vector<raft::Persist>& writes) {
-  bool full = false;
-  for (;;) {
-    const auto written = store_->write(writes);
-    if (written) {
-      if (full) log_event(LogLevel::kInfo, "log_has_room", "node", options_.self, "directory", files_->path());
-      return true;
-    }
-    if (written.error().code != ErrorCode::kNoSpace)
-      die(static_cast<int>(ErrorCode::kNoSpace),
-          fmt::format("gallocy: node {}: {}; its log cannot be trusted to be whole on disk, so it ends", options_.self,
-                      written.error().message));
-    if (!full) {
-      log_event(LogLevel::kError, "log_disk_full", "node", options_.self, "directory", files_->path(), "what",
-                "nothing is acknowledged until there is room");
-      events_.full();
-      full = true;
-    }
-    if (!wait_for_room()) return false;
-  }
-}
-
-bool LogDisk::wait_for_room() {
-  std::unique_lock lock(mu_);
-  return !changed_.wait_for(lock, kRetry, [this] { return stop_; });
 }
 
 }  // namespace gallocy::runtime

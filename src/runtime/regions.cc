@@ -76,8 +76,11 @@ Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, Sectio
       disk_(std::move(disk)) {}
 
 Result<> Regions::join(const std::string& address, std::chrono::milliseconds timeout) {
-  const vmm::MemberJoined self{
-      .node = self_, .address = address, .life = options_.life, .newcomer = disk_ != nullptr ? by_chance() : 0};
+  const vmm::MemberJoined self{.node = self_,
+                               .address = address,
+                               .life = options_.life,
+                               .newcomer = disk_ != nullptr ? by_chance() : 0,
+                               .kept = durable_.kept()};
   {
     const os::MutexLock lock(mu_);
     if (disk_ != nullptr) start_disk(self);
@@ -329,6 +332,10 @@ void Regions::tick() {
   if (!started_) return;
   announce_new_homes();
   if (disk_ != nullptr) propose_lives();
+  if (unsaid_ && durable_.journal_begun()) {
+    unsaid_ = false;
+    for (const RegionId region : mapped_) say_it_is_here(region);
+  }
 }
 
 void Regions::housekeeping() {
@@ -449,7 +456,9 @@ NodeId Regions::coordinator() const {
   return self_;
 }
 
+// Nobody has written to it before all have said so. Hence who starts again with an empty journal has missed nothing.
 void Regions::say_it_is_here(RegionId region) {
+  if (!durable_.journal_begun()) return void(unsaid_ = true);
   if (coordinator() == self_) return region_is_here(self_, region);
   send_news(coordinator(), wire::kRegionHere, region);
 }

@@ -192,6 +192,7 @@ class Regions {
   };
   std::map<NodeId, Begun> begun_ GUARDED_BY(mu_);  // lives with their log on disk
   std::vector<RegionId> mapped_ GUARDED_BY(mu_);   // in Memory
+  bool unsaid_ GUARDED_BY(mu_) = false;            // that some of them are here; tick() says it
   const std::unique_ptr<LogDisk> disk_;            // the last: its thread uses the others
 };
 

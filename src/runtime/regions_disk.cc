@@ -18,8 +18,8 @@ std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); 
 void Regions::start_disk(const vmm::MemberJoined& self) {
   lives_[self_.value] = options_.life;
   const wire::VmmCluster mine{.cluster = disk_->cluster()};
-  const vmm::Frame wish =
-      vmm::encode({.newcomer = self.newcomer, .node = self_, .address = self.address, .life = self.life});
+  const vmm::Frame wish = vmm::encode(
+      {.newcomer = self.newcomer, .node = self_, .address = self.address, .life = self.life, .kept = self.kept});
   vmm::Bytes body(sizeof mine);
   std::memcpy(body.data(), &mine, sizeof mine);
   body.insert(body.end(), wish.body.begin(), wish.body.end());

@@ -131,6 +131,8 @@ Result<> Runtime::assemble() {
   if (!settings_.log_dir.empty()) {
     GALLOCY_ASSIGN(disk, Regions::open_disk(cluster, settings_.log_dir, number_of(*settings_.launch)));
     cluster.life = disk->life();
+    GALLOCY_ASSIGN(auto journal, DurableDisk::open(settings_.log_dir + "/durable", self()));
+    durable_->keep(std::move(journal));
   }
   regions_ =
       std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *sections_, *durable_, std::move(disk));

@@ -54,14 +54,16 @@ Admitted admitted(const Machine& machine, const Outcome& outcome) {
 
 Frame encode(const Wish& wish) {
   return {wire::kVmmAdmit,
-          body_of(wire::VmmAdmit{.newcomer = wish.newcomer, .life = wish.life, .node = wish.node.value},
-                  bytes_of(wish.address))};
+          body_of(
+              wire::VmmAdmit{
+                  .newcomer = wish.newcomer, .life = wish.life, .node = wish.node.value, .kept = wish.kept.value},
+              bytes_of(wish.address))};
 }
 
 Result<Wish> decode_wish(std::span<const std::byte> body) {
   ByteReader reader(body);
   const auto head = reader.get<wire::VmmAdmit>();
-  Wish wish{head.newcomer, NodeId{head.node}, text_of(reader.get_bytes(reader.left())), head.life};
+  Wish wish{head.newcomer, NodeId{head.node}, text_of(reader.get_bytes(reader.left())), head.life, Epoch{head.kept}};
   if (!reader.done() || wish.newcomer == 0 || !validate(entry_of(wish))) return garbled("a wish to join that is none");
   return wish;
 }

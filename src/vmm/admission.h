@@ -18,6 +18,7 @@ struct Wish {
   NodeId node = kNoNode;       // the number that it had in an earlier life; kNoNode: a new one
   std::string address;         // where its peers reach it
   std::uint64_t life = 0;      // with a number: the life after that one
+  Epoch kept{};                // MemberJoined
   bool operator==(const Wish&) const = default;
 };
 
@@ -37,7 +38,7 @@ struct Admitted {
 };
 
 inline MemberJoined entry_of(const Wish& wish) {
-  return {.node = wish.node, .address = wish.address, .life = wish.life, .newcomer = wish.newcomer};
+  return {.node = wish.node, .address = wish.address, .life = wish.life, .newcomer = wish.newcomer, .kept = wish.kept};
 }
 
 // What the contact answers, once its log has the outcome of entry_of(wish).

@@ -22,13 +22,15 @@ inline constexpr std::size_t kMaxNames = 65'536;             // keeps a snapshot
 inline constexpr std::uint64_t kMaxLife = (std::uint64_t{1} << 42) - 1;
 inline constexpr std::size_t kMaxHomeRuns = 1'000;  // of one entry: 14 bytes each, within one frame
 
-// A node is a member from now on. Opens an epoch. If it is one already, in an earlier life, that one has died.
+// A node is a member from now on. Opens an epoch. If it is one already, in an earlier life, that one has died; or, if
+// it kept what it had of durable regions, it goes on in another.
 struct MemberJoined {
   NodeId node{};               // kNoNode: the lowest number that nobody had
   std::string address;         // where its peers reach it, as text
   std::uint64_t life = 1;      // grows each time that the node starts; 0 of a node without a number, and of no other: a
                                // late repetition would begin one more
   std::uint64_t newcomer = 0;  // not 0: what it calls itself until it has a number; who asks twice gets one
+  Epoch kept{};                // up to which it has on disk what it had of durable regions; 0: nothing
   bool operator==(const MemberJoined&) const = default;
 };
 

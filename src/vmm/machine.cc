@@ -76,8 +76,10 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberJoined& entry) {
     return fail(ErrorCode::kNotPermitted,
                 fmt::format("node {} is no member any more: it would have to start again", node));
   }
-  if (is_member(node)) change_membership(node, false);
-  change_membership(node, true);
+  const bool restarted = was_member_since(entry.kept, node);
+  using Kind = MembershipChange::Kind;
+  if (is_member(node) && !restarted) change_membership(node, Kind::kGone);
+  change_membership(node, restarted ? Kind::kRestarted : Kind::kJoined);
   members_.insert_or_assign(node, Member{entry.address, MemberState::kPresent, epoch_, life, entry.newcomer});
   return Outcome{.epoch = epoch_, .node = node, .life = life};
 }
@@ -90,10 +92,10 @@ NodeId Machine::unused_number() const {
   return next < kMaxNodes ? NodeId{next} : kNoNode;
 }
 
-void Machine::change_membership(NodeId node, bool joined) {
+void Machine::change_membership(NodeId node, MembershipChange::Kind kind) {
   if (leaver_ == node) leaver_ = kNoNode;
-  if (!joined) forget_missed(node);
-  open_epoch(node, joined ? MembershipChange::Kind::kJoined : MembershipChange::Kind::kGone);
+  if (kind != MembershipChange::Kind::kJoined) forget_missed(node);
+  open_epoch(node, kind);
 }
 
 void Machine::open_epoch(NodeId node, MembershipChange::Kind kind) {
@@ -185,7 +187,7 @@ void Machine::forget_missed(NodeId node) {
 
 Result<Outcome> Machine::end_membership(NodeId node, MemberState state) {
   if (!is_member(node)) return fail(ErrorCode::kNotFound, fmt::format("node {} is not a member", node));
-  change_membership(node, false);
+  change_membership(node, MembershipChange::Kind::kGone);
   members_[node].state = state;
   members_[node].since = epoch_;
   return done();
@@ -302,6 +304,17 @@ Standing Machine::standing(const Life& life) const {
 const Member* Machine::member(NodeId node) const {
   const auto found = members_.find(node);
   return found == members_.end() ? nullptr : &found->second;
+}
+
+bool Machine::was_member_since(Epoch epoch, NodeId node) const {
+  bool member = false;
+  for (std::uint32_t i = 0; i < changes_.size(); ++i) {
+    const auto [who, kind] = changes_[i];
+    if (who != node || kind == MembershipChange::Kind::kLeaves || kind == MembershipChange::Kind::kStays) continue;
+    if (i >= epoch.value && kind != MembershipChange::Kind::kRestarted) return false;
+    member = kind != MembershipChange::Kind::kGone;
+  }
+  return member && epoch != Epoch{};
 }
 
 std::vector<NodeId> Machine::members() const {

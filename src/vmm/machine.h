@@ -8,8 +8,7 @@
 // 2. apply() is total: an entry that cannot be carried out gives a reason and changes nothing.
 // 3. Regions are disjoint, lie in the window at multiples of kRegionAlignBytes and have distinct names; ids only grow.
 // 4. The epoch grows by one with every change of membership and with nothing else. A node that joins in a later life
-// while
-//    it is a member makes two: the earlier life has died.
+//    while it is a member makes two: the earlier life has died; one, if it kept what it had.
 // 5. Homes that were recorded lie within their region. They may name a node that is no member any more: where its
 // blocks
 //    go is decided by a later BlockHomes entry, not by its death.
@@ -57,9 +56,10 @@ struct Region {
 struct MembershipChange {
   enum class Kind : std::uint8_t {
     kJoined,
-    kGone,    // left or died
-    kLeaves,  // is about to
-    kStays,   // is not, after all
+    kGone,       // left or died
+    kLeaves,     // is about to
+    kStays,      // is not, after all
+    kRestarted,  // is a member in another life, with what it had of durable regions
   };
   NodeId node{};
   Kind kind = Kind::kJoined;
@@ -86,7 +86,9 @@ class Machine {
   const Member* member(NodeId node) const;  // past members included; null: never was
   Standing standing(const Life& life) const;
   const std::map<NodeId, Member>& all_members() const { return members_; }  // past ones included
-  std::vector<NodeId> members() const;                                      // present ones, ascending
+  // It was one in this epoch, and ever after, in whatever lives. Of epoch 0 nobody was.
+  bool was_member_since(Epoch epoch, NodeId node) const;
+  std::vector<NodeId> members() const;       // present ones, ascending
   NodeId leaver() const { return leaver_; }  // the member that is about to leave; kNoNode: none is
   // All so far; the first opened epoch 1. Who keeps a durable block follows from them (durable/companies.h).
   const std::vector<MembershipChange>& membership_changes() const { return changes_; }
@@ -124,7 +126,7 @@ class Machine {
   Result<Outcome> carry_out(NodeId proposer, const BindName& entry);
   Result<Outcome> carry_out(NodeId proposer, const UnbindName& entry);
   Result<> may_propose(NodeId proposer, const Entry& entry) const;
-  void change_membership(NodeId node, bool joined);
+  void change_membership(NodeId node, MembershipChange::Kind kind);
   void open_epoch(NodeId node, MembershipChange::Kind kind);
   void forget_missed(NodeId node);
   void inherit_anchors(NodeId node);

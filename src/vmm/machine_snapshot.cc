@@ -90,6 +90,9 @@ bool makes_a_difference(const MembershipChange& change, std::set<NodeId>& presen
       return std::exchange(leaver, node) == kNoNode && present.contains(node);
     case MembershipChange::Kind::kStays:
       return std::exchange(leaver, kNoNode) == node;
+    case MembershipChange::Kind::kRestarted:
+      if (leaver == node) leaver = kNoNode;
+      return present.contains(node);
   }
   return false;
 }
@@ -193,7 +196,7 @@ Result<> Machine::check_members() const {
   for (std::uint32_t i = 0; i < changes_.size(); ++i) {
     const auto [node, kind] = changes_[i];
     if (!makes_a_difference(changes_[i], present, leaver)) return damaged("an epoch that changed nothing");
-    if (kind == MembershipChange::Kind::kJoined || kind == MembershipChange::Kind::kGone) since[node] = Epoch{i + 1};
+    if (kind != MembershipChange::Kind::kLeaves && kind != MembershipChange::Kind::kStays) since[node] = Epoch{i + 1};
   }
   if (leaver_ != leaver) return damaged("another member that is about to leave");
   if (since.size() != members_.size()) return damaged("members that never joined");

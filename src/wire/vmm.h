@@ -42,7 +42,7 @@ struct VmmAdmit {
   std::uint64_t life = 0;
   std::uint16_t node = kNoNode.value;  // the number it had in an earlier life, and wants again; kNoNode: a new one
   std::uint16_t reserved = 0;
-  std::uint32_t reserved_too = 0;
+  std::uint32_t kept = 0;  // Epoch: up to which it has on disk what it had of durable regions
 };
 static_assert(sizeof(VmmAdmit) == 24);
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -47,9 +48,15 @@ DurableCluster::DurableCluster(const DurableClusterOptions& options)
   slow_news_ = prng.one_in(3) ? 20 + prng.below(100) : 1 + prng.below(10);
   log_.emplace_back();
   for (std::uint16_t n = 0; n < options.nodes; ++n) log_.back().nodes.push_back(NodeId{n});
+  options_.core.keep = options.disks;
+  slow_disk_ = prng.one_in(3) ? 20 + prng.below(100) : 1 + prng.below(10);
+  disks_.resize(cores_.size()), lapsed_.resize(cores_.size());
   for (std::uint16_t n = 0; n < options.nodes; ++n) {
-    cores_[n] = std::make_unique<Core>(NodeId{n}, durable::History(Epoch{1}, log_.back().nodes),
-                                       std::span<const durable::DurableRegion>(), options.core);
+    cores_[n] =
+        std::make_unique<Core>(NodeId{n}, history(Epoch{1}), std::span<const durable::DurableRegion>(), options_.core);
+    write_anew(NodeId{n});
+    // No region is mapped before all founders have begun their journals.
+    while (!disks_[n].under_way.empty()) finish_write(disks_[n]);
     cores_[n]->map_region(kFirstBlock, options.blocks, options.backups);
   }
 }
@@ -81,6 +88,7 @@ bool DurableCluster::deliver(Prng& prng) {
     const NodeId node{static_cast<std::uint16_t>(prng.below(nodes()))};
     if (up(node)) step(node, [](Core& core) { core.flush(); });
   }
+  if (options_.disks && (network_.pending() == 0 || prng.one_in(slow_disk_)) && write_some(prng)) return true;
   if (network_.pending() == 0) return flush_all();
   auto delivery = network_.deliver_random(prng);
   // Of deaths nodes hear from the log.
@@ -99,15 +107,14 @@ bool DurableCluster::flush_all() {
   for (std::uint16_t n = 0; n < nodes(); ++n) {
     if (up(NodeId{n})) step(NodeId{n}, [](Core& core) { core.flush(); });
   }
-  return network_.pending() != 0;
+  return network_.pending() != 0 || !writing().empty();
 }
 
 void DurableCluster::hear(NodeId node) {
   const Epoch epoch{core(node).epoch().value + 1};
   log(fmt::format("{} is in epoch {}", node, epoch));
   digest_ = mix(digest_, std::uint64_t{node.value} << 32 | epoch.value);
-  const Membership& membership = log_[epoch.value - 1];
-  step(node, [&](Core& core) { core.epoch(epoch, membership.nodes, membership.leaver); });
+  step(node, [&](Core& core) { tell(core, epoch); });
 }
 
 void DurableCluster::finish_step(NodeId node) {
@@ -115,6 +122,26 @@ void DurableCluster::finish_step(NodeId node) {
   if (options_.flush_every == 1) core.flush();
   durable::Effects effects = core.take_effects();
   core.check_invariants();
+  if (!options_.disks) return carry_out(node, std::move(effects));
+  Disk& disk = disks_[node.value];
+  if (!effects.notes.empty()) {
+    durable::Bytes notes;
+    for (const durable::Note& note : effects.notes) durable::encode(note, notes);
+    begin_write(node, false, std::move(notes));
+  }
+  std::size_t bytes = disk.notes.size();
+  for (const Disk::Write& write : disk.under_way) bytes += write.notes.size();
+  if (bytes > 3 * disk.anew_bytes + 20'000) write_anew(node);
+  disk.held.add(options_.core.mutant == durable::Mutant::kTellUnwritten ? 0 : disk.last_write, std::move(effects));
+  carry_out_written(node);
+}
+
+void DurableCluster::carry_out_written(NodeId node) {
+  Disk& disk = disks_[node.value];
+  while (disk.held.may_go() && !lapsed_[node.value]) carry_out(node, disk.held.take_first());
+}
+
+void DurableCluster::carry_out(NodeId node, durable::Effects effects) {
   for (auto& [to, message] : effects.messages) network_.send(node, to, std::move(message));
   for (const auto& done : effects.reads) {
     if (on_read) on_read(node, done);
@@ -135,6 +162,7 @@ void DurableCluster::crash(NodeId node, Prng& prng) {
 void DurableCluster::set_lease(NodeId node, durable::Lease lease) {
   log(fmt::format("{} {}", node, lease == durable::Lease::kHeld ? "has a lease again" : "has no lease"));
   digest_ = mix(digest_, node.value);
+  lapsed_[node.value] = lease == durable::Lease::kLapsed;
   step(node, [&](Core& core) { core.set_lease(lease); });
 }
 
@@ -146,6 +174,86 @@ std::vector<NodeId> DurableCluster::members() const {
   return members;
 }
 
+// As a driver does when the journal has grown.
+void DurableCluster::write_anew(NodeId node) {
+  if (!options_.disks) return;
+  durable::Bytes notes;
+  core(node).note_all([&](const durable::Note& note) { durable::encode(note, notes); });
+  disks_[node.value].anew_bytes = notes.size();
+  begin_write(node, true, std::move(notes));
+}
+
+void DurableCluster::begin_write(NodeId node, bool anew, durable::Bytes notes) {
+  Disk& disk = disks_[node.value];
+  disk.under_way.push_back({++disk.last_write, anew, std::move(notes)});
+}
+
+void DurableCluster::finish_write(Disk& disk) {
+  const Disk::Write& write = disk.under_way.front();
+  if (write.anew) disk.notes.clear();
+  disk.notes.insert(disk.notes.end(), write.notes.begin(), write.notes.end());
+  disk.held.written(write.number);
+  disk.under_way.pop_front();
+}
+
+std::vector<NodeId> DurableCluster::writing() const {
+  std::vector<NodeId> nodes = members();
+  std::erase_if(nodes, [this](NodeId node) { return disks_[node.value].under_way.empty(); });
+  return nodes;
+}
+
+// Some of what is under way at one node. False: there is nothing.
+bool DurableCluster::write_some(Prng& prng) {
+  const std::vector<NodeId> nodes = writing();
+  if (nodes.empty()) return false;
+  const NodeId node = nodes[prng.below(nodes.size())];
+  Disk& disk = disks_[node.value];
+  for (auto count = 1 + prng.below(disk.under_way.size()); count > 0; --count) finish_write(disk);
+  carry_out_written(node);
+  return true;
+}
+
+durable::History DurableCluster::history(Epoch until) const {
+  durable::History history(Epoch{1}, log_[0].nodes);
+  for (std::uint32_t e = 2; e <= until.value; ++e)
+    history.add(Epoch{e}, log_[e - 1].nodes, log_[e - 1].leaver, log_[e - 1].restarted);
+  return history;
+}
+
+void DurableCluster::restart(const std::vector<NodeId>& nodes, Prng& prng) {
+  for (const NodeId node : nodes) crash(node, prng);
+  for (const NodeId node : nodes) {
+    Disk& disk = disks_[node.value];
+    for (auto count = prng.below(disk.under_way.size() + 1); count > 0; --count) finish_write(disk);
+    disk.under_way.clear();
+    disk.held.clear();
+  }
+  for (const NodeId node : nodes) {
+    if (disks_[node.value].notes.empty()) continue;  // it had just joined: it would have to join anew
+    network_.revive(node);
+    append(log_.back().nodes, leaver() == node ? kNoNode : leaver(), node);
+    log(fmt::format("{} starts again", node));
+    cores_[node.value] = recover(node);
+    finish_step(node);
+  }
+}
+
+// It takes part from its restart on. What it says in the epochs before is of no interest to anybody.
+std::unique_ptr<Core> DurableCluster::recover(NodeId node) {
+  durable::Kept kept;
+  const auto taken = kept.take(disks_[node.value].notes);
+  CHECK(taken.has_value(), taken.error().message);
+  const durable::DurableRegion region{kFirstBlock, options_.blocks, options_.backups, Epoch{1}};
+  auto core = std::make_unique<Core>(node, history(kept.epoch), std::span(&region, 1), options_.core, std::move(kept));
+  while (core->epoch() < latest()) tell(*core, Epoch{core->epoch().value + 1});
+  return core;
+}
+
+void DurableCluster::tell(Core& core, Epoch epoch) const {
+  const Membership& membership = log_[epoch.value - 1];
+  core.epoch(epoch, membership.nodes, membership.leaver, membership.restarted);
+}
+
 bool DurableCluster::published() const { return log_.back().nodes == members(); }
 
 void DurableCluster::publish() {
@@ -153,8 +261,8 @@ void DurableCluster::publish() {
   append(members(), leaver() != kNoNode && up(leaver()) ? leaver() : kNoNode);
 }
 
-void DurableCluster::append(std::vector<NodeId> nodes, NodeId leaver) {
-  log_.push_back({std::move(nodes), leaver});
+void DurableCluster::append(std::vector<NodeId> nodes, NodeId leaver, NodeId restarted) {
+  log_.push_back({std::move(nodes), leaver, restarted});
   log(fmt::format("epoch {} has {} members; {} is about to leave", log_.size(), log_.back().nodes.size(), leaver));
 }
 
@@ -163,11 +271,9 @@ void DurableCluster::join() {
   auto members = log_.back().nodes;
   members.push_back(node);
   append(std::move(members), leaver());
-  durable::History history(Epoch{1}, log_[0].nodes);
-  for (std::size_t i = 1; i < log_.size(); ++i)
-    history.add(Epoch{static_cast<std::uint32_t>(i + 1)}, log_[i].nodes, log_[i].leaver);
   const durable::DurableRegion region{kFirstBlock, options_.blocks, options_.backups, Epoch{1}};
-  cores_[node.value] = std::make_unique<Core>(node, history, std::span(&region, 1), options_.core);
+  cores_[node.value] = std::make_unique<Core>(node, history(latest()), std::span(&region, 1), options_.core);
+  write_anew(node);
 }
 
 bool DurableCluster::restored() const {

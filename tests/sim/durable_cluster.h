@@ -3,12 +3,14 @@
 // sent may arrive long after.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "durable/core.h"
+#include "durable/held_effects.h"
 #include "network.h"
 
 namespace gallocy::durable {
@@ -27,6 +29,9 @@ struct DurableClusterOptions {
   durable::Options core;
   std::uint64_t flush_every = 1;  // a node sends what it has put off in one of so many steps, and when all else is done
   bool trace = false;
+  // Nodes have a disk, and may start again with what is on it. A write takes its time, and what follows from it is held
+  // meanwhile, as a driver does it.
+  bool disks = false;
 };
 
 class DurableCluster {
@@ -59,6 +64,9 @@ class DurableCluster {
   void crash(NodeId node, Prng& prng);
   // It may not be sure that it is a member, for a while; or is again.
   void set_lease(NodeId node, durable::Lease lease);
+  // These nodes stop at once, and start again with what is on their disks: of the writes that were under way, some.
+  void restart(const std::vector<NodeId>& nodes, Prng& prng);
+  std::vector<NodeId> members() const;  // those that are up
   void join();
   bool can_join() const { return joined_ < spares_; }
   // A member that is about to leave, of which there may be one at a time: what it keeps is restored elsewhere, and then
@@ -83,23 +91,48 @@ class DurableCluster {
   struct Membership {
     std::vector<NodeId> nodes;
     NodeId leaver = kNoNode;
+    NodeId restarted = kNoNode;
+  };
+  // What a node has on disk, and the writes that are under way.
+  struct Disk {
+    struct Write {
+      std::uint64_t number = 0;
+      bool anew = false;  // in place of all before
+      durable::Bytes notes;
+    };
+    durable::Bytes notes;
+    std::size_t anew_bytes = 0;  // when it was written anew
+    std::deque<Write> under_way;
+    std::uint64_t last_write = 0;
+    durable::HeldEffects held;
   };
 
-  std::vector<NodeId> members() const;
-  void append(std::vector<NodeId> nodes, NodeId leaver);
+  void append(std::vector<NodeId> nodes, NodeId leaver, NodeId restarted = kNoNode);
+  void tell(durable::Core& core, Epoch epoch) const;
   bool behind(NodeId node) const { return up(node) && core(node).epoch() < latest(); }
   Epoch latest() const { return Epoch{static_cast<std::uint32_t>(log_.size())}; }
   void hear(NodeId node);
   void finish_step(NodeId node);
   bool flush_all();
+  std::unique_ptr<durable::Core> recover(NodeId node);
+  durable::History history(Epoch until) const;
+  void write_anew(NodeId node);
+  void begin_write(NodeId node, bool anew, durable::Bytes notes);
+  static void finish_write(Disk& disk);
+  std::vector<NodeId> writing() const;
+  bool write_some(Prng& prng);
+  void carry_out_written(NodeId node);
+  void carry_out(NodeId node, durable::Effects effects);
 
   DurableClusterOptions options_;
   std::uint16_t spares_ = 0, joined_ = 0;
   std::vector<std::unique_ptr<durable::Core>> cores_;
   std::vector<Membership> log_;  // of epochs 1 …
+  std::vector<Disk> disks_;
+  std::vector<bool> lapsed_;  // who has no lease
   Network<durable::Message> network_;
   std::uint64_t digest_ = 0;
-  std::uint64_t slow_news_ = 1;
+  std::uint64_t slow_news_ = 1, slow_disk_ = 1;
 };
 
 // At rest: all members of the block's company agree on it, are as many as they should be, and have the same image.

@@ -16,10 +16,10 @@ using durable::Mutant;
 constexpr std::uint64_t kBatch = 20;
 
 // True: a checker stopped one of these runs, or the core one of its own checks did.
-bool fails(std::uint64_t first_seed, Mutant mutant) {
+bool fails(std::uint64_t first_seed, Mutant mutant, bool restarts = false) {
   return fails_in_a_child(60, [&] {
     for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed)
-      (void)run_durable(seed, {.joins = seed % 2 == 0, .mutant = mutant});
+      (void)run_durable(seed, {.joins = seed % 2 == 0, .restarts = restarts, .mutant = mutant});
   });
 }
 
@@ -27,6 +27,7 @@ struct Bug {
   Mutant mutant;
   const char* name;
   std::uint64_t seeds = 3000;  // among which one must fail
+  bool restarts = false;
 };
 
 class DurableMutant : public testing::TestWithParam<Bug> {};
@@ -34,7 +35,7 @@ class DurableMutant : public testing::TestWithParam<Bug> {};
 TEST_P(DurableMutant, is_caught) {
   const Bug& bug = GetParam();
   std::uint64_t seed = 1;
-  while (seed <= bug.seeds && !fails(seed, bug.mutant)) seed += kBatch;
+  while (seed <= bug.seeds && !fails(seed, bug.mutant, bug.restarts)) seed += kBatch;
   std::printf("%s: caught among seeds %llu …\n", bug.name, static_cast<unsigned long long>(seed));
   EXPECT_LE(seed, bug.seeds) << "not caught";
 }
@@ -60,6 +61,9 @@ constexpr Bug kBugs[] = {
     {Mutant::kRestoredEarly, "restored_early"},
     {Mutant::kNoRestore, "no_restore"},
     {Mutant::kReleaseEarly, "release_early"},
+    {.mutant = Mutant::kNoteNoRecords, .name = "note_no_records", .restarts = true},
+    {.mutant = Mutant::kNoteNoErasure, .name = "note_no_erasure", .restarts = true},
+    {.mutant = Mutant::kTellUnwritten, .name = "tell_unwritten", .restarts = true},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, DurableMutant, testing::ValuesIn(kBugs),

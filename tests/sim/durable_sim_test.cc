@@ -20,6 +20,7 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
     sum.crashes += r.crashes;
     sum.joins += r.joins;
     sum.leaves += r.leaves;
+    sum.restarts += r.restarts;
     sum.reads += r.reads;
     sum.committed += r.committed;
     sum.several += r.several;
@@ -37,8 +38,9 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
     // Every mechanism was used.
     EXPECT_GT(sum.several, 5 * seeds);
     EXPECT_GT(sum.conflicts, seeds);
-    EXPECT_EQ(sum.unknown > 0, workload.crashes || workload.leaves);
+    EXPECT_EQ(sum.unknown > 0, workload.crashes || workload.leaves || workload.restarts);
     EXPECT_EQ(sum.leaves > 0, workload.leaves);
+    EXPECT_EQ(sum.restarts > seeds, workload.restarts);
   }
   return sum;
 }
@@ -53,6 +55,10 @@ TEST(DurableSim, nodes_die) { run_seeds(1000, {.joins = false}); }
 TEST(DurableSim, nodes_join) { run_seeds(200, {.crashes = false, .leaves = false}); }
 
 TEST(DurableSim, nodes_leave) { run_seeds(300, {.crashes = false}); }
+
+TEST(DurableSim, all_start_again) { run_seeds(300, {.crashes = false, .joins = false, .restarts = true}); }
+
+TEST(DurableSim, all_start_again_while_nodes_die_and_join) { run_seeds(500, {.restarts = true}); }
 
 TEST(DurableSim, a_seed_replayed_gives_the_same_digest) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed)

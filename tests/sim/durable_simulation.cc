@@ -26,6 +26,7 @@ DurableClusterOptions cluster_options(std::uint64_t seed, const DurableWorkload&
   o.backups = static_cast<unsigned>(1 + prng.below(2));
   o.blocks = 1 + prng.below(6);
   o.core.mutant = workload.mutant;
+  o.disks = workload.restarts;
   o.core.pages_in_flight = static_cast<unsigned>(1 + prng.below(4));
   o.core.most_put_off = 1 + prng.below(8);
   o.flush_every = prng.one_in(3) ? 1 : 1 + prng.below(100);
@@ -84,6 +85,7 @@ class Simulation {
   void one_step() {
     if (prng_.one_in(client_every_)) clients_.begin_work();
     if (workload_.crashes && (prng_.one_in(crash_every_) || (crash_soon_ > 0 && --crash_soon_ == 0))) crash();
+    if (workload_.restarts && prng_.one_in(600)) restart();
     if (prng_.one_in(300)) pause();
     if (paused_ && cluster_.up(*paused_) && prng_.one_in(60)) go_on();
     if (workload_.joins && prng_.one_in(join_every_) && cluster_.can_join()) {
@@ -124,6 +126,18 @@ class Simulation {
     ++report_.crashes;
     // The next one, while all are busy with this.
     if (prng_.one_in(2)) crash_soon_ = 1 + prng_.below(60);
+  }
+
+  // All at once, or some of them. Who had asked something will not get an answer.
+  void restart() {
+    std::vector<NodeId> nodes = cluster_.members();
+    if (prng_.one_in(3)) std::erase_if(nodes, [&](NodeId) { return prng_.one_in(2); });
+    for (const NodeId node : nodes) {
+      clients_.node_ended(node);
+      if (paused_ == node) go_on();
+    }
+    cluster_.restart(nodes, prng_);
+    ++report_.restarts;
   }
 
   // A node is without a lease for a while, says nothing, and then everything at once.

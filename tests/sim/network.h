@@ -92,6 +92,12 @@ class Network {
     }
   }
 
+  // A node that was killed is there again; what was sent to it before is lost.
+  void revive(NodeId node) {
+    CHECK(!alive(node), node);
+    alive_[node.value] = true;
+  }
+
   std::uint16_t nodes() const { return nodes_; }
   bool alive(NodeId node) const { return alive_[node.value]; }
   std::uint16_t alive_count() const {

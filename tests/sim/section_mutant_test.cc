@@ -20,13 +20,15 @@ struct Bug {
   Mutant mutant = Mutant::kNone;
   SectionMisuse misuse = SectionMisuse::kNone;
   std::uint64_t seeds = 3000;  // among which one must fail
+  bool restarts = false;
 };
 
 // True: a checker stopped one of these runs. Every second one is orderly.
 bool fails(std::uint64_t first_seed, const Bug& bug) {
   return fails_in_a_child(60, [&] {
     for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed)
-      (void)run_sections(seed, {.orderly = seed % 2 == 0, .mutant = bug.mutant, .misuse = bug.misuse});
+      (void)run_sections(
+          seed, {.restarts = bug.restarts, .orderly = seed % 2 == 0, .mutant = bug.mutant, .misuse = bug.misuse});
   });
 }
 
@@ -52,6 +54,7 @@ constexpr Bug kBugs[] = {
     {.name = "pass_early", .misuse = SectionMisuse::kPassEarly},
     {.name = "pass_in_epoch", .misuse = SectionMisuse::kPassInEpoch, .seeds = 10'000},
     {.name = "commit_anyway", .misuse = SectionMisuse::kCommitAnyway},
+    {.name = "tell_unwritten", .mutant = Mutant::kTellUnwritten, .restarts = true},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, SectionMutant, testing::ValuesIn(kBugs),

@@ -17,6 +17,7 @@ void run_seeds(std::uint64_t usually, SectionWorkload workload) {
     const SectionReport r = run_sections(seed, workload);
     sum.messages += r.messages;
     sum.crashes += r.crashes;
+    sum.restarts += r.restarts;
     sum.committed += r.committed;
     sum.several += r.several;
     sum.conflicts += r.conflicts;
@@ -38,8 +39,9 @@ void run_seeds(std::uint64_t usually, SectionWorkload workload) {
   EXPECT_GT(sum.rolled_back, seeds);
   EXPECT_EQ(sum.conflicts > 0, !workload.orderly);
   EXPECT_EQ(sum.transactions > 0, !workload.orderly);
-  EXPECT_EQ(sum.cut_off > 0 && sum.unknown > 0, workload.crashes);
-  EXPECT_EQ(sum.owner_died > 0, workload.crashes || !workload.orderly);
+  EXPECT_EQ(sum.cut_off > 0 && sum.unknown > 0, workload.crashes || workload.restarts);
+  EXPECT_EQ(sum.restarts > seeds, workload.restarts);
+  EXPECT_EQ(sum.owner_died > 0, workload.crashes || workload.restarts || !workload.orderly);
 }
 
 TEST(SectionSim, orderly_sections_have_no_conflicts) { run_seeds(200, {.crashes = false}); }
@@ -47,6 +49,10 @@ TEST(SectionSim, orderly_sections_have_no_conflicts) { run_seeds(200, {.crashes 
 TEST(SectionSim, nodes_die_and_sections_have_no_conflicts) { run_seeds(1000, {}); }
 
 TEST(SectionSim, locks_pass_too_early_and_transactions_go_past_them) { run_seeds(1000, {.orderly = false}); }
+
+TEST(SectionSim, nodes_start_again_and_sections_have_no_conflicts) { run_seeds(300, {.restarts = true}); }
+
+TEST(SectionSim, nodes_start_again_and_all_else) { run_seeds(300, {.restarts = true, .orderly = false}); }
 
 TEST(SectionSim, a_seed_replayed_gives_the_same_digest) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed)

@@ -43,6 +43,7 @@ DurableClusterOptions cluster_options(std::uint64_t seed, const SectionWorkload&
   o.backups = static_cast<unsigned>(1 + prng.below(2));
   o.blocks = 1 + prng.below(3);
   o.core.mutant = workload.mutant;
+  o.disks = workload.restarts;
   o.core.pages_in_flight = static_cast<unsigned>(1 + prng.below(4));
   o.core.most_put_off = 1 + prng.below(8);
   o.flush_every = prng.one_in(3) ? 1 : 1 + prng.below(100);
@@ -100,7 +101,7 @@ class Simulation {
     std::uint64_t holder = 0;  // a work's number; 0: nobody
     bool owner_died = false;
     Epoch free_from{};                  // its holder died: the epoch in which it passes on; 0: not known yet
-    bool orphan = false;                // as it died, and the log does not say so yet
+    NodeId orphan_of = kNoNode;         // that died, and the log does not say so yet
     std::map<PageId, Bytes> kept[8]{};  // kKeepPages: by node
   };
 
@@ -122,6 +123,7 @@ class Simulation {
     if (prng_.one_in(client_every_)) begin_work();
     if (workload_.crashes && prng_.one_in(crash_every_))
       crash(NodeId{static_cast<std::uint16_t>(prng_.below(cluster_.nodes()))});
+    if (workload_.restarts && prng_.one_in(600)) restart();
     // A committer in the midst of it.
     if (doomed_ && prng_.one_in(2)) crash(*std::exchange(doomed_, std::nullopt));
     if (prng_.one_in(300)) pause();
@@ -144,6 +146,10 @@ class Simulation {
     cluster_.crash(node, prng_);
     --may_die_;
     ++report_.crashes;
+    end_works_of(node);
+  }
+
+  void end_works_of(NodeId node) {
     for (const std::uint64_t number : std::set(active_)) {
       const Work& work = works_.at(number);
       if (work.node != node) continue;
@@ -153,16 +159,36 @@ class Simulation {
       for (Lock& lock : locks_) {
         if (lock.holder != number) continue;
         lock.holder = 0, lock.owner_died = true;
-        lock.orphan = workload_.misuse != SectionMisuse::kPassInEpoch;
+        if (workload_.misuse != SectionMisuse::kPassInEpoch) lock.orphan_of = node;
       }
     }
   }
 
+  // All at once, or some of them. Their locks pass on with the epochs in which they are back.
+  void restart() {
+    std::vector<NodeId> nodes = cluster_.members();
+    if (prng_.one_in(3)) std::erase_if(nodes, [&](NodeId) { return prng_.one_in(2); });
+    for (const NodeId node : nodes) {
+      end_works_of(node);
+      if (paused_ == node) go_on();
+    }
+    cluster_.restart(nodes, prng_);
+    free_orphans([this](NodeId node) { return cluster_.up(node); });
+    ++report_.restarts;
+  }
+
   void publish() {
     cluster_.publish();
+    free_orphans([](NodeId) { return true; });
+  }
+
+  template <typename F>
+  void free_orphans(F known) {
     const Epoch epoch{static_cast<std::uint32_t>(cluster_.epochs())};
     for (Lock& lock : locks_) {
-      if (std::exchange(lock.orphan, false)) lock.free_from = epoch;
+      if (lock.orphan_of == kNoNode || !known(lock.orphan_of)) continue;
+      lock.orphan_of = kNoNode;
+      lock.free_from = epoch;
     }
   }
 
@@ -182,7 +208,7 @@ class Simulation {
     Lock& lock = locks_[prng_.below(locks_.size())];
     lock.owner_died = lock.owner_died || lock.holder != 0;
     lock.holder = 0;
-    lock.orphan = false;
+    lock.orphan_of = kNoNode;
   }
 
   // -------------------------------------------------------------------------------------------- clients
@@ -230,7 +256,8 @@ class Simulation {
 
   bool take_lock(Work& work) {
     Lock& lock = locks_[work.locks[work.locked]];
-    if (lock.holder != 0 || lock.orphan || cluster_.core(work.node).epoch() < lock.free_from) return false;
+    if (lock.holder != 0 || lock.orphan_of != kNoNode || cluster_.core(work.node).epoch() < lock.free_from)
+      return false;
     lock.holder = work.transaction.number;
     work.owner_died = work.owner_died || std::exchange(lock.owner_died, false);
     ++work.locked;

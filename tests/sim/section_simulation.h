@@ -23,14 +23,15 @@ enum class SectionMisuse : std::uint8_t {
 
 struct SectionWorkload {
   bool crashes = true;
-  bool orderly = true;  // nothing but sections, and locks as they should be
+  bool restarts = false;  // nodes start again, with what is on their disks
+  bool orderly = true;    // nothing but sections, and locks as they should be
   durable::Mutant mutant = durable::Mutant::kNone;
   SectionMisuse misuse = SectionMisuse::kNone;
   bool trace = false;
 };
 
 struct SectionReport {
-  std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0;
+  std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0, restarts = 0;
   std::uint64_t committed = 0, several = 0, conflicts = 0, rolled_back = 0;  // several: in more than one company
   std::uint64_t unknown = 0;                                                 // the node died before the answer
   std::uint64_t cut_off = 0;                                                 // the node died within it

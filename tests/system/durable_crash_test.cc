@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "../sim/raft_linearizability.h"
 #include "durable_board.h"
@@ -21,8 +22,11 @@ class DurableCrash : public LaunchFixture {
     nodes_ = nodes;
     board_ = Board::map(folder_ + "/board");
     ASSERT_NE(board_, nullptr);
-    launcher_ = gallocy({"launch", "-n", std::to_string(nodes), "--on-peer-lost", "continue", "--", DURABLE_NODE,
-                         workload, folder_ + "/board", std::to_string(backups)});
+    std::ranges::fill(killed_, false);
+    std::vector<std::string> command = {"launch", "-n", std::to_string(nodes), "--on-peer-lost", "continue"};
+    if (!log_dir_.empty()) command.insert(command.end(), {"--log-dir", log_dir_});
+    command.insert(command.end(), {"--", DURABLE_NODE, workload, folder_ + "/board", std::to_string(backups)});
+    launcher_ = gallocy(std::move(command));
     for (unsigned n = 0; n < nodes; ++n) {
       ASSERT_TRUE(launcher_->await_output("node " + std::to_string(n) + " is ready\n", kBound)) << said();
     }
@@ -86,6 +90,7 @@ class DurableCrash : public LaunchFixture {
     EXPECT_FALSE(violation.has_value()) << *violation;
   }
 
+  std::string log_dir_;
   unsigned nodes_ = 0;
   Board* board_ = nullptr;
   std::unique_ptr<Process> launcher_;
@@ -192,6 +197,29 @@ TEST_F(DurableCrash, two_of_five_at_once_keep_registers_linearizable) {
   finish();
   expect_linearizable();
 }
+
+// Killed under load; in the end they finish, and start once more.
+class DurableDisk : public DurableCrash, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(DurableDisk, has_what_was_acknowledged_when_all_start_again) {
+  log_dir_ = folder_ + "/log";
+  for (int round = 0; round < 3; ++round) {
+    start(GetParam(), 3, 1);
+    await_progress(50);
+    kill_nodes({0, 1, 2});
+    EXPECT_NE(launcher_->wait(kBound), 0);
+    ::munmap(std::exchange(board_, nullptr), sizeof(Board));
+  }
+  for (int round = 0; round < 2; ++round) {
+    start(GetParam(), 3, 1);
+    finish();
+    board_->stop = 0;
+    ::munmap(std::exchange(board_, nullptr), sizeof(Board));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Workload, DurableDisk, ::testing::Values("bank", "section_bank"),
+                         [](const auto& workload) { return std::string(workload.param); });
 
 TEST_F(DurableCrash, more_than_the_backups_die_one_after_the_other) {
   start("bank", 5, 1);

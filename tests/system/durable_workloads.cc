@@ -76,6 +76,14 @@ void audit(const Bank& bank, gallocy::Timeout timeout = gallocy::kForever) {
 
 }  // namespace
 
+Word happened(const Bank& bank, const Board& board, unsigned node, unsigned thread) {
+  const Word told = board.node[node].thread[thread].acknowledged;
+  const Word there = need(gallocy::transact([&](Transaction& t) { return t.read(bank.ledger(node, thread)); }));
+  if (there != told && there != told + 1)
+    wrong("thread %u of node %u was told of %lu transfers, of which there are %lu", thread, node, told, there);
+  return there;
+}
+
 void bank(Node& node, const Arguments& arguments) {
   Board& board = board_of(arguments);
   const Bank bank{durable<Word>("bank", kBankWords, static_cast<unsigned>(arguments.number(1)))};
@@ -89,6 +97,7 @@ void bank(Node& node, const Arguments& arguments) {
   run_with_news(node, board, [&](unsigned thread) {
     Random random(now_ns());
     auto& acknowledged = board.node[node.id()].thread[thread].acknowledged;
+    acknowledged = happened(bank, board, node.id(), thread);
     while (!board.stop) {
       transfer(bank, random, bank.ledger(node.id(), thread));
       ++acknowledged;
@@ -97,13 +106,7 @@ void bank(Node& node, const Arguments& arguments) {
   });
   audit(bank);
   for (unsigned n = 0; n < node.count(); ++n) {
-    for (unsigned t = 0; t < kThreads; ++t) {
-      const Word told = board.node[n].thread[t].acknowledged;
-      const Word happened = need(gallocy::transact([&](Transaction& u) { return u.read(bank.ledger(n, t)); }));
-      // The last one of a node that died may have happened without its being told.
-      if (happened != told && happened != told + 1)
-        wrong("thread %u of node %u was told of %lu transfers, of which there are %lu", t, n, told, happened);
-    }
+    for (unsigned t = 0; t < kThreads; ++t) (void)happened(bank, board, n, t);
   }
   finish(node);
 }

@@ -47,6 +47,9 @@ struct Bank {
   Word* ledger(unsigned node, unsigned thread) const { return words + kBlockWords * (8 + thread) + 100 + node; }
 };
 constexpr std::size_t kBankWords = kBlockWords * (8 + kThreads);
+// How many transfers of a thread there are: those that it was told of. The last one of a node that died may have
+// happened without its being told.
+Word happened(const Bank& bank, const Board& board, unsigned node, unsigned thread);
 
 // Sections (durable_sections.cc).
 void section_refusals(gallocy::Node& node, const Arguments& arguments);

@@ -77,8 +77,8 @@ void add_launch(CLI::App& app, LaunchOptions& options) {
           std::map<std::string, OnPeerLost>{{"end", OnPeerLost::kEnd}, {"continue", OnPeerLost::kContinue}}));
   app.add_option(
       "--log-dir", options.log_dir,
-      "Keep the cluster's log (who is a member, regions, names) here on each machine, so that it survives the "
-      "end of all nodes; start again with as many nodes");
+      "Keep the cluster's log (who is a member, regions, names) and durable memory here on each machine, so that they "
+      "survive the end of all nodes; start again with as many nodes");
   app.add_flag("--prefix", options.prefix, "Put [node] before each line of output");
 }
 
