@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <thread>
 
 #include "core_node.h"
@@ -54,9 +55,9 @@ Figures commit_latency(gallocy::Node& node, Size size, std::size_t apart) {
 Figures measure_commit_in_one(gallocy::Node& node, Size size) { return commit_latency(node, size, 0); }
 Figures measure_commit_in_two(gallocy::Node& node, Size size) { return commit_latency(node, size, 1); }
 
-// Each thread increments a word of its own, in turn in all blocks.
+// Each thread increments words of its own, in turn in all blocks; some of its transactions are under way at a time.
 Figures measure_commits(gallocy::Node& node, Size size) {
-  constexpr std::size_t kThreads = 8, kBlocks = 24;
+  constexpr std::size_t kThreads = 8, kBlocks = 24, kWindow = 16;
   const std::size_t commits = size(200, 40'000);
   Word* const words = durable(node, kBlocks);
   or_exit(node.barrier());
@@ -66,11 +67,14 @@ Figures measure_commits(gallocy::Node& node, Size size) {
     std::vector<std::thread> threads;
     for (std::size_t thread = 0; thread < kThreads; ++thread) {
       threads.emplace_back([=] {
+        std::deque<gallocy::Commitment> under_way;
+        gallocy::Transaction t;
         for (std::size_t i = 0; i < commits; ++i) {
-          gallocy::Transaction t;
-          t.write(words + (thread + i) % kBlocks * kBlockWords + thread, i);
-          or_exit(t.commit());
+          t.write(words + (thread + i) % kBlocks * kBlockWords + thread * kWindow + i % kWindow, i);
+          if (under_way.size() == kWindow) or_exit(under_way.front().wait()), under_way.pop_front();
+          under_way.push_back(t.submit());
         }
+        for (gallocy::Commitment& commitment : under_way) or_exit(commitment.wait());
       });
     }
     for (auto& thread : threads) thread.join();

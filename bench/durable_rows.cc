@@ -44,7 +44,9 @@ std::vector<Plan> durable_plans(const Programs& programs, Scale scale) {
       {"durable.commit.2homes", "us", Goal::kAtMost, 2.5, "The same in two companies at once, in any order.",
        on_three("tcp", "durable.commit.2homes", "us"), trip},
       {"durable.commits", "1/s", Goal::kAtLeast, 100'000,
-       "Seven messages and the wake-up of a thread for each, on the processors of all three nodes.",
+       "Seven messages for each, on the processors of all three nodes; of each of the eight threads sixteen "
+       "transactions "
+       "are under way at a time.",
        on_three("shm", "durable.commits", "per_s"), nullptr},
       {"durable.overhead", "s", Goal::kAtMost, 1.10,
        "The example bank with transactions, beside itself with locks on shared memory.", bank("1"), bank("0")},

@@ -101,6 +101,10 @@ int gallocy_write(gallocy_transaction* transaction, void* at, const void* from, 
 /* 0: it happened and survives. GALLOCY_CONFLICT: it did not happen; begin from the reads. Either way it is empty then.
  */
 int gallocy_commit(gallocy_transaction* transaction);
+/* As gallocy_commit without waiting: the transaction is empty and may be used for another meanwhile. */
+typedef struct gallocy_commitment gallocy_commitment;
+gallocy_commitment* gallocy_submit(gallocy_transaction* transaction);
+int gallocy_wait_commit(gallocy_commitment* commitment); /* what gallocy_commit returns; frees it */
 /* What was not committed never happened. NULL: nothing happens. */
 void gallocy_end(gallocy_transaction* transaction);
 

@@ -43,6 +43,25 @@
 
 namespace gallocy {
 
+// A transaction that was submitted. Of one thread at a time.
+class Commitment {
+ public:
+  ~Commitment();  // waits
+  Commitment(Commitment&&) noexcept;
+  Commitment& operator=(Commitment&&) noexcept;  // waits for what it was
+
+  // What became of it is known: wait() returns at once.
+  bool is_decided() const;
+  // As Transaction::commit(). Any number of times.
+  Result<> wait();
+
+ private:
+  friend class Transaction;
+  struct State;
+  explicit Commitment(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
 // Of one thread at a time. This node must have joined.
 class Transaction {
  public:
@@ -69,6 +88,10 @@ class Transaction {
   Result<> so_far() const;
   // The transaction is empty afterwards, whatever became of it, and may be used for another.
   Result<> commit();
+  // As commit(), without waiting: the thread may go on with others meanwhile, which travel together then. Of two
+  // transactions of a thread that are submitted at the same time either may come first. After a conflict nothing that
+  // was read is fetched again at once. kInvalidArgument with more than 65536 that are not decided yet.
+  Commitment submit();
 
  private:
   struct State;

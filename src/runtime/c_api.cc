@@ -28,6 +28,9 @@ struct gallocy_node {
 struct gallocy_transaction {
   gallocy::Transaction transaction;
 };
+struct gallocy_commitment {
+  gallocy::Commitment commitment;
+};
 
 struct gallocy_section {
   gallocy::Section section;
@@ -124,6 +127,16 @@ int gallocy_write(gallocy_transaction* transaction, void* at, const void* from, 
 
 int gallocy_commit(gallocy_transaction* transaction) {
   const auto done = transaction->transaction.commit();
+  return done ? GALLOCY_OK : failed(done.error());
+}
+
+gallocy_commitment* gallocy_submit(gallocy_transaction* transaction) {
+  return new gallocy_commitment{transaction->transaction.submit()};
+}
+
+int gallocy_wait_commit(gallocy_commitment* commitment) {
+  const std::unique_ptr<gallocy_commitment> owned(commitment);
+  const auto done = commitment->commitment.wait();
   return done ? GALLOCY_OK : failed(done.error());
 }
 

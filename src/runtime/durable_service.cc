@@ -61,7 +61,7 @@ Result<DurableOutcome> DurableService::read(std::span<const Range> ranges) {
     if (stopped_) return tl::unexpected(*stopped_);
     if (!core_) return DurableOutcome{Outcome::kNotDurable, {}};
     waiter.open = pieces.size();
-    waiters_.push_back(&waiter);
+    waiters_.insert(&waiter);
     for (Piece& piece : pieces) {
       core_->read(Ticket{reinterpret_cast<std::uint64_t>(&piece)}, piece.range.address,
                   static_cast<std::uint32_t>(piece.range.to.size()));
@@ -79,7 +79,7 @@ void DurableService::fetch(Range range, Then then) {
   fetch->waiter.open = 1;
   fetch->waiter.then = std::move(then);
   fetch->piece = {&fetch->waiter, range};
-  waiters_.push_back(&fetch->waiter);
+  waiters_.insert(&fetch->waiter);
   core_->read(Ticket{reinterpret_cast<std::uint64_t>(&fetch->piece)}, range.address,
               static_cast<std::uint32_t>(range.to.size()), durable::Await::kAll);
   fetches_.emplace(&fetch->waiter, std::move(fetch));
@@ -87,17 +87,25 @@ void DurableService::fetch(Range range, Then then) {
 }
 
 Result<DurableOutcome> DurableService::commit(std::span<const durable::Item> items) {
-  Waiter waiter{.open = 1};
-  {
-    const os::MutexLock lock(mu_);
-    if (stopped_) return tl::unexpected(*stopped_);
-    if (!core_) return DurableOutcome{Outcome::kNotDurable, {}};
-    waiters_.push_back(&waiter);
-    core_->commit(Ticket{reinterpret_cast<std::uint64_t>(&waiter)}, items);
-    carry_out();
-  }
-  return wait(waiter);
+  Commit commit;
+  submit(commit, items);
+  return finish(commit);
 }
+
+void DurableService::submit(Commit& commit, std::span<const durable::Item> items) {
+  Waiter& waiter = commit.waiter_;
+  const os::MutexLock lock(mu_);
+  if (stopped_ || !core_) {
+    waiter.stopped = stopped_.has_value();
+    waiter.outcome = {Outcome::kNotDurable, {}};
+    return waiter.flag.set();
+  }
+  waiters_.insert(&waiter);
+  core_->commit(Ticket{reinterpret_cast<std::uint64_t>(&waiter)}, items);
+  carry_out();
+}
+
+Result<DurableOutcome> DurableService::finish(Commit& commit) { return wait(commit.waiter_); }
 
 Result<DurableOutcome> DurableService::wait(Waiter& waiter) {
   // The disk's thread sets it too, and does not wake a thread that waits for messages.
@@ -110,7 +118,7 @@ Result<DurableOutcome> DurableService::wait(Waiter& waiter) {
 void DurableService::ended(Waiter& waiter, Outcome outcome, BlockId block) {
   if (outcome != Outcome::kDone) waiter.outcome = {outcome, block};
   if (--waiter.open > 0) return;
-  std::erase(waiters_, &waiter);
+  waiters_.erase(&waiter);
   tell(waiter);
 }
 

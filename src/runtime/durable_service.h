@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,10 @@ class DurableService {
   void fetch(Range range, Then then);
   // The bytes of the items are private memory.
   Result<DurableOutcome> commit(std::span<const durable::Item> items);
+  class Commit;
+  // As commit(), in two halves. finish() must be called; of one `commit`, once.
+  void submit(Commit& commit, std::span<const durable::Item> items);
+  Result<DurableOutcome> finish(Commit& commit);
 
   // The log has gone on. Called with the lock of Regions held, after every change.
   void follow(const vmm::Machine& machine);
@@ -115,7 +120,7 @@ class DurableService {
   Lease lease_ GUARDED_BY(mu_);
   std::optional<Error> stopped_ GUARDED_BY(mu_);
   std::vector<std::pair<NodeId, durable::Message>> early_ GUARDED_BY(mu_);  // before there is a core
-  std::vector<Waiter*> waiters_ GUARDED_BY(mu_);
+  std::unordered_set<Waiter*> waiters_ GUARDED_BY(mu_);
   std::unordered_map<Waiter*, std::unique_ptr<Fetch>> fetches_ GUARDED_BY(mu_);
   RegionId next_region_ GUARDED_BY(mu_){1};  // the first that the core may not have
   durable::HeldEffects held_ GUARDED_BY(mu_);
@@ -123,6 +128,16 @@ class DurableService {
   std::uint64_t first_write_ GUARDED_BY(mu_) = 0;  // of the journal of this life, unless it goes on with the last one's
   std::uint64_t commits_ GUARDED_BY(mu_) = 0, conflicts_ GUARDED_BY(mu_) = 0;
   std::unique_ptr<DurableDisk> disk_;  // null: in memory only. The last: its thread uses the others
+};
+
+// One that was submitted. It stays where it is until it has been finished.
+class DurableService::Commit {
+ public:
+  bool is_decided() const { return waiter_.flag.is_set(); }
+
+ private:
+  friend DurableService;
+  Waiter waiter_{.open = 1};
 };
 
 }  // namespace gallocy::runtime

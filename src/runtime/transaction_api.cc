@@ -40,6 +40,7 @@ struct Transaction::State {
 
   void note(const Result<runtime::DurableOutcome>& ended) { error = runtime::error_of(ended); }
   void fetch_again();
+  std::vector<Item> items() const;
   void fetch(std::uint64_t address, std::uint64_t bytes);
 };
 
@@ -101,18 +102,17 @@ void Transaction::write(void* at, const void* from, std::size_t bytes) {
   state_->writes.put(reinterpret_cast<std::uint64_t>(at), {static_cast<const std::byte*>(from), bytes});
 }
 
+// They refer to its bytes.
+std::vector<Item> Transaction::State::items() const {
+  std::vector<Item> items;
+  reads.for_each([&](std::uint64_t a, std::span<const std::byte> b) { items.push_back({ItemKind::kCompare, a, b}); });
+  writes.for_each([&](std::uint64_t a, std::span<const std::byte> b) { items.push_back({ItemKind::kWrite, a, b}); });
+  return items;
+}
+
 Result<> Transaction::commit() {
   State& s = *state_;
-  std::vector<Item> items;
-  if (!s.error) {
-    s.reads.for_each([&](std::uint64_t a, std::span<const std::byte> b) {
-      items.push_back({ItemKind::kCompare, a, b});
-    });
-    s.writes.for_each([&](std::uint64_t a, std::span<const std::byte> b) {
-      items.push_back({ItemKind::kWrite, a, b});
-    });
-    s.note(s.service.commit(items));
-  }
+  if (!s.error) s.note(s.service.commit(s.items()));
   s.again.clear();
   s.again_is_old = s.error && s.error->code == ErrorCode::kConflict;
   if (s.again_is_old) std::swap(s.reads, s.again);
@@ -120,6 +120,53 @@ Result<> Transaction::commit() {
   s.writes.clear();
   if (const auto error = std::exchange(s.error, std::nullopt)) return tl::unexpected(*error);
   return {};
+}
+
+struct Commitment::State {
+  runtime::DurableService& service;
+  runtime::DurableService::Commit commit;
+  std::optional<Result<>> outcome;
+};
+
+Commitment Transaction::submit() {
+  State& s = *state_;
+  std::unique_ptr<Commitment::State> submitted(
+      new Commitment::State{.service = s.service, .commit = {}, .outcome = {}});
+  if (s.error) {
+    submitted->outcome = tl::unexpected(*s.error);
+  } else {
+    s.service.submit(submitted->commit, s.items());
+  }
+  s.again.clear();
+  s.reads.clear();
+  s.writes.clear();
+  s.error.reset();
+  return Commitment(std::move(submitted));
+}
+
+Commitment::Commitment(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Commitment::Commitment(Commitment&&) noexcept = default;
+
+Commitment::~Commitment() {
+  if (state_ != nullptr) (void)wait();
+}
+
+Commitment& Commitment::operator=(Commitment&& other) noexcept {
+  if (this == &other) return *this;
+  if (state_ != nullptr) (void)wait();
+  state_ = std::move(other.state_);
+  return *this;
+}
+
+bool Commitment::is_decided() const { return state_->outcome || state_->commit.is_decided(); }
+
+Result<> Commitment::wait() {
+  State& s = *state_;
+  if (!s.outcome) {
+    const auto error = runtime::error_of(s.service.finish(s.commit));
+    s.outcome = error ? Result<>(tl::unexpected(*error)) : Result<>();
+  }
+  return *s.outcome;
 }
 
 namespace transaction_detail {

@@ -101,6 +101,18 @@ TEST_F(Survival, of_a_killed_leader) {
   expect_goes_on();
 }
 
+// With transactions under way that nobody waits for yet.
+TEST_F(Survival, of_a_killed_voter_among_submitted_transactions) {
+  auto other = tenant({"submits", "stream1", "0"}, kHosts);
+  ASSERT_TRUE(other->await_output("submitted 100\n", kSoon)) << other->error();
+  kill_host(first_that_is("voter"));
+  const std::size_t before = lines_of(other->output()).size();
+  EXPECT_TRUE(eventually([&] { return lines_of(other->output()).size() > before + 20; }, kSoon)) << other->error();
+  other->signal(SIGTERM);
+  expect_done(*other);
+  expect_goes_on();
+}
+
 TEST_F(Survival, of_a_killed_voter) {
   kill_host(first_that_is("voter"));
   expect_goes_on();

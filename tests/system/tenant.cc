@@ -10,7 +10,12 @@
 //   transfers NAME N     N transfers between accounts in durable memory; every tenth is said. Until SIGTERM, if N is 0.
 //                        The memory is durable(2), or durable(1) if the name ends in 1
 //   audit NAME           expects that no money was made or lost
+//   submits NAME N       N transactions in durable memory, sixteen of them under way at a time, all of which happen;
+//   and
+//                        of two that want the same, one. Every tenth is said. Until SIGTERM, if N is 0
 #include <signal.h>
+
+#include <deque>
 
 #include "program.h"
 
@@ -107,6 +112,41 @@ void audit(const std::string& name) {
   if (sum != 0) wrong("there is %ld too much in all accounts", sum);
 }
 
+// What was acknowledged is there, whatever becomes of other nodes.
+void submits(const std::string& name, std::uint64_t count) {
+  constexpr std::size_t kWindow = 16;
+  std::int64_t* const all = bank(name);
+  std::int64_t* const mine = all + 4096 + gallocy::Node::current()->id() * (kWindow + 1);
+  std::int64_t written[kWindow] = {};
+  std::deque<gallocy::Commitment> under_way;
+  gallocy::Transaction t;
+  for (std::uint64_t done = 0; count == 0 ? !asked_to_end() : done < count; ++done) {
+    const std::size_t slot = done % kWindow;
+    if (under_way.size() == kWindow) {
+      need(under_way.front().wait());
+      under_way.pop_front();
+    }
+    t.write(mine + slot, ++written[slot]);
+    under_way.push_back(t.submit());
+    if (done % 10 != 0) continue;
+    std::printf("submitted %lu\n", done);
+    std::fflush(stdout);
+  }
+  for (gallocy::Commitment& commitment : under_way) need(commitment.wait());
+  for (std::size_t slot = 0; slot < kWindow; ++slot) {
+    const auto is = need(gallocy::transact([&](gallocy::Transaction& u) { return u.read(mine + slot); }));
+    if (is != written[slot]) wrong("%ld were acknowledged, there is %ld", written[slot], is);
+  }
+  std::int64_t* const contested = mine + kWindow;
+  for (int round = 0; round < 50; ++round) {
+    gallocy::Transaction one, other;
+    for (gallocy::Transaction* each : {&one, &other}) each->write(contested, each->read(contested) + 1);
+    gallocy::Commitment first = one.submit(), second = other.submit();
+    const auto won = static_cast<int>(first.wait().has_value()) + static_cast<int>(second.wait().has_value());
+    if (won > 1 || !second.is_decided()) wrong("both of two that exclude each other happened");
+  }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -134,6 +174,8 @@ int main(int count, char** arguments) {
       if (is != expected) wrong("%s is %lu, not %lu", name.c_str(), is, expected);
     } else if (action == "transfers") {
       transfers(name, number());
+    } else if (action == "submits") {
+      submits(name, number());
     } else if (action == "audit") {
       audit(name);
     } else if (action == "hold") {
