@@ -50,6 +50,7 @@ struct MemberStays {
 // A member said goodbye. Opens an epoch.
 struct MemberLeft {
   NodeId node{};
+  std::uint64_t life = 0;  // 0: the present one
   bool operator==(const MemberLeft&) const = default;
 };
 

@@ -19,6 +19,7 @@ constexpr std::uint64_t kDoubtUs = 300'000;
 // A life has room for 2^20 requests before they could be taken for those of the next, and one lasts longer than that.
 Log::Log(const LogOptions& options, const MakeReplication& make_replication)
     : options_(options),
+      machine_(options.shard),
       replication_(make_replication(*this)),
       next_request_{options.incarnation << 20 | 1},
       next_submit_(next_request_),
@@ -122,9 +123,11 @@ void Log::cannot_persist(std::uint64_t now, Effects& effects) {
 }
 
 void Log::after_event(std::uint64_t now, Effects& effects) {
-  // First the deaths: what is mapped next should not be dealt out to the dead.
-  if (!down_.empty()) declare_deaths(now, effects);
-  settle_doubts(now, effects);
+  if (options_.shard.is_first()) {
+    // First the deaths: what is mapped next should not be dealt out to the dead.
+    if (!down_.empty()) declare_deaths(now, effects);
+    settle_doubts(now, effects);
+  }
   submit_to_new_reign(now, effects);
   submit_what_may_be(now, effects);
   fail_open_if_unusable(effects);
@@ -170,6 +173,39 @@ void Log::settle_doubts(std::uint64_t now, Effects& effects) {
     doubt_due_ = now + kDoubtUs;
     open(MemberDied{suspect->node, suspect->life}, Ticket{}, now, effects);
   }
+}
+
+// One at a time, each chosen by what this log has, so that it does not matter who else does the same, or did so long
+// ago: what is out of date by then is rejected, or made good by the next.
+void Log::follow_members(const Machine& first, std::uint64_t now, Effects& effects) {
+  if (!replication_->orders() || !replication_->usable() || open_.contains(following_)) return;
+  auto news = lacks(first);
+  if (!news) return;
+  following_ = next_request_;
+  open(std::move(*news), Ticket{}, now, effects);
+}
+
+std::optional<Entry> Log::lacks(const Machine& first) const {
+  if (!machine_.is_member(options_.self)) {  // else it may propose nothing else
+    const Member* const self = first.member(options_.self);
+    const bool joins = self != nullptr && self->state == MemberState::kPresent &&
+                       machine_.standing({options_.self, self->life}) == Standing::kUnknown;
+    return joins ? std::optional<Entry>(MemberJoined{options_.self, self->address, self->life}) : std::nullopt;
+  }
+  // Who comes before who goes, and this node last: who is gone can write nothing down.
+  std::optional<Entry> end;
+  for (const auto& [node, is] : first.all_members()) {
+    const Member* const was = machine_.member(node);
+    if (was == nullptr || was->life < is.life) return MemberJoined{node, is.address, is.life};
+    if (was->life > is.life || was->state != MemberState::kPresent || is.state == MemberState::kPresent) continue;
+    if (end && node == options_.self) continue;
+    end = is.state == MemberState::kLeft ? Entry(MemberLeft{node, is.life}) : Entry(MemberDied{node, is.life});
+  }
+  if (end) return end;
+  const NodeId leaver = machine_.leaver();
+  if (leaver == first.leaver()) return std::nullopt;
+  if (leaver != kNoNode) return MemberStays{leaver};
+  return machine_.is_member(first.leaver()) ? std::optional<Entry>(MemberLeaves{first.leaver()}) : std::nullopt;
 }
 
 void Log::fail_open_if_unusable(Effects& effects) {
@@ -236,7 +272,7 @@ Bytes Log::snapshot() const {
 Result<> Log::restore(LogIndex index, std::span<const std::byte> snapshot, Effects& effects) {
   wire::ByteReader reader(snapshot);
   const auto machine_bytes = reader.get_bytes(reader.get<std::uint64_t>());
-  GALLOCY_ASSIGN(Machine machine, Machine::restore(machine_bytes));
+  GALLOCY_ASSIGN(Machine machine, Machine::restore(machine_bytes, options_.shard));
   GALLOCY_ASSIGN(Sessions sessions, Sessions::get(reader));
   if (!reader.done() || machine.applied() != index || index <= machine_.applied())
     return fail(ErrorCode::kProtocol, "a snapshot of the VMM at another index than it says");

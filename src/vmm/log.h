@@ -31,6 +31,7 @@
 #include "vmm/raft_replication.h"
 #include "vmm/replication.h"
 #include "vmm/sessions.h"
+#include "vmm/shard.h"
 
 namespace gallocy::vmm {
 
@@ -40,6 +41,7 @@ struct LogOptions {
   // A proposal without an answer for so long is handed in again, then after twice the time, and so on: repetitions must
   // not be what keeps a slow log busy.
   std::uint64_t retry_us = 1'000'000;
+  Shard shard{};
 };
 
 class Log final : private ReplicatedState {
@@ -59,6 +61,9 @@ class Log final : private ReplicatedState {
   void peer_down(const Life& peer, std::uint64_t now, Effects& effects);
   void peer_up(const Life& peer);
   void tick(std::uint64_t now, Effects& effects);
+  // Of a shard that is not the first: the members are those of the first company's log, of which this node has `first`.
+  // Who orders this log writes down what it lacks of them. To be called when either has changed, and with each tick.
+  void follow_members(const Machine& first, std::uint64_t now, Effects& effects);
   std::uint64_t next_deadline() const;
   void flush(std::uint64_t now, Effects& effects);
   // Of a log on disk: see Effects::persist. The disk is full: this node should not be who orders the records.
@@ -99,6 +104,7 @@ class Log final : private ReplicatedState {
   void submit_to_new_reign(std::uint64_t now, Effects& effects);
   void declare_deaths(std::uint64_t now, Effects& effects);
   void settle_doubts(std::uint64_t now, Effects& effects);
+  std::optional<Entry> lacks(const Machine& first) const;
   void resolve(RequestId request, const Result<Outcome>& outcome, Effects& effects);
   void fail_open_if_unusable(Effects& effects);
 
@@ -112,6 +118,7 @@ class Log final : private ReplicatedState {
   std::uint64_t retry_due_ = kNever;  // not later than the first of open_
   std::uint64_t doubt_due_ = kNever;  // of who orders the log, while members miss each other
   std::uint64_t reign_ = 0;           // that open_ was handed in to
+  RequestId following_{};             // what was last asked for by follow_members()
   struct Down {
     std::uint64_t life = 0;
     RequestId request{};  // that declares its death; 0: none yet

@@ -121,6 +121,8 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberStays& entry) {
 }
 
 Result<Outcome> Machine::carry_out(NodeId, const MemberLeft& entry) {
+  if (is_member(entry.node) && entry.life != 0 && member(entry.node)->life != entry.life)
+    return fail(ErrorCode::kNotFound, fmt::format("node {} has begun another life", entry.node));
   auto left = end_membership(entry.node, MemberState::kLeft);
   if (left) inherit_anchors(entry.node);
   return left;
@@ -223,7 +225,7 @@ Result<Outcome> Machine::carry_out(NodeId proposer, const MapRegion& entry) {
   // Not to whom is about to go, or may be dead already.
   const auto may_go = [this](NodeId node) { return node == leaver_ || !members_[node].missed_by.empty(); };
   if (!std::ranges::all_of(region.spread, may_go)) std::erase_if(region.spread, may_go);
-  ++next_region_.value;
+  next_region_.value += shard_.of;
   const Outcome outcome{.epoch = epoch_, .region = region.id, .address = region.address};
   region_starts_.emplace(region.first_block(), region.id);
   region_names_.emplace(region.name, region.id);

@@ -6,7 +6,8 @@
 // Invariants
 // 1. apply() is a function of the state and its arguments: replicas that applied the same entries have equal digests.
 // 2. apply() is total: an entry that cannot be carried out gives a reason and changes nothing.
-// 3. Regions are disjoint, lie in the window at multiples of kRegionAlignBytes and have distinct names; ids only grow.
+// 3. Regions are disjoint, lie in the window (in this machine's shard of it) at multiples of kRegionAlignBytes and have
+// distinct names; ids only grow.
 // 4. The epoch grows by one with every change of membership and with nothing else. A node that joins in a later life
 //    while it is a member makes two: the earlier life has died; one, if it kept what it had.
 // 5. Homes that were recorded lie within their region. They may name a node that is no member any more: where its
@@ -27,6 +28,7 @@
 #include "vmm/home_map.h"
 #include "vmm/membership.h"
 #include "vmm/record.h"
+#include "vmm/shard.h"
 #include "vmm/window_space.h"
 
 namespace gallocy::vmm {
@@ -72,6 +74,9 @@ struct Binding {
 
 class Machine {
  public:
+  explicit Machine(const Shard& shard = {})
+      : shard_(shard), next_region_(shard.first_region()), space_(shard.window()) {}
+
   // Carries out the entry at `index`, which follows that of the call before. `proposer` must be a member, or propose to
   // become one; kNotPermitted otherwise.
   Result<Outcome> apply(LogIndex index, NodeId proposer, const Entry& entry);
@@ -107,7 +112,7 @@ class Machine {
 
   Bytes snapshot() const;
   // kProtocol for anything that is not a snapshot of a machine that satisfies the invariants.
-  static Result<Machine> restore(std::span<const std::byte> snapshot);
+  static Result<Machine> restore(std::span<const std::byte> snapshot, const Shard& shard = {});
 
   // The invariants above, as far as one state shows them. O(state).
   Result<> consistent() const;
@@ -141,9 +146,10 @@ class Machine {
   void put_facts(wire::ByteWriter& writer) const;
   Result<> get_facts(wire::ByteReader& reader);
 
+  Shard shard_;
   LogIndex applied_{};
   Epoch epoch_{};  // 0 before the first member
-  RegionId next_region_{1};
+  RegionId next_region_;
   std::map<NodeId, Member> members_;
   std::size_t missed_ = 0;  // derived: all missed_by together
   std::vector<MembershipChange> changes_;

@@ -132,9 +132,9 @@ Bytes Machine::snapshot() const {
   return bytes;
 }
 
-Result<Machine> Machine::restore(std::span<const std::byte> snapshot) {
+Result<Machine> Machine::restore(std::span<const std::byte> snapshot, const Shard& shard) {
   ByteReader reader(snapshot);
-  Machine machine;
+  Machine machine(shard);
   machine.applied_ = reader.get<LogIndex>();
   GALLOCY_TRY(machine.get_facts(reader));
   if (!reader.done()) return damaged("bytes missing or left over");
@@ -226,19 +226,21 @@ Result<> Machine::consistent() const {
   GALLOCY_TRY(check_missed());
   if (regions_.size() > kMaxRegions || names_.size() > kMaxNames) return damaged("too many regions or names");
   std::uint64_t taken = 0;
-  std::uint64_t end = kWindowBase;
+  const auto [base, bytes] = shard_.window();
+  std::uint64_t end = base;
   for (const auto& [first, id] : region_starts_) {
     const Region* found = region(id);
     if (found == nullptr || found->first_block() != first || found->address < end)
       return damaged("overlapping regions");
-    if (id.value == 0 || id >= next_region_ || region_named(found->name) != found)
+    if (!shard_.has(id) || id >= next_region_ || region_named(found->name) != found)
       return damaged("a region of a wrong id");
     GALLOCY_TRY(check_region(*found));
     if (found->founded.value == 0 || found->founded > epoch_) return damaged("a region from a later epoch");
     taken += WindowSpace::span_of(found->bytes);
     end = found->address + WindowSpace::span_of(found->bytes);
   }
-  if (end > kWindowBase + kWindowBytes || taken + space_.free_bytes() != kWindowBytes) return damaged("lost addresses");
+  if (!shard_.has(next_region_) || end > base + bytes || taken + space_.free_bytes() != bytes)
+    return damaged("lost addresses");
   if (region_starts_.size() != regions_.size() || region_names_.size() != regions_.size())
     return damaged("lost regions");
   for (const auto& [name, binding] : names_) {

@@ -48,6 +48,13 @@ class MachineTest : public testing::Test {
   Machine machine_;
 };
 
+TEST_F(MachineTest, a_life_that_is_over_does_not_leave_again) {
+  accept(MemberLeft{NodeId{1}, 1});
+  accept(MemberJoined{NodeId{1}, "again", 2});
+  reject(MemberLeft{NodeId{1}, 1}, ErrorCode::kNotFound, "another life");
+  accept(MemberLeft{NodeId{1}});
+}
+
 TEST_F(MachineTest, each_change_of_membership_opens_an_epoch) {
   EXPECT_EQ(machine_.epoch(), Epoch{3});
   EXPECT_EQ(accept(MemberLeft{NodeId{1}}).epoch, Epoch{4});

@@ -47,7 +47,7 @@ inline Entry random_entry(Prng& random) {
       return MemberJoined{random_node(random), "10.0.0." + std::to_string(random.below(9)), 1 + random.below(3),
                           random.below(4), Epoch{static_cast<std::uint32_t>(random.below(9))}};
     case 2:
-      return MemberLeft{random_node(random)};
+      return MemberLeft{random_node(random), random.below(3)};
     case 3:
       return MemberDied{random_node(random), 1 + random.below(3)};
     case 4:

@@ -18,7 +18,7 @@ static_assert(2 + 8 + 8 + 1 + 4 + 2 + kMaxHomeRuns * kRunBytes <= wire::kMaxReco
 void put(ByteWriter& w, const MemberJoined& e) {
   w.put(e.node), w.put_text(e.address), w.put(e.life), w.put(e.newcomer), w.put(e.kept);
 }
-void put(ByteWriter& w, const MemberLeft& e) { w.put(e.node); }
+void put(ByteWriter& w, const MemberLeft& e) { w.put(e.node), w.put(e.life); }
 void put(ByteWriter& w, const MemberLeaves& e) { w.put(e.node); }
 void put(ByteWriter& w, const MemberStays& e) { w.put(e.node); }
 void put(ByteWriter& w, const MemberDied& e) { w.put(e.node), w.put(e.life); }
@@ -38,7 +38,7 @@ void put(ByteWriter& w, const BlockHomes& e) {
 void get(ByteReader& r, MemberJoined& e) {
   e = {r.get<NodeId>(), r.get_text(), r.get<std::uint64_t>(), r.get<std::uint64_t>(), r.get<Epoch>()};
 }
-void get(ByteReader& r, MemberLeft& e) { e = {r.get<NodeId>()}; }
+void get(ByteReader& r, MemberLeft& e) { e = {r.get<NodeId>(), r.get<std::uint64_t>()}; }
 void get(ByteReader& r, MemberLeaves& e) { e = {r.get<NodeId>()}; }
 void get(ByteReader& r, MemberStays& e) { e = {r.get<NodeId>()}; }
 void get(ByteReader& r, MemberDied& e) { e = {r.get<NodeId>(), r.get<std::uint64_t>()}; }
@@ -76,7 +76,10 @@ Result<> check_text(std::string_view what, std::string_view text) {
   return {};
 }
 
-Result<> check(const MemberLeft& e) { return check_node(e.node); }
+Result<> check(const MemberLeft& e) {
+  if (e.life > kMaxLife) return wrong(fmt::format("life {} of a node", e.life));
+  return check_node(e.node);
+}
 Result<> check(const MemberLeaves& e) { return check_node(e.node); }
 Result<> check(const MemberStays& e) { return check_node(e.node); }
 Result<> check(const MemberDied& e) { return check_node(e.node); }

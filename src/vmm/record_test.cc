@@ -12,7 +12,7 @@ Record record_of(Entry entry) { return {NodeId{2}, RequestId{9}, RequestId{4}, s
 
 std::vector<Entry> one_of_each() {
   return {MemberJoined{kNoNode, "10.0.0.1:7000", 0, 0xfeed},
-          MemberLeft{NodeId{2}},
+          MemberLeft{NodeId{2}, 7},
           MemberDied{NodeId{3}},
           MemberMissed{NodeId{3}, 2},
           MapRegion{"grid", 1 << 20, Placement::on(4)},
@@ -71,6 +71,7 @@ TEST(Record, entries_that_are_not_well_formed_are_refused_with_a_reason) {
       MemberJoined{kNoNode, "a", 1},
       MemberJoined{NodeId{0}, ""},
       MemberLeft{kNoNode},
+      MemberLeft{NodeId{0}, kMaxLife + 1},
       MemberLeaves{kNoNode},
       MemberStays{kNoNode},
       MemberDied{kNoNode},

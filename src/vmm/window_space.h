@@ -12,9 +12,13 @@
 
 namespace gallocy::vmm {
 
+struct AddressRange {
+  std::uint64_t base = 0, bytes = 0;
+};
+
 class WindowSpace {
  public:
-  WindowSpace() { free_.emplace(kWindowBase, kWindowBytes); }
+  explicit WindowSpace(const AddressRange& all = {kWindowBase, kWindowBytes}) { free_.emplace(all.base, all.bytes); }
 
   // Takes the lowest free range of at least `bytes`; nothing if no free range is long enough.
   std::optional<std::uint64_t> allocate(std::uint64_t bytes);

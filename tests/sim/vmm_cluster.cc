@@ -65,7 +65,8 @@ void VmmCluster::start(NodeId node) {
   n.log = std::make_unique<vmm::Log>(
       vmm::LogOptions{.self = node,
                       .incarnation = options_.bug == DriverBug::kSameRequestsAgain ? 1 : n.life,
-                      .retry_us = options_.retry_us},
+                      .retry_us = options_.retry_us,
+                      .shard = options_.shard},
       make);
   n.followed = LogIndex{};
   n.joined = n.leaving = false;
@@ -246,8 +247,8 @@ void VmmCluster::hear_of_end(NodeId node, const vmm::Life& of) {
 void VmmCluster::end_if_gone(NodeId node) {
   const Node& n = nodes_[node.value];
   const vmm::Standing standing = n.log->machine().standing({node, n.life});
-  const bool may_leave =
-      !n.log->votes() || n.log->machine().members().empty() || options_.bug == DriverBug::kLeaveAtOnce;
+  const bool waits = n.log->votes() || (is_needed && is_needed(node));
+  const bool may_leave = !waits || n.log->machine().members().empty() || options_.bug == DriverBug::kLeaveAtOnce;
   if (standing == vmm::Standing::kOver || (standing == vmm::Standing::kLeft && may_leave)) end_soon(node);
 }
 

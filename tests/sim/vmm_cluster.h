@@ -28,6 +28,7 @@ enum class DriverBug : unsigned char {
   kNone,
   kSameServerAgain,    // a node that lost everything comes back under the identity that it had
   kSameRequestsAgain,  // a life numbers its requests as the former one did
+  kForgetSecond,       // a node that leaves waits until its vote is not needed for the first shard of the address space
   kLeaveAtOnce,        // a node that leaves does not wait until its vote is not needed
   kWrittenEarly,       // a write is reported as done when it has begun
 };
@@ -41,6 +42,7 @@ struct VmmClusterOptions {
   vmm::RaftOptions replication;  // of all, but who they are
   std::uint64_t retry_us = 300'000;
   DriverBug bug = DriverBug::kNone;
+  vmm::Shard shard{};  // of the address space, whose log this is
   bool disks = false;
   std::uint64_t write_us = 2000;  // of a write to disk, at most
 };
@@ -76,6 +78,7 @@ class VmmCluster {
   // What else a node consists of: it begins, ends, has followed the log, has lost its connection to another, has one.
   std::function<void(NodeId)> on_start, on_end, on_change;
   std::function<void(NodeId, NodeId other)> on_peer_down, on_peer_up;
+  std::function<bool(NodeId)> is_needed;  // who leaves waits for it to end
 
   void at(std::uint64_t delay_us, std::function<void()> what) { agenda_.emplace(now_ + delay_us, std::move(what)); }
   void run_for(std::uint64_t us);

@@ -30,6 +30,7 @@ struct Bug {
   bool changes = false;
   bool disks = false;
   std::uint64_t return_us = 600'000;
+  std::uint32_t shards = 1;
 };
 
 class VmmMutant : public testing::TestWithParam<Bug> {};
@@ -41,6 +42,7 @@ TEST_P(VmmMutant, is_caught) {
   while (seed <= kSeeds && !fails(seed, {.return_us = bug.return_us,
                                          .changes = bug.changes,
                                          .disks = bug.disks,
+                                         .shards = bug.shards,
                                          .mutant = bug.mutant,
                                          .bug = bug.driver}))
     seed += kBatch;
@@ -59,6 +61,8 @@ constexpr Bug kBugs[] = {
     {.name = "same_requests_again", .driver = DriverBug::kSameRequestsAgain, .return_us = 10'000},
     {.name = "written_early", .driver = DriverBug::kWrittenEarly, .disks = true},
     {.name = "leave_at_once", .driver = DriverBug::kLeaveAtOnce, .changes = true},
+    {.name = "forget_second", .driver = DriverBug::kForgetSecond, .changes = true, .shards = 2},
+    {.name = "commit_without_quorum_in_two", .mutant = Mutant::kCommitWithoutQuorum, .shards = 2},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, VmmMutant, testing::ValuesIn(kBugs),

@@ -22,6 +22,7 @@ VmmReport run_seeds(std::uint64_t usually, const VmmWorkload& workload) {
     sum.partings += r.partings;
     sum.restores += r.restores;
     sum.partitions += r.partitions;
+    for (const int shard : {0, 1}) sum.regions[shard] += r.regions[shard];
   });
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
@@ -59,6 +60,19 @@ TEST(VmmSim, raft_on_disk_with_partitions_and_crashes_of_all) {
   const VmmReport sum = run_seeds(200, {.disks = true});
   EXPECT_GT(sum.crashes, 0u);
   EXPECT_GT(sum.restores, 0u);
+}
+
+TEST(VmmSim, two_companies_with_partitions_and_crashes) {
+  const VmmReport sum = run_seeds(150, {.shards = 2});
+  EXPECT_GT(sum.crashes, 0u);
+  EXPECT_GT(sum.regions[0], 150u);
+  EXPECT_GT(sum.regions[1], 150u);
+}
+
+TEST(VmmSim, two_companies_with_everything) {
+  const VmmReport sum = run_seeds(100, {.changes = true, .shards = 2});
+  EXPECT_GT(sum.leavings, 0u);
+  EXPECT_GT(sum.partings, 0u);
 }
 
 TEST(VmmSim, raft_undisturbed) { EXPECT_EQ(run_seeds(30, {.partitions = false, .crashes = false}).failed, 0u); }

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/check.h"
+#include "second_company.h"
 #include "vmm/company.h"
 
 namespace gallocy::sim {
@@ -18,6 +19,7 @@ VmmClusterOptions cluster_options(std::uint64_t seed, const VmmWorkload& workloa
   VmmClusterOptions o;
   o.seed = prng();
   o.raft = workload.raft;
+  o.shard.of = workload.shards;
   o.bug = workload.bug;
   o.disks = workload.disks;
   o.nodes = static_cast<std::uint16_t>(workload.changes ? 1 + prng.below(5) : 3 + prng.below(5));
@@ -41,10 +43,24 @@ class Simulation {
       resolved(ticket, outcome);
     };
     cluster_.on_end = [this](NodeId node) {
+      if (second_) second_->end(node);
       if (const auto parted = parted_.extract(node)) parted_.erase(parted.mapped());
       for (auto& [ticket, p] : proposals_) p.resolved |= p.node == node;
       if (workload_.disks) restart(node);
     };
+    if (workload.shards > 1) add_second_company(cluster_options(seed, workload));
+  }
+
+  // The second shard of the address space: with a log and a company of its own.
+  void add_second_company(const VmmClusterOptions& options) {
+    second_.emplace(cluster_, options);
+    second_->on_resolved = cluster_.on_resolved;
+    cluster_.on_start = [this](NodeId node) { second_->start(node); };
+    cluster_.on_change = [this](NodeId node) { second_->changed(node); };
+    cluster_.on_peer_down = [this](NodeId node, NodeId other) { second_->peer_down(node, other); };
+    cluster_.on_peer_up = [this](NodeId node, NodeId other) { second_->peer_up(node, other); };
+    if (options.bug == DriverBug::kForgetSecond) return;
+    cluster_.is_needed = [this](NodeId node) { return second_->needs(node); };
   }
 
   VmmReport run() {
@@ -58,7 +74,7 @@ class Simulation {
     if (!at_rest()) std::fputs(state().c_str(), stderr);  // longer than a CHECK prints
     CHECK(at_rest(), "no rest after everything was mended");
     check_nothing_lost();
-    report_.digest = cluster_.digest();
+    report_.digest = cluster_.digest() + (second_ ? second_->digest() : 0);
     report_.restores = cluster_.restores();
     return report_;
   }
@@ -69,6 +85,7 @@ class Simulation {
     std::string name;
     NodeId node{};
     bool binds = true;
+    bool maps = false;
     bool resolved = false;
   };
 
@@ -83,22 +100,42 @@ class Simulation {
     });
   }
 
+  // The shard that an entry belongs to.
+  vmm::Log* log_of(NodeId node, std::uint32_t shard) { return shard == 0 ? &cluster_.log(node) : &second_->log(node); }
+  std::uint32_t shard_of(const vmm::Entry& entry) const { return vmm::shard_of(entry, second_ ? 2 : 1); }
+  std::uint32_t shard_of(const std::string& name) const { return shard_of(vmm::BindName{name, 0}); }
+
+  void hand_in(NodeId node, vmm::Entry entry, vmm::Ticket ticket) {
+    if (shard_of(entry) == 0) return cluster_.propose(node, std::move(entry), ticket);
+    second_->propose(node, std::move(entry), ticket);
+  }
+
+  void propose_region(NodeId node) {
+    const std::string name = "region " + std::to_string(++report_.proposals);
+    const vmm::MapRegion entry{.name = name, .bytes = 1 + prng_.below(9'000'000), .placement = Placement::interleave()};
+    if (shard_of(entry) != 0 && !second_->is_member(node)) return;
+    const vmm::Ticket ticket = cluster_.fresh_ticket();
+    proposals_[ticket] = {.name = name, .node = node, .maps = true};
+    hand_in(node, entry, ticket);
+  }
+
   void propose(NodeId node) {
+    if (second_ && prng_.one_in(4)) return propose_region(node);
     ++report_.proposals;
     Proposal p{.node = node};
     for (const auto& [name, state] : names_) {
       if (state == Name::kBound && prng_.one_in(10)) p.name = name, p.binds = false;
     }
+    if (p.binds) p.name = "name " + std::to_string(report_.proposals);
+    if (shard_of(p.name) != 0 && !second_->is_member(node)) return;
     if (p.binds) {
-      p.name = "name " + std::to_string(report_.proposals);
       names_[p.name] = Name::kProposed;
     } else {
       names_[p.name] = Name::kUnbinding;
     }
     const vmm::Ticket ticket = cluster_.fresh_ticket();
     proposals_[ticket] = p;
-    cluster_.propose(node, p.binds ? vmm::Entry(vmm::BindName{p.name, 1}) : vmm::Entry(vmm::UnbindName{p.name}),
-                     ticket);
+    hand_in(node, p.binds ? vmm::Entry(vmm::BindName{p.name, 1}) : vmm::Entry(vmm::UnbindName{p.name}), ticket);
   }
 
   void resolved(vmm::Ticket ticket, const Result<vmm::Outcome>& outcome) {
@@ -112,7 +149,8 @@ class Simulation {
     CHECK(outcome || outcome.error().code == ErrorCode::kPeerLost ||
               (ends && outcome.error().code == ErrorCode::kNotPermitted),
           p.name, outcome.error().message);
-    if (outcome) names_[p.name] = p.binds ? Name::kBound : Name::kUnbound;
+    if (outcome && p.maps) regions_[p.name] = *outcome;
+    if (outcome && !p.maps) names_[p.name] = p.binds ? Name::kBound : Name::kUnbound;
   }
 
   // Trouble
@@ -140,7 +178,7 @@ class Simulation {
     cluster_.mend();
     ++report_.partitions;
     const std::uint64_t kind = prng_.below(6), half = prng_();
-    const NodeId victim = prng_.one_in(2) ? leader().value_or(any_node()) : any_node();
+    const NodeId victim = prng_.one_in(2) ? a_leader().value_or(any_node()) : any_node();
     for (std::uint16_t a = 0; a < cluster_.nodes(); ++a) {
       for (std::uint16_t b = 0; b < cluster_.nodes(); ++b) {
         const bool severed = (kind == 0 && (NodeId{a} == victim) != (NodeId{b} == victim)) ||  // isolated
@@ -151,12 +189,18 @@ class Simulation {
     }
   }
 
-  std::optional<NodeId> leader() const {
+  const raft::Core* core(NodeId node, std::uint32_t shard) const {
+    return shard == 0 ? cluster_.core(node) : second_->core(node);
+  }
+  std::uint32_t shards() const { return second_ ? 2 : 1; }
+  std::optional<NodeId> a_leader() { return leader(second_ ? static_cast<std::uint32_t>(prng_.below(2)) : 0); }
+
+  std::optional<NodeId> leader(std::uint32_t shard) const {
     std::optional<NodeId> found;
     for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
-      const raft::Core* core = cluster_.core(NodeId{n});
-      if (core == nullptr || core->role() != raft::Role::kLeader) continue;
-      if (!found || cluster_.core(*found)->term() < core->term()) found = NodeId{n};
+      const raft::Core* one = core(NodeId{n}, shard);
+      if (one == nullptr || one->role() != raft::Role::kLeader) continue;
+      if (!found || core(*found, shard)->term() < one->term()) found = NodeId{n};
     }
     return found;
   }
@@ -202,17 +246,19 @@ class Simulation {
   template <typename F>
   bool for_all_companies(F f) {
     for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
-      const raft::Core* core = cluster_.core(NodeId{n});
-      if (core == nullptr) continue;
-      for (LogIndex i = core->log().base(); i <= core->log().last(); ++i.value) {
-        if (!f(core->log().configurations().at(i).voters)) return false;
+      for (std::uint32_t shard = 0; shard < shards(); ++shard) {
+        const raft::Core* one = core(NodeId{n}, shard);
+        if (one == nullptr) continue;
+        for (LogIndex i = one->log().base(); i <= one->log().last(); ++i.value) {
+          if (!f(one->log().configurations().at(i).voters)) return false;
+        }
       }
     }
     return true;
   }
 
   void crash_one() {
-    const NodeId victim = prng_.one_in(2) ? leader().value_or(any_node()) : any_node();
+    const NodeId victim = prng_.one_in(2) ? a_leader().value_or(any_node()) : any_node();
     if (!cluster_.up(victim) || !may_crash(victim)) return;
     ++report_.crashes;
     cluster_.crash(victim);
@@ -278,6 +324,7 @@ class Simulation {
     stopped_ = true;
     cluster_.mend();
     cluster_.lose_nothing();
+    if (second_) second_->lose_nothing();
     for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) {
       const bool missing = !cluster_.up(NodeId{n}) && !cluster_.comes_back(NodeId{n});
       if (missing && !workload_.changes && !workload_.disks) cluster_.arrive(NodeId{n});
@@ -301,14 +348,32 @@ class Simulation {
       if (machine.applied() != cluster_.log(*members.begin()).machine().applied()) return false;
       if (machine.members().size() != members.size()) return false;
     }
-    return cluster_.arriving() == 0 && (!workload_.raft || in_shape(members));
+    if (second_ && !follows(members)) return false;
+    for (std::uint32_t shard = 0; workload_.raft && shard < shards(); ++shard) {
+      if (!in_shape(members, shard)) return false;
+    }
+    return cluster_.arriving() == 0;
+  }
+
+  // All have the second shard's log, which has the same members as the first.
+  bool follows(const std::set<NodeId>& members) {
+    for (const NodeId node : members) {
+      const vmm::Machine& machine = second_->log(node).machine();
+      if (second_->log(node).open_proposals() > 0) return false;
+      if (machine.applied() != second_->log(*members.begin()).machine().applied()) return false;
+      if (machine.members() != cluster_.log(node).machine().members()) return false;
+      for (const NodeId member : members) {
+        if (machine.member(member)->life != cluster_.life(member)) return false;
+      }
+    }
+    return true;
   }
 
   // All members are in the company, nobody else is, and as many vote as should.
-  bool in_shape(const std::set<NodeId>& members) const {
-    const auto first = leader();
+  bool in_shape(const std::set<NodeId>& members, std::uint32_t shard) const {
+    const auto first = leader(shard);
     if (!first) return false;
-    const raft::Configuration& company = cluster_.core(*first)->configuration();
+    const raft::Configuration& company = core(*first, shard)->configuration();
     for (const NodeId node : members) {
       if (!company.has(cluster_.server(node))) return false;
     }
@@ -325,13 +390,19 @@ class Simulation {
       text +=
           fmt::format("\n node {}: {}, {} applied, {} open", n, cluster_.is_member(NodeId{n}) ? "member" : "outside",
                       log.machine().applied(), log.open_proposals());
-      const raft::Core* core = cluster_.core(NodeId{n});
-      if (core == nullptr) continue;
-      text += fmt::format(", server {:x}, term {}, leader {:x}, log {} … {} … {}", core->self().value, core->term(),
-                          core->leader().value, core->log().base(), core->commit(), core->log().last());
-      for (const raft::ServerId s : core->configuration().voters) text += fmt::format(" +{:x}", s.value);
-      for (const raft::ServerId s : core->configuration().learners) text += fmt::format(" -{:x}", s.value);
+      for (std::uint32_t shard = 0; shard < shards(); ++shard) text += state(NodeId{n}, shard);
     }
+    return text;
+  }
+
+  std::string state(NodeId node, std::uint32_t shard) const {
+    std::string text;
+    const raft::Core* core = this->core(node, shard);
+    if (core == nullptr) return text;
+    text += fmt::format(", server {:x}, term {}, leader {:x}, log {} … {} … {}", core->self().value, core->term(),
+                        core->leader().value, core->log().base(), core->commit(), core->log().last());
+    for (const raft::ServerId s : core->configuration().voters) text += fmt::format(" +{:x}", s.value);
+    for (const raft::ServerId s : core->configuration().learners) text += fmt::format(" -{:x}", s.value);
     return text;
   }
 
@@ -340,18 +411,34 @@ class Simulation {
     NodeId any{0};
     while (!cluster_.up(any)) ++any.value;
     for (const auto& [name, state] : names_) {
-      const bool bound = cluster_.log(any).machine().binding(name) != nullptr;
+      const bool bound = log_of(any, shard_of(name))->machine().binding(name) != nullptr;
       if (state == Name::kBound) CHECK(bound, "an accepted name is lost", name);
       if (state == Name::kUnbound) CHECK(!bound, "an unbound name is back", name);
+    }
+    if (second_) check_regions(any);
+  }
+
+  // Each where its shard says, as its proposer was told; in an order of their own in both shards.
+  void check_regions(NodeId any) {
+    for (const auto& [name, outcome] : regions_) {
+      const vmm::Shard shard{.index = shard_of(vmm::MapRegion{.name = name, .placement = {}}), .of = 2};
+      const vmm::Region* const region = log_of(any, shard.index)->machine().region_named(name);
+      CHECK(region != nullptr, "an accepted region is lost", name);
+      CHECK(region->id == outcome.region && region->address == outcome.address, name);
+      CHECK(shard.has(region->id) && region->address - shard.window().base < shard.window().bytes, name);
+      CHECK(log_of(any, 1 - shard.index)->machine().region(region->id) == nullptr, "an id of both shards", name);
+      report_.regions[shard.index]++;
     }
   }
 
   const VmmWorkload workload_;
   Prng prng_;
   VmmCluster cluster_;
+  std::optional<SecondCompany> second_;
   std::map<vmm::Ticket, Proposal> proposals_;
   std::map<std::string, Name> names_;
-  std::map<NodeId, NodeId> parted_;  // one of the two will learn that it was declared dead
+  std::map<std::string, vmm::Outcome> regions_;  // that were accepted, and where
+  std::map<NodeId, NodeId> parted_;              // one of the two will learn that it was declared dead
   bool founded_ = false, stopped_ = false;
   VmmReport report_;
 };
