@@ -104,7 +104,7 @@ std::vector<Plan> scale_plans(const Programs& programs, Scale scale) {
     plans.push_back(
         plan(nodes, "death.ms", "ms", "death_ms",
              "From the end of the connections until all have it in their logs; what comes before is the "
-             "mesh's: at once if the process ended, a second if the machine is silent, ten if it is stopped."));
+             "mesh's: at once if the process ended, 0.7 s if the machine is silent, 5 s if the process is stopped."));
     plans.push_back(plan(nodes, "join.messages", "messages", "join_messages",
                          "The leader tells each node of four entries: a learner, a death, a member, commits."));
     plans.push_back(plan(nodes, "metadata", "B", "metadata_bytes",
