@@ -5,6 +5,8 @@
 
 #include <filesystem>
 #include <future>
+#include <memory>
+#include <optional>
 
 #include "runtime/log_directory.h"
 
@@ -16,6 +18,14 @@ class DiskWriterTest : public ::testing::Test {
   void SetUp() override {
     char name[] = "/tmp/gallocy-disk-writer-XXXXXX";
     folder_ = ::mkdtemp(name);
+    auto files = LogDirectory::open(folder_);
+    ASSERT_TRUE(files);
+    files_ = *std::move(files);
+    raft::PersistentState found;
+    std::vector<std::string> said;
+    auto store = raft::Store::open(*files_, {}, found, said);
+    ASSERT_TRUE(store);
+    store_.emplace(*std::move(store));
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
@@ -34,18 +44,14 @@ class DiskWriterTest : public ::testing::Test {
   }
 
   std::string folder_;
+  std::unique_ptr<LogDirectory> files_;
+  std::optional<raft::Store> store_;
 };
 
 // The poller may have something to write before the node has come to start it.
 TEST_F(DiskWriterTest, writes_what_came_before_its_start) {
   {
-    const auto files = LogDirectory::open(folder_);
-    ASSERT_TRUE(files);
-    raft::PersistentState found;
-    std::vector<std::string> said;
-    auto store = raft::Store::open(**files, {}, found, said);
-    ASSERT_TRUE(store);
-    DiskWriter writer(*store, folder_, NodeId{0});
+    DiskWriter writer(*store_, folder_, NodeId{0});
     writer.write(entry(1));
     writer.write(entry(2));
     std::promise<void> all;
@@ -57,17 +63,13 @@ TEST_F(DiskWriterTest, writes_what_came_before_its_start) {
     writer.write(entry(3));
     all.get_future().wait();
   }
+  store_.reset();
+  files_.reset();
   EXPECT_EQ(reopened().entries.size(), 3u);
 }
 
 TEST_F(DiskWriterTest, ends_without_a_start) {
-  const auto files = LogDirectory::open(folder_);
-  ASSERT_TRUE(files);
-  raft::PersistentState found;
-  std::vector<std::string> said;
-  auto store = raft::Store::open(**files, {}, found, said);
-  ASSERT_TRUE(store);
-  DiskWriter writer(*store, folder_, NodeId{0});
+  DiskWriter writer(*store_, folder_, NodeId{0});
   writer.write(entry(1));
 }
 

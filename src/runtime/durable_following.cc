@@ -16,15 +16,12 @@ class Memberships {
     const auto [node, kind] = changes_[epoch_.value++];
     restarted_ = kind == Kind::kRestarted ? node : kNoNode;
     const auto at = std::ranges::lower_bound(members_, node);
-    if (kind == Kind::kJoined) {
-      members_.insert(at, node);
-    } else if (kind == Kind::kLeaves) {
+    if (kind == Kind::kJoined) members_.insert(at, node);
+    if (kind == Kind::kGone) members_.erase(at);
+    if (kind == Kind::kLeaves) {
       leaver_ = node;
-    } else if (kind == Kind::kRestarted) {
-      if (leaver_ == node) leaver_ = kNoNode;
-    } else {
-      if (leaver_ == node) leaver_ = kNoNode;
-      if (kind == Kind::kGone) members_.erase(at);
+    } else if (leaver_ == node) {  // whatever else becomes of it
+      leaver_ = kNoNode;
     }
     return true;
   }

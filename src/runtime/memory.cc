@@ -191,8 +191,7 @@ bool Memory::wait_for_room() {
     const os::MutexLock lock(mu_);
     if (!must_wait_for_room()) return false;
   }
-  WaitFlag never;
-  (void)waiting_->wait(never, os::monotonic_ns() + kRoomCheckNs);
+  waiting_->pause_until(os::monotonic_ns() + kRoomCheckNs);
   return true;
 }
 

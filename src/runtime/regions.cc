@@ -102,8 +102,7 @@ Result<LogIndex> Regions::announce_leave(std::chrono::milliseconds timeout) {
   for (;;) {
     // Whoever leaves now leaves, dies or stays: then it is the next one's turn.
     if (const NodeId leaver = leaver_now(); leaver != kNoNode && leaver != self_) {
-      WaitFlag never;
-      (void)waiting_->wait(never, os::monotonic_ns() + kNextTurnNs);
+      waiting_->pause_until(os::monotonic_ns() + kNextTurnNs);
       continue;
     }
     const auto announced = propose({vmm::MemberLeaves{self_}}, timeout);

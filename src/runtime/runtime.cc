@@ -59,14 +59,14 @@ Result<std::unique_ptr<Runtime>> Runtime::join(const NodeOptions& options, Duty 
   GALLOCY_ASSIGN(Settings settings, resolve_settings(options));
   settings.duty = duty;
   os::unblock_fault_signals();
-  const auto deadline =
-      std::chrono::steady_clock::now() + (settings.open ? settings.open->join_timeout : kCloseTimeout);
+  const auto begun_at = std::chrono::steady_clock::now();
   for (;;) {
     std::unique_ptr<Runtime> runtime(new Runtime(settings));
     const auto begun = runtime->begin();
     if (begun) return runtime;
     const bool again = runtime->steward_ != nullptr && runtime->steward_->came_at_a_bad_moment();
-    if (!again || std::chrono::steady_clock::now() > deadline) return tl::unexpected(begun.error());
+    if (!again || std::chrono::steady_clock::now() > begun_at + settings.open->join_timeout)
+      return tl::unexpected(begun.error());
     log_event(LogLevel::kInfo, "joins_again", "reason", begun.error().message);
     runtime.reset();
     // Until the others have seen this attempt end, it may disturb the next one.

@@ -222,8 +222,7 @@ void Steward::has_left(const Result<>& outcome) {
   }
   const std::int64_t deadline = deadline_after(kAnswerTimeout);
   while (to_be_answered_ != 0 && os::monotonic_ns() < deadline) {
-    WaitFlag never;
-    (void)runtime_.waiting().wait(never, os::monotonic_ns() + kLookAgainNs);
+    runtime_.waiting().pause_until(os::monotonic_ns() + kLookAgainNs);
   }
 }
 

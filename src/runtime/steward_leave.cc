@@ -91,8 +91,7 @@ Result<> Steward::await_farewells(LogIndex at) {
 Result<> Steward::see_off_all() {
   const std::int64_t deadline = deadline_after(kFarewellTimeout);
   while (const auto node = runtime_.departing_node()) {
-    WaitFlag never;
-    (void)runtime_.waiting().wait(never, os::monotonic_ns() + kPauseNs);
+    runtime_.waiting().pause_until(os::monotonic_ns() + kPauseNs);
     if (os::monotonic_ns() > deadline)
       return fail(ErrorCode::kTimeout, fmt::format("node {} has left, and keeps its connection", *node));
   }
@@ -103,8 +102,7 @@ Result<> Steward::give_locks_back() {
   constexpr std::int64_t kAgainNs = 100'000'000;  // a token may have been on its way here
   const std::int64_t deadline = deadline_after(kStuck);
   while (const std::size_t kept = runtime_.sync().give_back()) {
-    WaitFlag never;
-    (void)runtime_.waiting().wait(never, os::monotonic_ns() + kAgainNs);
+    runtime_.waiting().pause_until(os::monotonic_ns() + kAgainNs);
     if (os::monotonic_ns() > deadline)
       return fail(ErrorCode::kTimeout, fmt::format("{} locks of this node were not taken back", kept));
   }
@@ -114,8 +112,7 @@ Result<> Steward::give_locks_back() {
 Result<> Steward::await_release() {
   const std::int64_t deadline = deadline_after(kRestoreTimeout);
   while (!runtime_.durable().may_leave()) {
-    WaitFlag never;
-    (void)runtime_.waiting().wait(never, os::monotonic_ns() + kPauseNs);
+    runtime_.waiting().pause_until(os::monotonic_ns() + kPauseNs);
     if (os::monotonic_ns() > deadline)
       return fail(ErrorCode::kTimeout, fmt::format("the durable memory of this node was not at others within {} s",
                                                    kRestoreTimeout.count() / 1000));
@@ -138,8 +135,7 @@ Result<> Steward::give_everything_up() {
                                 "on to them; {}",
                                 kept.size(), kStuck.count() / 1000, runtime_.memory().why_kept(kept.front())));
       }
-      WaitFlag never;
-      (void)runtime_.waiting().wait(never, os::monotonic_ns() + kPauseNs);
+      runtime_.waiting().pause_until(os::monotonic_ns() + kPauseNs);
     }
   }
   return {};

@@ -181,8 +181,7 @@ bool back_off(unsigned attempt, Timeout timeout, std::int64_t started_ns) {
   const std::uint64_t most = kFirstNs << std::min<std::uint64_t>(attempt, kMostDoublings);
   const std::int64_t until = now + static_cast<std::int64_t>(random.below(most));
   if (timeout != kForever && until - started_ns > timeout.count()) return false;
-  runtime::WaitFlag never;
-  (void)the_runtime().waiting().wait(never, until);
+  the_runtime().waiting().pause_until(until);
   return true;
 }
 

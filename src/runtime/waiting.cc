@@ -37,6 +37,11 @@ bool Waiting::wait(WaitFlag& flag, std::int64_t deadline_ns) {
   return claim() ? poll_until_set(flag, deadline_ns) : flag.sleep(deadline_ns);
 }
 
+void Waiting::pause_until(std::int64_t ns) {
+  WaitFlag never;
+  (void)wait(never, ns);
+}
+
 bool Waiting::ask_and_wait(const std::function<void()>& ask, WaitFlag& flag, std::int64_t deadline_ns) {
   const bool claimed = claim();
   ask();

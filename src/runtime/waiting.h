@@ -43,6 +43,8 @@ class Waiting {
 
   // Until the flag is set; false at the deadline.
   bool wait(WaitFlag& flag, std::int64_t deadline_ns = os::kNoDeadline);
+  // Until then (os::monotonic_ns), whatever comes.
+  void pause_until(std::int64_t ns);
   // `ask` sends what will be answered. It runs when this thread has the role, if it gets it: of several messages the
   // first answer may come while the last is being sent, and would wake the loop thread.
   bool ask_and_wait(const std::function<void()>& ask, WaitFlag& flag, std::int64_t deadline_ns);

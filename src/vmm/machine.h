@@ -7,7 +7,7 @@
 // 1. apply() is a function of the state and its arguments: replicas that applied the same entries have equal digests.
 // 2. apply() is total: an entry that cannot be carried out gives a reason and changes nothing.
 // 3. Regions are disjoint, lie in the window (in this machine's shard of it) at multiples of kRegionAlignBytes and have
-// distinct names; ids only grow.
+//    distinct names; ids only grow.
 // 4. The epoch grows by one with every change of membership and with nothing else. A node that joins in a later life
 //    while it is a member makes two: the earlier life has died; one, if it kept what it had.
 // 5. Homes that were recorded lie within their region. They may name a node that is no member any more: where its
