@@ -42,6 +42,12 @@ int with_executing(int protection) { return (protection & PROT_READ) != 0 ? prot
 
 std::uint64_t up(std::uint64_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
 
+bool is_all(const IntervalMap<bool>& map, std::uint64_t begin, std::uint64_t end) {
+  bool all = true;
+  map.visit(begin, end, [&](std::uint64_t, std::uint64_t, bool value) { all = all && value; });
+  return all;
+}
+
 // Whether there are descriptors left to keep one for each such mapping.
 bool is_spare(int fd) {
   rlimit limit{};
@@ -172,8 +178,13 @@ bool Process::reopen(int file) {
   return true;
 }
 
-// The pages have the file's bytes again.
+// The pages have the file's bytes again. Other threads may read them all the time: they are to see what the pages held
+// or what the file holds. So mappings of the kernel stay, protected as they are; mapped anew, they would be something
+// else for a moment.
 void Process::reload(const FilePart& part) {
+  if (is_all(in_kernel_, part.begin, part.end) &&
+      ::madvise(reinterpret_cast<void*>(part.begin), part.end - part.begin, MADV_DONTNEED) == 0)
+    return;
   const bool kept = descriptor_of(part.file) >= 0;
   const bool there = reopen(part.file);
   if (nodes_ == 1 || common_files_.contains(part.file)) {
@@ -207,10 +218,9 @@ int Process::map_in_kernel(const FilePart& part) {
 // On one node: moves such mappings with their pages; the old place becomes memory without a file. False: not all of the
 // range is.
 bool Process::move_in_kernel(std::uint64_t begin, std::uint64_t end, std::uint64_t to) {
-  bool all = true;
-  in_kernel_.visit(begin, end, [&](std::uint64_t, std::uint64_t, bool in_kernel) { all = all && in_kernel; });
-  if (!all || ::mremap(reinterpret_cast<void*>(begin), end - begin, end - begin, MREMAP_MAYMOVE | MREMAP_FIXED,
-                       reinterpret_cast<void*>(to)) == MAP_FAILED)
+  if (!is_all(in_kernel_, begin, end) ||
+      ::mremap(reinterpret_cast<void*>(begin), end - begin, end - begin, MREMAP_MAYMOVE | MREMAP_FIXED,
+               reinterpret_cast<void*>(to)) == MAP_FAILED)
     return false;
   end_kernel_mappings(begin, end);
   in_kernel_.assign(to, to + (end - begin), true);

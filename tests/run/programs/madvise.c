@@ -39,7 +39,17 @@ int main(void) {
   file[0] = 'X';
   CHECK(madvise(file, kPage, MADV_DONTNEED) == 0);
   printf("%.4s\n", file);
-  unlink("advised");
+
+  // Pages that are discarded together keep their protections, and the file need not have a name any more.
+  CHECK(ftruncate(fd, 2 * kPage) == 0);
+  char* const two = mmap(NULL, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+  CHECK(two != MAP_FAILED && mprotect(two, kPage, PROT_READ) == 0);
+  two[kPage] = 'X';
+  CHECK(close(fd) == 0 && unlink("advised") == 0);
+  CHECK(madvise(two, 2 * kPage, MADV_DONTNEED) == 0);
+  CHECK(two[0] == 'f' && two[kPage] == 0);
+  two[kPage] = 'Y';
+  CHECK(read(open("/dev/zero", O_RDONLY), two, 1) == -1 && errno == EFAULT);
   puts("ok");
   return 0;
 }
