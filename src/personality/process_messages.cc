@@ -386,15 +386,18 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
   return false;
 }
 
-// A system call of a remote thread, which a signal may interrupt.
+// A system call of a remote thread. A signal interrupts it only if it may wait: others never fail with EINTR
+// (signal(7)), and who has called close() does not call it again.
 long Process::ask_home(GuestThread& thread, wire::GuestRequest& request, std::span<const std::byte> data,
                        std::vector<std::byte>* answer) {
   Question question;
   const std::uint64_t ticket = request.ticket = open_question(question);
-  thread.call_at_home.store(ticket);
+  const CallSpec* const spec = call_spec(call_in(request).number);
+  const bool may_wait = spec == nullptr || spec->blocks;
   // From here on queue() tells the home of a signal.
+  if (may_wait) thread.call_at_home.store(ticket);
   question.result = -EINTR;
-  if (thread.signal_pending.load() == 0) {
+  if (!may_wait || thread.signal_pending.load() == 0) {
     const Pause pause(thread.active);
     post(kHome, request, data);
     (void)runtime_.waiting().wait(question.flag);

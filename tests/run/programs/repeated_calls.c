@@ -97,6 +97,30 @@ static void interrupted(int flags, int wanted) {
   close(pipes[1]);
 }
 
+static void* never_waits(void* argument) {
+  for (int i = 0; i < 300 || handled < 400; ++i) {
+    CHECK(syscall(SYS_lseek, -1, 0, SEEK_CUR) == -1 && errno == EBADF);
+    const int copy = dup(file);
+    CHECK(copy >= 0 && close(copy) == 0);
+  }
+  outcome = 1;
+  return argument;
+}
+
+// Signals come all the time; calls that do not wait know nothing of them.
+static void undisturbed(void) {
+  struct sigaction action = {.sa_handler = handler};
+  CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+  outcome = 0, handled = 0;
+  const pthread_t thread = start(never_waits, NULL);
+  while (outcome == 0) {
+    pthread_kill(thread, SIGUSR1);
+    usleep(100);
+  }
+  join(thread);
+  printf("undisturbed\n");
+}
+
 static void count(void* argument) { ++*(int*)argument; }
 
 static void* cancelled(void* argument) {
@@ -155,6 +179,7 @@ int main(void) {
   interrupted(0, 3);
   interrupted(SA_RESTART, 2);
   printf("interrupted\n");
+  undisturbed();
   cancellation();
   child();
   printf("child done\n");
