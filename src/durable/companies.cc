@@ -13,6 +13,12 @@ std::uint64_t score(BlockId block, NodeId node) {
   return Prng(block.value * 0x9e3779b97f4a7c15 ^ std::uint64_t{node.value} << 48)();
 }
 
+bool has(const std::vector<NodeId>& ascending, NodeId node) { return std::ranges::binary_search(ascending, node); }
+
+bool keeps_blocks(const Membership& membership, NodeId node) {
+  return has(membership.nodes, node) && !has(membership.bystanders, node);
+}
+
 }  // namespace
 
 unsigned Company::position(NodeId node) const {
@@ -22,20 +28,20 @@ unsigned Company::position(NodeId node) const {
   return kNowhere;
 }
 
-bool History::has(const Membership& membership, NodeId node) {
-  return std::binary_search(membership.nodes.begin(), membership.nodes.end(), node);
-}
+bool History::is_bystander(NodeId node) const { return has(membership().bystanders, node); }
 
-void History::add(Epoch epoch, std::span<const NodeId> members, NodeId leaver, NodeId restarted) {
-  CHECK(memberships_.empty() || epoch > latest(), epoch, latest());
-  Membership membership{epoch, {members.begin(), members.end()}, leaver};
-  std::sort(membership.nodes.begin(), membership.nodes.end());
-  if (!members.empty()) joined_.resize(std::max<std::size_t>(joined_.size(), membership.nodes.back().value + 1u));
+void History::add(Membership membership) {
+  const std::vector<NodeId>& nodes = membership.nodes;
+  CHECK(memberships_.empty() || membership.epoch > latest(), membership.epoch, latest());
+  CHECK(std::ranges::is_sorted(nodes) && std::ranges::includes(nodes, membership.bystanders), membership.epoch);
+  for (const NodeId node : nodes)
+    CHECK(!is_member(node) || is_bystander(node) == has(membership.bystanders, node), node, membership.epoch);
+  if (!nodes.empty()) joined_.resize(std::max<std::size_t>(joined_.size(), nodes.back().value + 1u));
   for (std::uint16_t i = 0; i < joined_.size(); ++i) {
-    if (!has(membership, NodeId{i})) {
+    if (!has(nodes, NodeId{i})) {
       joined_[i] = Epoch{};
-    } else if (joined_[i] == Epoch{} || NodeId{i} == restarted) {
-      joined_[i] = epoch;
+    } else if (joined_[i] == Epoch{} || NodeId{i} == membership.restarted) {
+      joined_[i] = membership.epoch;
     }
   }
   memberships_.push_back(std::move(membership));
@@ -44,7 +50,7 @@ void History::add(Epoch epoch, std::span<const NodeId> members, NodeId leaver, N
 Company History::successor(const Company& company, BlockId block, unsigned backups, const Membership& membership) {
   Company next;
   for (unsigned i = 0; i < company.size(); ++i) {
-    if (has(membership, company[i])) next.add(company[i]);
+    if (keeps_blocks(membership, company[i])) next.add(company[i]);
   }
   const auto stay = [&] { return next.size() - static_cast<unsigned>(next.has(membership.leaver)); };
   while (stay() < backups + 1) {
@@ -52,13 +58,13 @@ Company History::successor(const Company& company, BlockId block, unsigned backu
     std::uint64_t best_score = 0;
     for (const NodeId node : membership.nodes) {
       const std::uint64_t its = score(block, node);
-      if (next.has(node) || node == membership.leaver) continue;
+      if (next.has(node) || node == membership.leaver || !keeps_blocks(membership, node)) continue;
       if (best == kNoNode || its > best_score) best = node, best_score = its;
     }
     if (best == kNoNode) break;
     next.add(best);
   }
-  if (next.size() == 0 && membership.leaver != kNoNode) next.add(membership.leaver);  // nobody else is there
+  if (next.size() == 0 && keeps_blocks(membership, membership.leaver)) next.add(membership.leaver);  // nobody else does
   return next;
 }
 

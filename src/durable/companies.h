@@ -11,14 +11,17 @@
 // A member that is about to leave does not count: while it is still there, its companies have one more, which is
 // restored meanwhile, so that nothing is missing when it has gone.
 //
+// A bystander, a member that keeps no blocks, is in no company.
+//
 // Invariants
 // 1. A company has at most backups + 2 members, all different, and backups + 1 if nobody ever was about to leave; fewer
-//    only if there are no more nodes.
+//    only if there are no more members that keep blocks; none, only if there is no such member at all.
 // 2. From one epoch to the next members keep their order.
+// 3. A node is a bystander as long as it is a member, or never (add() checks it).
 #pragma once
 
 #include <array>
-#include <span>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -34,7 +37,7 @@ class Company {
 
   unsigned size() const { return size_; }
   NodeId operator[](unsigned position) const { return nodes_[position]; }
-  NodeId primary() const { return nodes_[0]; }
+  NodeId primary() const { return size_ == 0 ? kNoNode : nodes_[0]; }
   unsigned position(NodeId node) const;
   bool has(NodeId node) const { return position(node) != kNowhere; }
   Members all() const { return static_cast<Members>((1u << size_) - 1); }
@@ -48,17 +51,28 @@ class Company {
   std::uint8_t size_ = 0;
 };
 
+// Who the members are in an epoch.
+struct Membership {
+  Epoch epoch{};
+  std::vector<NodeId> nodes{};       // ascending
+  NodeId leaver = kNoNode;           // the one of them that is about to leave
+  NodeId restarted = kNoNode;        // was a member before, and is one in another life, with what it had
+  std::vector<NodeId> bystanders{};  // those of them that keep no blocks; ascending
+};
+
 // All memberships so far; the same on every node that has got as far in the log.
 class History {
  public:
-  History(Epoch first, std::span<const NodeId> members) { add(first, members); }
+  explicit History(Membership first) { add(std::move(first)); }
 
-  // `restarted`: it was a member before, and is one in another life, with what it had.
-  void add(Epoch epoch, std::span<const NodeId> members, NodeId leaver = kNoNode, NodeId restarted = kNoNode);
+  void add(Membership membership);
 
-  Epoch latest() const { return memberships_.back().epoch; }
-  const std::vector<NodeId>& members() const { return memberships_.back().nodes; }
-  NodeId leaver() const { return memberships_.back().leaver; }  // the member that is about to leave; kNoNode: none is
+  const Membership& membership() const { return memberships_.back(); }
+  Epoch latest() const { return membership().epoch; }
+  const std::vector<NodeId>& members() const { return membership().nodes; }
+  NodeId leaver() const { return membership().leaver; }  // kNoNode: nobody is about to leave
+  bool is_bystander(NodeId node) const;
+  bool has_keeping_members() const { return membership().bystanders.size() < members().size(); }
   bool is_member(NodeId node) const { return joined(node) != Epoch{}; }
   // The epoch since which it is a member; Epoch{}: it is none.
   Epoch joined(NodeId node) const { return node.value < joined_.size() ? joined_[node.value] : Epoch{}; }
@@ -74,13 +88,6 @@ class History {
   }
 
  private:
-  struct Membership {
-    Epoch epoch{};
-    std::vector<NodeId> nodes;  // ascending
-    NodeId leaver = kNoNode;    // one of them
-  };
-
-  static bool has(const Membership& membership, NodeId node);
   static Company successor(const Company& company, BlockId block, unsigned backups, const Membership& membership);
 
   std::vector<Membership> memberships_;

@@ -11,7 +11,7 @@ Core::Core(NodeId self, const History& history, std::span<const DurableRegion> r
   CHECK(history.is_member(self), self);
   for (const DurableRegion& region : regions) {
     regions_.push_back(region);
-    if (region.founded == history.latest()) continue;
+    if (region.founded == history.latest() || history.is_bystander(self)) continue;
     for (std::uint64_t i = 0; i < region.blocks; ++i) {
       const BlockId id{region.first.value + i};
       if (const Company members = history_.company(id, region.backups, region.founded); members.has(self))
@@ -177,15 +177,15 @@ void Core::drain() {
   }
 }
 
-void Core::epoch(Epoch epoch, std::span<const NodeId> members, NodeId leaver, NodeId restarted) {
-  const Epoch before = history_.latest();
-  history_.add(epoch, members, leaver, restarted);
+void Core::epoch(Membership membership) {
+  const Epoch before = epoch();
+  history_.add(std::move(membership));
   if (expelled_ || !history_.is_member(self_)) {
     expelled_ = true;
     effects_ = {};
     return;
   }
-  note({.kind = NoteKind::kEpoch, .epoch = epoch, .id = {}, .part = {}, .bytes = {}});
+  note({.kind = NoteKind::kEpoch, .epoch = epoch(), .id = {}, .part = {}, .bytes = {}});
   begin_epoch(before);
   drain();
   deliver_deferred();
@@ -206,9 +206,15 @@ void Core::begin_epoch(Epoch before) {
     erase_if(block, [](const Record& r) { return r.dropping; });
     for (Record& record : block.records) record.others.clear();
   }
+  // A company of one is settled at once, and asks the companies of other blocks: those of now.
+  std::vector<Block*> unsettled;
   for (const DurableRegion& region : regions_) {
-    for (std::uint64_t i = 0; i < region.blocks; ++i) adopt(BlockId{region.first.value + i}, region, before);
+    if (history_.is_bystander(self_)) break;
+    for (std::uint64_t i = 0; i < region.blocks; ++i) {
+      if (Block* block = adopt(BlockId{region.first.value + i}, region, before)) unsettled.push_back(block);
+    }
   }
+  for (Block* block : unsettled) begin_sync(*block);
   std::erase_if(retained_, [this](const auto& r) {
     const Block* kept = block(r.second);
     return std::ranges::none_of(kept->records, [&](const Record& record) { return record.id == r.first; });
@@ -216,18 +222,18 @@ void Core::begin_epoch(Epoch before) {
   begin_coordinator_epoch();
 }
 
-void Core::adopt(BlockId id, const DurableRegion& region, Epoch before) {
+Block* Core::adopt(BlockId id, const DurableRegion& region, Epoch before) {
   Block* block = find_block(id);
   const Company was = block != nullptr ? block->company : history_.company(id, region.backups, region.founded, before);
   const Company now = history_.successor(was, id, region.backups);
-  if (!now.has(self_)) return;
-  if (block == nullptr && now == was) return;
+  if (!now.has(self_)) return nullptr;
+  if (block == nullptr && now == was) return nullptr;
   if (block == nullptr) block = &add_block(id, now, was.has(self_));
   block->company = now;
-  if (now.primary() != self_) return;
+  if (now.primary() != self_) return nullptr;
   if (is(Mutant::kForgetPrepared) && was.primary() != self_)
     erase_if(*block, [](const Record& r) { return !r.committed; });
-  if (now != was || block->used || block->incomplete != 0 || !block->settled) begin_sync(*block);
+  return now != was || block->used || block->incomplete != 0 || !block->settled ? block : nullptr;
 }
 
 void Core::deliver_deferred() {

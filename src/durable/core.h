@@ -60,9 +60,8 @@ class Core {
   // A node that starts again with what its journal has, in the epoch of the last note. `regions`: those of that epoch.
   Core(NodeId self, const History& history, std::span<const DurableRegion> regions, const Options& options, Kept kept);
 
-  // The log: these are the members now. `leaver`: the one that is about to leave; `restarted`: it is a member in
-  // another life, with what it had; kNoNode: none is.
-  void epoch(Epoch epoch, std::span<const NodeId> members, NodeId leaver = kNoNode, NodeId restarted = kNoNode);
+  // The log: these are the members now.
+  void epoch(Membership membership);
   // The log: a region was mapped; founded in the present epoch, all zero.
   void map_region(BlockId first, std::uint64_t blocks, unsigned backups);
   // Whether this node may be sure that it is a member. While it may not, take_effects() gives nothing.
@@ -157,7 +156,7 @@ class Core {
   [[nodiscard]] bool dispatch(NodeId from, const Message& m);
   void drain();
   void begin_epoch(Epoch before);
-  void adopt(BlockId block, const DurableRegion& region, Epoch before);
+  Block* adopt(BlockId block, const DurableRegion& region, Epoch before);  // null: it need not be settled here
   void deliver_deferred();
 
   // core_journal.cc
@@ -179,6 +178,7 @@ class Core {
   void send_prepare(std::uint64_t sequence, Participant& participant);
   void send_decision(std::uint64_t sequence, const Transaction& transaction, const Participant& participant);
   void begin_coordinator_epoch();
+  void lose_all();
   bool on_read_reply(NodeId from, const Message& m);
   bool on_prepared(NodeId from, const Message& m);
   bool on_refused(NodeId from, const Message& m);

@@ -15,6 +15,7 @@ void Core::read(Ticket ticket, std::uint64_t address, std::uint32_t bytes, Await
   const auto refuse = [&](Outcome outcome) { effects_.reads.push_back({ticket, outcome, block, {}}); };
   if (expelled_) return;
   if (!in_window(address) || region_of(block) == nullptr) return refuse(Outcome::kNotDurable);
+  if (!history_.has_keeping_members()) return refuse(Outcome::kLost);
   if (bytes == 0 || bytes > wire::kMaxDurableReadBytes || bytes > kBlockBytes - offset)
     return refuse(Outcome::kTooLarge);
   if (reads_.count() == kMaxOpen) return refuse(Outcome::kTooMany);
@@ -57,6 +58,7 @@ void Core::commit(Ticket ticket, std::span<const Item> items) {
     if (region_of(block) == nullptr) return end_at_once(Outcome::kNotDurable, block);
   }
   if (parts->empty()) return end_at_once(Outcome::kDone, {});
+  if (!history_.has_keeping_members()) return end_at_once(Outcome::kLost, parts->front().first);
   if (transactions_.count() == kMaxOpen) return end_at_once(Outcome::kTooMany, {});
   Transaction transaction{.ticket = ticket};
   for (auto& [block, part] : *parts) transaction.participants.push_back({.block = block, .part = std::move(part)});
@@ -82,6 +84,7 @@ void Core::send_decision(std::uint64_t sequence, const Transaction& transaction,
 }
 
 void Core::begin_coordinator_epoch() {
+  if (!history_.has_keeping_members()) return lose_all();
   for (std::uint64_t number = reads_.first(); number < reads_.next(); ++number) {
     if (const Read* read = reads_.find(number)) send_read(number, *read);
   }
@@ -99,8 +102,28 @@ void Core::begin_coordinator_epoch() {
   // Companies have new members, which get records of transactions that were over, and what was said before may not have
   // arrived.
   owed_.clear();
-  for (const NodeId node : history_.members()) owed_.push_back({node, transactions_.next() - 1});
+  for (const NodeId node : history_.members()) {
+    if (!history_.is_bystander(node)) owed_.push_back({node, transactions_.next() - 1});
+  }
   forgotten_ = 1;
+}
+
+// There is nobody but bystanders: no block is anywhere, and nobody has to hear of a decision.
+void Core::lose_all() {
+  for (std::uint64_t number = reads_.first(); number < reads_.next(); ++number) {
+    const Read* read = reads_.find(number);
+    if (read == nullptr) continue;
+    effects_.reads.push_back({read->ticket, Outcome::kLost, read->block, {}});
+    reads_.erase(number);
+  }
+  for (std::uint64_t sequence = transactions_.first(); sequence < transactions_.next(); ++sequence) {
+    const Transaction* transaction = transactions_.find(sequence);
+    if (transaction == nullptr) continue;
+    if (transaction->decision == Decision::kNone)
+      effects_.commits.push_back({transaction->ticket, Outcome::kLost, transaction->participants.front().block});
+    transactions_.erase(sequence);
+  }
+  owed_.clear();
 }
 
 Core::Participant* Core::find_participant(const Message& m) {

@@ -21,6 +21,7 @@ std::size_t Core::unrestored() const {
 
 void Core::check_invariants() const {
   CHECK(pages_in_flight_ <= options_.pages_in_flight, pages_in_flight_);
+  CHECK(blocks_.empty() || !history_.is_bystander(self_), blocks_.size());
   for (const Block& block : blocks_) {
     CHECK(block.company.has(self_), block.id);
     CHECK((block.unsynced & ~block.company.backups()) == 0, block.id, block.unsynced);

@@ -74,9 +74,13 @@ bool Core::on_released(NodeId from) {
   return true;
 }
 
+// A bystander has nothing that others need. The last member that keeps blocks stays while bystanders may want them.
 bool Core::may_leave() const {
   if (history_.leaver() != self_) return false;
-  return regions_.empty() || released_by_.size() == history_.members().size();
+  if (regions_.empty() || history_.is_bystander(self_)) return true;
+  const Membership& now = history_.membership();
+  const bool last = !now.bystanders.empty() && now.bystanders.size() + 1 == now.nodes.size();
+  return !last && released_by_.size() == now.nodes.size();
 }
 
 }  // namespace gallocy::durable

@@ -33,6 +33,7 @@ enum class Mutant : unsigned char {
   kForgetReadPages,      // a section compares only the pages that it may write
   kNoteNoRecords,        // what was prepared is not in the journal
   kNoteNoErasure,        // nor that a record is gone
+  kBystanderKeeps,       // (the driver) nobody is told who keeps no blocks
   kTellUnwritten,        // (the driver) what follows from a note is told before that is on disk
 };
 

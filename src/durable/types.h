@@ -43,9 +43,9 @@ enum class Await : std::uint8_t {
 };
 
 enum class Outcome : std::uint8_t {
-  kDone,        // read; committed
-  kConflict,    // not committed: a comparison failed, or another transaction is at these bytes just now. Try again
-  kLost,        // more nodes than the region's backups died at once, and took the block with them
+  kDone,      // read; committed
+  kConflict,  // not committed: a comparison failed, or another transaction is at these bytes just now. Try again
+  kLost,      // more nodes than the region's backups died at once, and took the block with them; or nobody keeps blocks
   kNotDurable,  // the address is in no durable region
   kTooLarge,    // see wire::kMaxDurablePartBytes, wire::kMaxDurableReadBytes
   kTooMany,     // see kMaxOpen: wait for some to end

@@ -12,32 +12,27 @@ class Memberships {
  public:
   explicit Memberships(const vmm::Machine& machine) : changes_(machine.membership_changes()) {}
   bool next() {
-    if (epoch_.value == changes_.size()) return false;
-    const auto [node, kind] = changes_[epoch_.value++];
-    restarted_ = kind == Kind::kRestarted ? node : kNoNode;
-    const auto at = std::ranges::lower_bound(members_, node);
-    if (kind == Kind::kJoined) members_.insert(at, node);
-    if (kind == Kind::kGone) members_.erase(at);
+    if (epoch().value == changes_.size()) return false;
+    const auto [node, kind] = changes_[now_.epoch.value++];
+    now_.restarted = kind == Kind::kRestarted ? node : kNoNode;
+    const auto at = std::ranges::lower_bound(now_.nodes, node);
+    if (kind == Kind::kJoined) now_.nodes.insert(at, node);
+    if (kind == Kind::kGone) now_.nodes.erase(at);
     if (kind == Kind::kLeaves) {
-      leaver_ = node;
-    } else if (leaver_ == node) {  // whatever else becomes of it
-      leaver_ = kNoNode;
+      now_.leaver = node;
+    } else if (now_.leaver == node) {  // whatever else becomes of it
+      now_.leaver = kNoNode;
     }
     return true;
   }
-  Epoch epoch() const { return epoch_; }
-  const std::vector<NodeId>& members() const { return members_; }
-  NodeId leaver() const { return leaver_; }
-  NodeId restarted() const { return restarted_; }
+  const durable::Membership& now() const { return now_; }
+  Epoch epoch() const { return now_.epoch; }
 
  private:
   using Kind = vmm::MembershipChange::Kind;
 
   const std::vector<vmm::MembershipChange>& changes_;
-  Epoch epoch_{};
-  NodeId leaver_ = kNoNode;
-  std::vector<NodeId> members_;
-  NodeId restarted_ = kNoNode;
+  durable::Membership now_;
 };
 
 durable::DurableRegion durable_region(const vmm::Region& region) {
@@ -63,9 +58,8 @@ void begin_durable(std::optional<durable::Core>& core, NodeId self, const vmm::M
   const Epoch begins = again ? kept.epoch : machine.member(self)->since;
   Memberships memberships(machine);
   memberships.next();
-  durable::History history(memberships.epoch(), memberships.members());  // nobody leaves yet
-  while (memberships.epoch() < begins && memberships.next())
-    history.add(memberships.epoch(), memberships.members(), memberships.leaver(), memberships.restarted());
+  durable::History history(memberships.now());
+  while (memberships.epoch() < begins && memberships.next()) history.add(memberships.now());
   std::vector<durable::DurableRegion> regions;
   for (const auto& [id, region] : machine.regions()) {
     if (region.founded > begins || (region.founded == begins && !again)) break;
@@ -83,8 +77,7 @@ void begin_durable(std::optional<durable::Core>& core, NodeId self, const vmm::M
 void follow_durable(durable::Core& core, const vmm::Machine& machine, RegionId& next_region) {
   Memberships memberships(machine);
   while (memberships.next()) {
-    if (memberships.epoch() > core.epoch())
-      core.epoch(memberships.epoch(), memberships.members(), memberships.leaver(), memberships.restarted());
+    if (memberships.epoch() > core.epoch()) core.epoch(memberships.now());
     if (memberships.epoch() == core.epoch()) map_regions(core, machine, next_region);
   }
 }

@@ -54,14 +54,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace gallocy;
   using namespace gallocy::durable;
   if (size < 2) return 0;
-  Core core(kMembers[0], History(Epoch{1}, kMembers), {}, Options{});
+  Core core(kMembers[0], History({.epoch = Epoch{1}, .nodes = {NodeId{0}, NodeId{1}, NodeId{2}}}), {}, Options{});
   core.map_region(kFirst, 6, data[0] % 3);
   begin_work(core);
   settle(core);
   const auto bytes = std::as_bytes(std::span(data, size)).subspan(2);
   const std::size_t half = bytes.size() * data[1] / 256;
   feed(core, wire::ByteReader(bytes.first(half)));
-  core.epoch(Epoch{2}, std::span(kMembers).first(2));
+  core.epoch({.epoch = Epoch{2}, .nodes = {NodeId{0}, NodeId{1}}});
   settle(core);
   feed(core, wire::ByteReader(bytes.subspan(half)));
   return 0;

@@ -46,14 +46,14 @@ DurableCluster::DurableCluster(const DurableClusterOptions& options)
       network_(static_cast<std::uint16_t>(options.nodes + options.spares), options.seed) {
   Prng prng(options.seed);
   slow_news_ = prng.one_in(3) ? 20 + prng.below(100) : 1 + prng.below(10);
-  log_.emplace_back();
-  for (std::uint16_t n = 0; n < options.nodes; ++n) log_.back().nodes.push_back(NodeId{n});
-  options_.core.keep = options.disks;
+  std::vector<NodeId> founders;
+  for (std::uint16_t n = 0; n < options.nodes; ++n) founders.push_back(NodeId{n});
+  append(founders, kNoNode);
   slow_disk_ = prng.one_in(3) ? 20 + prng.below(100) : 1 + prng.below(10);
   disks_.resize(cores_.size()), lapsed_.resize(cores_.size());
   for (std::uint16_t n = 0; n < options.nodes; ++n) {
-    cores_[n] =
-        std::make_unique<Core>(NodeId{n}, history(Epoch{1}), std::span<const durable::DurableRegion>(), options_.core);
+    cores_[n] = std::make_unique<Core>(NodeId{n}, history(Epoch{1}), std::span<const durable::DurableRegion>(),
+                                       core_options(NodeId{n}));
     write_anew(NodeId{n});
     // No region is mapped before all founders have begun their journals.
     while (!disks_[n].under_way.empty()) finish_write(disks_[n]);
@@ -69,6 +69,20 @@ unsigned DurableCluster::alive() const {
   unsigned count = 0;
   for (const auto& core : cores_) count += core != nullptr;
   return count;
+}
+
+bool DurableCluster::is_bystander(NodeId node) const { return std::ranges::binary_search(options_.bystanders, node); }
+
+std::vector<NodeId> DurableCluster::keeping() const {
+  std::vector<NodeId> nodes = members();
+  std::erase_if(nodes, [this](NodeId node) { return is_bystander(node); });
+  return nodes;
+}
+
+durable::Options DurableCluster::core_options(NodeId node) const {
+  durable::Options options = options_.core;
+  options.keep = has_disk(node);
+  return options;
 }
 
 void DurableCluster::log(const std::string& line) const {
@@ -114,7 +128,7 @@ void DurableCluster::hear(NodeId node) {
   const Epoch epoch{core(node).epoch().value + 1};
   log(fmt::format("{} is in epoch {}", node, epoch));
   digest_ = mix(digest_, std::uint64_t{node.value} << 32 | epoch.value);
-  step(node, [&](Core& core) { tell(core, epoch); });
+  step(node, [&](Core& core) { core.epoch(membership(epoch)); });
 }
 
 void DurableCluster::finish_step(NodeId node) {
@@ -122,7 +136,9 @@ void DurableCluster::finish_step(NodeId node) {
   if (options_.flush_every == 1) core.flush();
   durable::Effects effects = core.take_effects();
   core.check_invariants();
-  if (!options_.disks) return carry_out(node, std::move(effects));
+  for (std::uint64_t b = 0; b < options_.blocks && is_bystander(node); ++b)
+    CHECK(core.block(BlockId{kFirstBlock.value + b}) == nullptr, "a bystander keeps a block", node, b);
+  if (!has_disk(node)) return carry_out(node, std::move(effects));
   Disk& disk = disks_[node.value];
   if (!effects.notes.empty()) {
     durable::Bytes notes;
@@ -176,7 +192,7 @@ std::vector<NodeId> DurableCluster::members() const {
 
 // As a driver does when the journal has grown.
 void DurableCluster::write_anew(NodeId node) {
-  if (!options_.disks) return;
+  if (!has_disk(node)) return;
   durable::Bytes notes;
   core(node).note_all([&](const durable::Note& note) { durable::encode(note, notes); });
   disks_[node.value].anew_bytes = notes.size();
@@ -214,9 +230,8 @@ bool DurableCluster::write_some(Prng& prng) {
 }
 
 durable::History DurableCluster::history(Epoch until) const {
-  durable::History history(Epoch{1}, log_[0].nodes);
-  for (std::uint32_t e = 2; e <= until.value; ++e)
-    history.add(Epoch{e}, log_[e - 1].nodes, log_[e - 1].leaver, log_[e - 1].restarted);
+  durable::History history(membership(Epoch{1}));
+  for (Epoch epoch{2}; epoch <= until; ++epoch.value) history.add(membership(epoch));
   return history;
 }
 
@@ -229,29 +244,33 @@ void DurableCluster::restart(const std::vector<NodeId>& nodes, Prng& prng) {
     disk.held.clear();
   }
   for (const NodeId node : nodes) {
+    const NodeId still_leaves = leaver() == node ? kNoNode : leaver();
+    if (is_bystander(node)) {
+      auto others = log_.back().nodes;
+      std::erase(others, node);
+      append(std::move(others), still_leaves);
+      network_.revive(node);
+      join(node);
+      continue;
+    }
     if (disks_[node.value].notes.empty()) continue;  // it had just joined: it would have to join anew
     network_.revive(node);
-    append(log_.back().nodes, leaver() == node ? kNoNode : leaver(), node);
+    append(log_.back().nodes, still_leaves, node);
     log(fmt::format("{} starts again", node));
-    cores_[node.value] = recover(node);
+    recover(node);
     finish_step(node);
   }
 }
 
 // It takes part from its restart on. What it says in the epochs before is of no interest to anybody.
-std::unique_ptr<Core> DurableCluster::recover(NodeId node) {
+void DurableCluster::recover(NodeId node) {
   durable::Kept kept;
   const auto taken = kept.take(disks_[node.value].notes);
   CHECK(taken.has_value(), taken.error().message);
   const durable::DurableRegion region{kFirstBlock, options_.blocks, options_.backups, Epoch{1}};
-  auto core = std::make_unique<Core>(node, history(kept.epoch), std::span(&region, 1), options_.core, std::move(kept));
-  while (core->epoch() < latest()) tell(*core, Epoch{core->epoch().value + 1});
-  return core;
-}
-
-void DurableCluster::tell(Core& core, Epoch epoch) const {
-  const Membership& membership = log_[epoch.value - 1];
-  core.epoch(epoch, membership.nodes, membership.leaver, membership.restarted);
+  auto& core = cores_[node.value];
+  core = std::make_unique<Core>(node, history(kept.epoch), std::span(&region, 1), core_options(node), std::move(kept));
+  while (behind(node)) core->epoch(membership(Epoch{core->epoch().value + 1}));
 }
 
 bool DurableCluster::published() const { return log_.back().nodes == members(); }
@@ -262,17 +281,21 @@ void DurableCluster::publish() {
 }
 
 void DurableCluster::append(std::vector<NodeId> nodes, NodeId leaver, NodeId restarted) {
-  log_.push_back({std::move(nodes), leaver, restarted});
+  std::vector<NodeId> bystanders;
+  if (options_.core.mutant != durable::Mutant::kBystanderKeeps)
+    std::ranges::set_intersection(nodes, options_.bystanders, std::back_inserter(bystanders));
+  log_.push_back({Epoch{latest().value + 1}, std::move(nodes), leaver, restarted, std::move(bystanders)});
   log(fmt::format("epoch {} has {} members; {} is about to leave", log_.size(), log_.back().nodes.size(), leaver));
 }
 
-void DurableCluster::join() {
-  const NodeId node{static_cast<std::uint16_t>(options_.nodes + joined_++)};
+void DurableCluster::join() { join(NodeId{static_cast<std::uint16_t>(options_.nodes + joined_++)}); }
+
+void DurableCluster::join(NodeId node) {
   auto members = log_.back().nodes;
-  members.push_back(node);
+  members.insert(std::ranges::lower_bound(members, node), node);
   append(std::move(members), leaver());
   const durable::DurableRegion region{kFirstBlock, options_.blocks, options_.backups, Epoch{1}};
-  cores_[node.value] = std::make_unique<Core>(node, history(latest()), std::span(&region, 1), options_.core);
+  cores_[node.value] = std::make_unique<Core>(node, history(latest()), std::span(&region, 1), core_options(node));
   write_anew(node);
 }
 
@@ -304,19 +327,20 @@ void DurableCluster::check_rest() const {
     }
   }
   for (std::uint64_t b = 0; b < options_.blocks; ++b) {
-    check_copies(BlockId{kFirstBlock.value + b}, options_.backups, members(),
+    check_copies(BlockId{kFirstBlock.value + b}, options_.backups, keeping(),
                  [this](NodeId node) -> const Core& { return core(node); });
   }
 }
 
-void check_copies(BlockId block, unsigned backups, std::span<const NodeId> members,
+void check_copies(BlockId block, unsigned backups, std::span<const NodeId> keeping,
                   const std::function<const Core&(NodeId)>& core) {
-  const Company company = core(members.front()).company(block);
+  const Company company = core(keeping.front()).company(block);
   // A member that was about to leave, and then stayed, may be one too many.
-  const std::size_t least = std::min<std::size_t>(backups + 1, members.size());
+  const std::size_t least = std::min<std::size_t>(backups + 1, keeping.size());
   CHECK(company.size() >= least && company.size() <= least + 1, block, company.size());
   const durable::Block* first = core(company.primary()).block(block);
   for (unsigned i = 0; i < company.size(); ++i) {
+    CHECK(std::ranges::find(keeping, company[i]) != keeping.end(), block, company[i]);
     CHECK(core(company[i]).company(block) == company, block, company[i]);
     const durable::Block* copy = core(company[i]).block(block);
     CHECK(copy == nullptr || copy->complete, "not restored", block, company[i]);

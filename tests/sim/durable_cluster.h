@@ -32,6 +32,8 @@ struct DurableClusterOptions {
   // Nodes have a disk, and may start again with what is on it. A write takes its time, and what follows from it is held
   // meanwhile, as a driver does it.
   bool disks = false;
+  // In each of their lives; ascending. They have no disk: when all start again, they join anew.
+  std::vector<NodeId> bystanders{};
 };
 
 class DurableCluster {
@@ -47,6 +49,8 @@ class DurableCluster {
   durable::Core& core(NodeId node) { return *cores_[node.value]; }
   const durable::Core& core(NodeId node) const { return *cores_[node.value]; }
   unsigned alive() const;
+  bool is_bystander(NodeId node) const;
+  std::vector<NodeId> keeping() const;  // those that are up and keep blocks
   std::uint64_t address(std::uint64_t block, std::uint32_t offset) const;
   std::uint64_t digest() const { return mix(network_.digest(), digest_); }
   std::uint64_t epochs() const { return log_.size(); }
@@ -64,7 +68,8 @@ class DurableCluster {
   void crash(NodeId node, Prng& prng);
   // It may not be sure that it is a member, for a while; or is again.
   void set_lease(NodeId node, durable::Lease lease);
-  // These nodes stop at once, and start again with what is on their disks: of the writes that were under way, some.
+  // These nodes stop at once, and start again with what is on their disks: of the writes that were under way, some. Who
+  // has no disk is a member without anything.
   void restart(const std::vector<NodeId>& nodes, Prng& prng);
   std::vector<NodeId> members() const;  // those that are up
   void join();
@@ -88,11 +93,6 @@ class DurableCluster {
   void log(const std::string& line) const;
 
  private:
-  struct Membership {
-    std::vector<NodeId> nodes;
-    NodeId leaver = kNoNode;
-    NodeId restarted = kNoNode;
-  };
   // What a node has on disk, and the writes that are under way.
   struct Disk {
     struct Write {
@@ -108,13 +108,16 @@ class DurableCluster {
   };
 
   void append(std::vector<NodeId> nodes, NodeId leaver, NodeId restarted = kNoNode);
-  void tell(durable::Core& core, Epoch epoch) const;
+  void join(NodeId node);
+  const durable::Membership& membership(Epoch epoch) const { return log_[epoch.value - 1]; }
   bool behind(NodeId node) const { return up(node) && core(node).epoch() < latest(); }
   Epoch latest() const { return Epoch{static_cast<std::uint32_t>(log_.size())}; }
   void hear(NodeId node);
   void finish_step(NodeId node);
   bool flush_all();
-  std::unique_ptr<durable::Core> recover(NodeId node);
+  bool has_disk(NodeId node) const { return options_.disks && !is_bystander(node); }
+  durable::Options core_options(NodeId node) const;
+  void recover(NodeId node);
   durable::History history(Epoch until) const;
   void write_anew(NodeId node);
   void begin_write(NodeId node, bool anew, durable::Bytes notes);
@@ -127,7 +130,7 @@ class DurableCluster {
   DurableClusterOptions options_;
   std::uint16_t spares_ = 0, joined_ = 0;
   std::vector<std::unique_ptr<durable::Core>> cores_;
-  std::vector<Membership> log_;  // of epochs 1 …
+  std::vector<durable::Membership> log_;  // of epochs 1 …
   std::vector<Disk> disks_;
   std::vector<bool> lapsed_;  // who has no lease
   Network<durable::Message> network_;
@@ -135,8 +138,9 @@ class DurableCluster {
   std::uint64_t slow_news_ = 1, slow_disk_ = 1;
 };
 
-// At rest: all members of the block's company agree on it, are as many as they should be, and have the same image.
-void check_copies(BlockId block, unsigned backups, std::span<const NodeId> members,
+// At rest: all members of the block's company agree on it, are as many as they should be, of those that keep blocks,
+// and have the same image.
+void check_copies(BlockId block, unsigned backups, std::span<const NodeId> keeping,
                   const std::function<const durable::Core&(NodeId)>& core);
 
 }  // namespace gallocy::sim

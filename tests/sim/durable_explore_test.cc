@@ -28,6 +28,7 @@ struct Configuration {
   std::vector<unsigned> writers;  // nodes that commit a transaction each, of both blocks
   bool crash = true;
   Mutant mutant = Mutant::kNone;
+  std::vector<NodeId> bystanders{};
 };
 
 void PrintTo(const Configuration& configuration, std::ostream* out) { *out << configuration.name; }
@@ -72,7 +73,13 @@ class Explorer {
     for (std::uint16_t n = 0; n < configuration_.nodes; ++n) result.push_back(NodeId{n});
     return result;
   }
-  durable::History history() const { return durable::History(Epoch{1}, members()); }
+  durable::Membership membership(Epoch epoch, const std::vector<NodeId>& nodes) const {
+    std::vector<NodeId> bystanders;
+    std::ranges::set_intersection(nodes, configuration_.bystanders, std::back_inserter(bystanders));
+    if (configuration_.mutant == Mutant::kBystanderKeeps) bystanders.clear();
+    return {.epoch = epoch, .nodes = nodes, .bystanders = std::move(bystanders)};
+  }
+  durable::History history() const { return durable::History(membership(Epoch{1}, members())); }
 
   // Two neighbours whose primaries are different.
   BlockId find_blocks() const {
@@ -103,6 +110,10 @@ class Explorer {
     f(core);
     core.flush();
     core.check_invariants();
+    if (std::ranges::binary_search(configuration_.bystanders, core.self())) {
+      for (const std::uint64_t b : {0, 1})
+        expect(core.block(BlockId{first_.value + b}) == nullptr, "a bystander keeps a block");
+    }
     durable::Effects effects = core.take_effects();
     for (auto& [to, message] : effects.messages)
       state.network.send(NodeId(static_cast<std::uint16_t>(node)), to, std::move(message));
@@ -141,7 +152,7 @@ class Explorer {
       if (!state.cores[n] || state.cores[n]->history().members() == state.members) continue;
       end = false;
       State next = state;
-      step(next, n, [&](Core& core) { core.epoch(Epoch{2}, state.members); });
+      step(next, n, [&](Core& core) { core.epoch(membership(Epoch{2}, state.members)); });
       explore(next);
     }
     for (std::uint16_t n = 0; n < configuration_.nodes && !state.crashed; ++n) {
@@ -206,6 +217,9 @@ TEST_P(DurableExplore, every_history_ends_well) {
 INSTANTIATE_TEST_SUITE_P(
     all, DurableExplore,
     testing::Values(Configuration{.name = "coordinator_keeps_nothing", .nodes = 4, .writers = {0}},
+                    Configuration{
+                        .name = "coordinator_is_bystander", .nodes = 4, .writers = {0}, .bystanders = {NodeId{0}}},
+                    Configuration{.name = "few_keep_blocks", .nodes = 3, .writers = {0}, .bystanders = {NodeId{0}}},
                     Configuration{.name = "three_nodes", .nodes = 3, .writers = {0}},
                     Configuration{.name = "coordinator_is_primary", .nodes = 3, .writers = {1}},
                     Configuration{.name = "two_writers_nobody_dies", .nodes = 4, .writers = {0, 3}, .crash = false},
@@ -218,6 +232,9 @@ TEST(DurableExplorer, finds_bugs) {
     Explorer explorer({.name = "mutant", .nodes = 3, .writers = {0}, .mutant = mutant});
     EXPECT_FALSE(explorer.run()) << static_cast<int>(mutant);
   }
+  Explorer explorer(
+      {.name = "mutant", .nodes = 4, .writers = {0}, .mutant = Mutant::kBystanderKeeps, .bystanders = {NodeId{0}}});
+  EXPECT_FALSE(explorer.run());
 }
 
 }  // namespace

@@ -21,11 +21,13 @@ class DurableScript {
   static constexpr BlockId kFirst{4096};
   static constexpr std::uint64_t kBlocks = 1024;  // among which there is each company that a test asks for
 
-  DurableScript(std::uint16_t nodes, unsigned backups, durable::Mutant mutant = durable::Mutant::kNone)
-      : network_(nodes, 1), members_(nodes) {
-    for (std::uint16_t n = 0; n < nodes; ++n) members_[n] = NodeId{n};
+  DurableScript(std::uint16_t nodes, unsigned backups, durable::Mutant mutant = durable::Mutant::kNone,
+                std::vector<NodeId> bystanders = {})
+      : network_(nodes, 1) {
+    membership_ = {.epoch = Epoch{1}, .bystanders = std::move(bystanders)};
+    for (std::uint16_t n = 0; n < nodes; ++n) membership_.nodes.push_back(NodeId{n});
     for (std::uint16_t n = 0; n < nodes; ++n) {
-      cores_.push_back(std::make_unique<durable::Core>(NodeId{n}, durable::History(Epoch{1}, members_),
+      cores_.push_back(std::make_unique<durable::Core>(NodeId{n}, durable::History(membership_),
                                                        std::span<const durable::DurableRegion>(),
                                                        durable::Options{.most_put_off = 1, .mutant = mutant}));
       cores_.back()->map_region(kFirst, kBlocks, backups);
@@ -92,16 +94,25 @@ class DurableScript {
   void crash(unsigned node) {
     cores_[node].reset();
     network_.kill(NodeId(static_cast<std::uint16_t>(node)), [](NodeId, std::size_t) { return std::size_t{0}; });
-    std::erase(members_, NodeId(static_cast<std::uint16_t>(node)));
+    std::erase(membership_.nodes, NodeId(static_cast<std::uint16_t>(node)));
+    std::erase(membership_.bystanders, NodeId(static_cast<std::uint16_t>(node)));
+  }
+  // All hear that it is about to leave, and of the deaths so far.
+  void leaves(unsigned node) {
+    membership_.leaver = NodeId(static_cast<std::uint16_t>(node));
+    epoch();
   }
   // All hear of the deaths so far.
   void epoch() {
-    for (unsigned node = 0; node < cores_.size(); ++node) hear(node, Epoch{epoch_.value + 1});
-    ++epoch_.value;
+    const Epoch next{membership_.epoch.value + 1};
+    for (unsigned node = 0; node < cores_.size(); ++node) hear(node, next);
+    membership_.epoch = next;
   }
   void hear(unsigned node, Epoch epoch) {
     if (cores_[node] == nullptr || cores_[node]->epoch() >= epoch) return;
-    cores_[node]->epoch(epoch, members_);
+    durable::Membership membership = membership_;
+    membership.epoch = epoch;
+    cores_[node]->epoch(std::move(membership));
     carry_out(node);
   }
   void carry_out(unsigned node) {
@@ -145,9 +156,8 @@ class DurableScript {
   }
 
   Network<durable::Message> network_;
-  std::vector<NodeId> members_;
+  durable::Membership membership_;
   std::vector<std::unique_ptr<durable::Core>> cores_;
-  Epoch epoch_{1};
 };
 
 }  // namespace gallocy::sim

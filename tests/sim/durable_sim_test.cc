@@ -21,6 +21,9 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
     sum.joins += r.joins;
     sum.leaves += r.leaves;
     sum.restarts += r.restarts;
+    sum.bystanders_died += r.bystanders_died;
+    sum.bystanders_left += r.bystanders_left;
+    sum.bystanders_committed += r.bystanders_committed;
     sum.reads += r.reads;
     sum.committed += r.committed;
     sum.several += r.several;
@@ -30,16 +33,21 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
       "%llu seeds, %llu messages, %llu epochs, %llu crashes, %llu joins, %llu leaves; %llu reads, %llu transactions "
-      "committed (%llu "
-      "in several companies), %llu conflicts, %llu without an answer\n",
+      "committed (%llu in several companies, %llu by bystanders, of which %llu died and %llu left), %llu conflicts, "
+      "%llu "
+      "without an answer\n",
       n(seeds), n(sum.messages), n(sum.epochs), n(sum.crashes), n(sum.joins), n(sum.leaves), n(sum.reads),
-      n(sum.committed), n(sum.several), n(sum.conflicts), n(sum.unknown));
+      n(sum.committed), n(sum.several), n(sum.bystanders_committed), n(sum.bystanders_died), n(sum.bystanders_left),
+      n(sum.conflicts), n(sum.unknown));
   if (seeds >= 100) {
     // Every mechanism was used.
     EXPECT_GT(sum.several, 5 * seeds);
     EXPECT_GT(sum.conflicts, seeds);
     EXPECT_EQ(sum.unknown > 0, workload.crashes || workload.leaves || workload.restarts);
+    EXPECT_GT(sum.bystanders_committed, seeds);
+    EXPECT_EQ(sum.bystanders_died > 0, workload.crashes);
     EXPECT_EQ(sum.leaves > 0, workload.leaves);
+    EXPECT_EQ(sum.bystanders_left > 0, workload.leaves);
     EXPECT_EQ(sum.restarts > seeds, workload.restarts);
   }
   return sum;

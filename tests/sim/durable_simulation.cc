@@ -16,6 +16,15 @@ using durable::Ticket;
 constexpr std::uint64_t kSteps = 2500;         // how long things go on
 constexpr std::uint64_t kRestSteps = 200'000;  // and how long they may take to come to rest
 
+// Two founders at least keep blocks.
+std::vector<NodeId> choose_bystanders(Prng& prng, const DurableClusterOptions& o) {
+  std::vector<NodeId> bystanders;
+  for (std::uint16_t n = 0; n < o.nodes + o.spares; ++n) {
+    if ((n >= o.nodes || bystanders.size() + 2 < o.nodes) && prng.one_in(2)) bystanders.push_back(NodeId{n});
+  }
+  return bystanders;
+}
+
 DurableClusterOptions cluster_options(std::uint64_t seed, const DurableWorkload& workload) {
   Prng prng(seed * 77 + 1);
   DurableClusterOptions o;
@@ -30,6 +39,7 @@ DurableClusterOptions cluster_options(std::uint64_t seed, const DurableWorkload&
   o.core.pages_in_flight = static_cast<unsigned>(1 + prng.below(4));
   o.core.most_put_off = 1 + prng.below(8);
   o.flush_every = prng.one_in(3) ? 1 : 1 + prng.below(100);
+  if (workload.bystanders && prng.one_in(3)) o.bystanders = choose_bystanders(prng, o);
   return o;
 }
 
@@ -46,7 +56,10 @@ class Simulation {
     leave_every_ = 200 + prng_.below(800);
     client_every_ = 2 + prng_.below(20);
     cluster_.on_read = [this](NodeId, const durable::ReadDone& done) { clients_.read_done(done); };
-    cluster_.on_commit = [this](NodeId, const durable::CommitDone& done) { clients_.commit_done(done); };
+    cluster_.on_commit = [this](NodeId node, const durable::CommitDone& done) {
+      report_.bystanders_committed += cluster_.is_bystander(node) && done.outcome == durable::Outcome::kDone;
+      clients_.commit_done(done);
+    };
   }
 
   DurableReport run() {
@@ -104,25 +117,37 @@ class Simulation {
       return;
     }
     const NodeId node{static_cast<std::uint16_t>(prng_.below(cluster_.nodes()))};
-    if (cluster_.up(node) && cluster_.alive() > options_.backups + 2) cluster_.begin_leave(node);
+    if (cluster_.up(node) && may_do_without(node)) cluster_.begin_leave(node);
   }
 
-  // As many others may die as before: nothing is missing now.
+  // When it has left, as many others may die as before.
+  bool may_do_without(NodeId node) const {
+    if (cluster_.is_bystander(node)) return cluster_.alive() > 2;
+    return cluster_.keeping().size() > options_.backups + 2;
+  }
+
+  // Nothing is missing now.
   void leave() {
-    if (cluster_.alive() <= options_.backups + 2) return cluster_.stay();
+    if (!may_do_without(cluster_.leaver())) return cluster_.stay();
+    report_.bystanders_left += cluster_.is_bystander(cluster_.leaver());
     cluster_.crash(cluster_.leaver(), prng_);
     cluster_.publish();
     ++report_.leaves;
   }
 
-  // No more nodes than there are backups die before everything is at as many nodes as it should be.
+  // No more nodes than there are backups die before everything is at as many nodes as it should be; and any bystanders.
   void crash() {
-    if (cluster_.restored()) may_die_ = std::min(options_.backups, cluster_.alive() - 1);
-    if (may_die_ == 0 || cluster_.alive() <= 2) return;
+    const auto keeping = static_cast<unsigned>(cluster_.keeping().size());
+    if (cluster_.restored()) may_die_ = std::min(options_.backups, keeping - 1);
     const NodeId node{static_cast<std::uint16_t>(prng_.below(cluster_.nodes()))};
-    if (!cluster_.up(node)) return;
+    if (!cluster_.up(node) || cluster_.alive() <= 2) return;
+    if (cluster_.is_bystander(node)) {
+      ++report_.bystanders_died;
+    } else {
+      if (may_die_ == 0 || keeping == 1) return;
+      --may_die_;
+    }
     cluster_.crash(node, prng_);
-    --may_die_;
     ++report_.crashes;
     // The next one, while all are busy with this.
     if (prng_.one_in(2)) crash_soon_ = 1 + prng_.below(60);

@@ -75,9 +75,10 @@ void WholeCluster::lost(NodeId node, NodeId other) {
   // The other end sees it, when the link lets it.
   if (up(other)) enqueue(node, other, {.kind = Frame::Kind::kClosed, .message = {}, .asked_us = 0});
   if (options_.bug != WholeBug::kDeathAtOnce || !h.durable) return;
-  std::vector<NodeId> members = h.durable->history().members();
-  if (std::erase(members, other) != 0 && !members.empty())
-    h.durable->epoch(Epoch{h.durable->epoch().value + 1}, members);
+  durable::Membership membership = h.durable->history().membership();
+  ++membership.epoch.value;
+  std::erase(membership.bystanders, other);
+  if (std::erase(membership.nodes, other) != 0 && !membership.nodes.empty()) h.durable->epoch(membership);
   carry_out(node);
 }
 
@@ -100,9 +101,8 @@ void WholeCluster::begin(NodeId node, const vmm::Machine& machine) {
   Host& h = host(node);
   if (options_.bug == WholeBug::kForgetRegion && machine.is_member(node)) {
     // As if the region were mapped only now.
-    const std::vector<NodeId> members = machine.members();
-    h.durable.emplace(node, durable::History(machine.epoch(), members), std::span<const durable::DurableRegion>(),
-                      options_.durable);
+    const durable::History history({.epoch = machine.epoch(), .nodes = machine.members()});
+    h.durable.emplace(node, history, std::span<const durable::DurableRegion>(), options_.durable);
     for (const auto& [id, region] : machine.regions())
       h.durable->map_region(region.first_block(), region.blocks(), region.durable_backups),
           h.next_region = RegionId{id.value + 1};
