@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "net/connector.h"
 #include "net/door.h"
+#include "net/lobby.h"
 #include "net/poller.h"
 #include "net/shm_link.h"
 #include "net/tcp_link.h"
@@ -23,6 +24,7 @@ class MeshImpl final : public Mesh {
   PeerAddress address() const override { return {options_.listen_host, options_.listen_port}; }
   Result<> connect(const std::vector<PeerAddress>& addresses) override;
   Result<> enter(NodeId self, const std::vector<Peer>& others) override;
+  Result<> reunite(const std::vector<Peer>& others) override;
   void open_door(std::function<void(Visit&)> receive) override;
   void close_door() override { door_.reset(); }
   std::string build_of(NodeId peer) const override;
@@ -64,6 +66,7 @@ class MeshImpl final : public Mesh {
   std::vector<PeerLink> peers_;
 
   Poller poller_;
+  Lobby lobby_;
   std::unique_ptr<Door> door_;
 };
 
@@ -107,6 +110,7 @@ Result<> MeshImpl::connect(const std::vector<PeerAddress>& addresses) {
 Result<> MeshImpl::enter(NodeId self, const std::vector<Peer>& others) {
   CHECK(options_.membership == Membership::kOpen && self.value < options_.nodes, self);
   options_.self = self;
+  lobby_.open();
   return link_to(others, -1);
 }
 
@@ -117,12 +121,31 @@ Result<> MeshImpl::link_to(const std::vector<Peer>& others, int listener) {
   return {};
 }
 
+Result<> MeshImpl::reunite(const std::vector<Peer>& others) {
+  std::vector<Peer> lower;
+  std::vector<NodeId> higher;
+  for (const Peer& peer : others) {
+    if (peer.node < options_.self) lower.push_back(peer);
+    if (peer.node > options_.self) higher.push_back(peer.node);
+  }
+  const auto deadline = Lobby::Clock::now() + options_.connect_timeout;
+  lobby_.expect(higher);
+  GALLOCY_TRY(link_to(lower, -1));
+  GALLOCY_ASSIGN(auto connections, lobby_.all(deadline));
+  for (Connection& connection : connections) poller_.add(make_link(std::move(connection)));
+  lobby_.open();
+  return {};
+}
+
 void MeshImpl::open_door(std::function<void(Visit&)> receive) {
   CHECK(options_.membership == Membership::kOpen && !door_);
   door_ = std::make_unique<Door>(
       options_, listener_.get(), tls_.get(),
-      Door::Host{.is_connected = [this](NodeId peer) { return link(peer) != nullptr; },
-                 .take_in = [this](Connection connection) { poller_.add_later(make_link(std::move(connection))); },
+      Door::Host{.is_connected = [this](NodeId peer) { return link(peer) != nullptr || lobby_.refuses(peer); },
+                 .take_in =
+                     [this](Connection connection) {
+                       if (!lobby_.keep(connection)) poller_.add_later(make_link(std::move(connection)));
+                     },
                  .receive = std::move(receive)});
 }
 

@@ -64,7 +64,7 @@ enum class LinkKind : std::uint8_t { kTcp, kShm };
 enum class Membership : std::uint8_t { kFixed, kOpen };
 
 struct MeshOptions {
-  NodeId self{};            // kOpen: given by enter()
+  NodeId self{};            // kOpen: given by enter(), unless it has its number already
   std::uint16_t nodes = 1;  // kOpen: how many numbers there are for nodes
   Membership membership = Membership::kFixed;
   LinkKind links = LinkKind::kTcp;
@@ -110,8 +110,11 @@ class Mesh {
 
   // The same in an open cluster, whose present members are `others`: this node is the last to come, as `self`.
   virtual Result<> enter(NodeId self, const std::vector<Peer>& others) = 0;
+  // The same for members that all start again at about the same time, this one as `self`. The door is open: those with
+  // higher numbers come through it.
+  virtual Result<> reunite(const std::vector<Peer>& others) = 0;
   // From now on nodes that join may connect (FrameSink::peer_up), and visitors are received: each on a thread of its
-  // own, on which `receive` may wait. Open clusters only, after enter().
+  // own, on which `receive` may wait. Open clusters only, after enter() or, with `self`, before reunite().
   virtual void open_door(std::function<void(Visit&)> receive) = 0;
   // No more of both. Returns when all visitors have gone.
   virtual void close_door() = 0;

@@ -10,14 +10,16 @@ namespace {
 // The members in the epochs from 1 on, one after the other.
 class Memberships {
  public:
-  explicit Memberships(const vmm::Machine& machine) : changes_(machine.membership_changes()) {}
+  explicit Memberships(const vmm::Machine& machine) : machine_(machine), changes_(machine.membership_changes()) {}
   bool next() {
     if (epoch().value == changes_.size()) return false;
     const auto [node, kind] = changes_[now_.epoch.value++];
     now_.restarted = kind == Kind::kRestarted ? node : kNoNode;
-    const auto at = std::ranges::lower_bound(now_.nodes, node);
-    if (kind == Kind::kJoined) now_.nodes.insert(at, node);
-    if (kind == Kind::kGone) now_.nodes.erase(at);
+    if (kind == Kind::kJoined || kind == Kind::kGone) {
+      change(now_.nodes, node, kind);
+      // After the end of all nodes they would have nothing of it.
+      if (machine_.on_disk() && !machine_.member(node)->on_disk) change(now_.bystanders, node, kind);
+    }
     if (kind == Kind::kLeaves) {
       now_.leaver = node;
     } else if (now_.leaver == node) {  // whatever else becomes of it
@@ -31,6 +33,13 @@ class Memberships {
  private:
   using Kind = vmm::MembershipChange::Kind;
 
+  static void change(std::vector<NodeId>& nodes, NodeId node, Kind kind) {
+    const auto at = std::ranges::lower_bound(nodes, node);
+    if (kind == Kind::kJoined) nodes.insert(at, node);
+    if (kind == Kind::kGone) nodes.erase(at);
+  }
+
+  const vmm::Machine& machine_;
   const std::vector<vmm::MembershipChange>& changes_;
   durable::Membership now_;
 };

@@ -9,6 +9,8 @@
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
+#include <sstream>
 
 #include "os/os_error.h"
 
@@ -17,7 +19,7 @@ namespace {
 
 constexpr const char* kLock = "lock";
 constexpr const char* kIdentity = "identity";
-constexpr const char* kNewIdentity = "identity.new";
+constexpr const char* kContacts = "contacts";
 
 void close(int& fd) {
   if (fd >= 0) ::close(fd);
@@ -82,10 +84,28 @@ Result<std::optional<LogIdentity>> LogDirectory::identity() {
 Result<> LogDirectory::set_identity(const LogIdentity& identity) {
   const std::string text = fmt::format("gallocy log 1 cluster {:016x} node {} of {} life {}\n", identity.cluster,
                                        identity.node, identity.nodes, identity.life);
-  GALLOCY_TRY(remove(kNewIdentity));
-  GALLOCY_TRY(append(kNewIdentity, std::as_bytes(std::span(text))));
-  GALLOCY_TRY(sync(kNewIdentity));
-  GALLOCY_TRY(rename(kNewIdentity, kIdentity));
+  return replace(kIdentity, text);
+}
+
+Result<std::vector<std::string>> LogDirectory::contacts() {
+  const auto bytes = read(kContacts);
+  if (!bytes && bytes.error().code == ErrorCode::kNotFound) return {};
+  if (!bytes) return tl::unexpected(bytes.error());
+  std::istringstream text(std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()));
+  return std::vector<std::string>(std::istream_iterator<std::string>(text), {});
+}
+
+Result<> LogDirectory::set_contacts(const std::vector<std::string>& contacts) {
+  return replace(kContacts, fmt::format("{}\n", fmt::join(contacts, "\n")));
+}
+
+// Whole or not at all.
+Result<> LogDirectory::replace(const std::string& name, const std::string& text) {
+  const std::string anew = name + ".new";
+  GALLOCY_TRY(remove(anew));
+  GALLOCY_TRY(append(anew, std::as_bytes(std::span(text))));
+  GALLOCY_TRY(sync(anew));
+  GALLOCY_TRY(rename(anew, name));
   return sync_names();
 }
 

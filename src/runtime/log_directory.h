@@ -1,5 +1,5 @@
 // LogDirectory: the folder where a node keeps its part of the VMM log. It holds the files of raft::Store; `lock`, which
-// is locked while a process uses the folder; and `identity`: whose log it is.
+// is locked while a process uses the folder; `identity`: whose log it is; and `contacts`: where others are.
 //
 // Threads: one at a time.
 #pragma once
@@ -33,6 +33,9 @@ class LogDirectory final : public raft::StoreFiles {
   const std::string& path() const { return path_; }
   Result<std::optional<LogIdentity>> identity();
   Result<> set_identity(const LogIdentity& identity);
+  // Addresses, as text without blanks.
+  Result<std::vector<std::string>> contacts();
+  Result<> set_contacts(const std::vector<std::string>& contacts);
 
   // StoreFiles
   Result<std::vector<std::string>> list() override;
@@ -47,6 +50,7 @@ class LogDirectory final : public raft::StoreFiles {
  private:
   explicit LogDirectory(std::string path) : path_(std::move(path)) {}
   Result<> take();
+  Result<> replace(const std::string& name, const std::string& text);
   Result<int> writable(const std::string& name);
   void forget(const std::string& name);
   tl::unexpected<Error> failed(int errnum, const std::string& name, const char* what) const;

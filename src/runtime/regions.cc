@@ -37,13 +37,17 @@ vmm::Log::MakeReplication replication(const RegionsOptions& options, const LogDi
   if (disk == nullptr && kept_by_one(options)) return vmm::keeper_log({.self = options.self, .keeper = NodeId{0}});
   vmm::RaftOptions raft = raft_options(options);
   if (disk != nullptr) raft.core.storage = raft::Storage::kDurable;
-  if (disk != nullptr && !disk->founds()) raft.found = disk->found();
+  if (disk != nullptr && !disk->has_begun_anew()) raft.found = disk->found();
   return vmm::raft_log(raft);
 }
 
 std::uint64_t by_chance() {
   std::random_device device;
   return std::uint64_t{device()} << 32 | (device() | 1);
+}
+
+Error lost_founder(NodeId node) {
+  return {ErrorCode::kPeerLost, fmt::format("node {} was lost before the cluster had begun again", node)};
 }
 
 std::int64_t deadline_after(std::chrono::milliseconds timeout) {
@@ -54,11 +58,25 @@ std::int64_t deadline_after(std::chrono::milliseconds timeout) {
 
 Result<std::unique_ptr<LogDisk>> Regions::open_disk(const RegionsOptions& options, const std::string& directory,
                                                     std::uint64_t new_cluster) {
-  return LogDisk::open({.directory = directory,
-                        .self = options.self,
-                        .nodes = static_cast<std::uint16_t>(options.founders.size()),
-                        .new_cluster = new_cluster,
-                        .founding = vmm::first_state(raft_options(options))});
+  GALLOCY_ASSIGN(auto disk, LogDisk::open(directory));
+  const auto nodes = static_cast<std::uint16_t>(options.founders.size());
+  const LogIdentity& known = disk->identity();
+  if (disk->is_empty()) {
+    GALLOCY_TRY(
+        disk->begin_anew({.cluster = new_cluster, .node = options.self, .nodes = nodes}, founding_state(options)));
+  } else if (known.node == options.self && known.nodes == nodes) {
+    GALLOCY_TRY(disk->begin_again());
+  } else {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{} holds the log of node {} of {}, this is node {} of {}: start as many nodes as founded it",
+                    directory, known.node, known.nodes, options.self, nodes));
+  }
+  return disk;
+}
+
+raft::PersistentState Regions::founding_state(const RegionsOptions& options) {
+  return vmm::first_state(raft_options(options));
 }
 
 Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, Sections& sections, DurableService& durable,
@@ -70,6 +88,7 @@ Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, Sectio
       sections_(sections),
       durable_(durable),
       log_({.self = self_, .incarnation = options_.life}, replication(options_, disk.get())),
+      recalls_(disk != nullptr && !disk->has_begun_anew()),
       coordinator_(options_.founders.empty() ? kNoNode : options_.founders.front()),
       dead_(options_.nodes),
       lives_(options_.nodes, disk != nullptr ? 0 : 1),
@@ -80,7 +99,8 @@ Result<> Regions::join(const std::string& address, std::chrono::milliseconds tim
                                .address = address,
                                .life = options_.life,
                                .newcomer = disk_ != nullptr ? by_chance() : 0,
-                               .kept = durable_.kept()};
+                               .kept = durable_.kept(),
+                               .on_disk = disk_ != nullptr};
   {
     const os::MutexLock lock(mu_);
     if (disk_ != nullptr) start_disk(self);
@@ -94,7 +114,10 @@ Result<> Regions::join(const std::string& address, std::chrono::milliseconds tim
     if (!joined) return tl::unexpected(joined.error());
   }
   // A region may be placed on any node, so all are members before the program maps one.
-  if (waiting_->wait(all_joined_, deadline_after(timeout))) return {};
+  if (waiting_->wait(all_joined_, deadline_after(timeout))) {
+    const os::MutexLock lock(mu_);
+    return lost_too_soon_ == kNoNode ? Result<>() : tl::unexpected(lost_founder(lost_too_soon_));
+  }
   return fail(ErrorCode::kTimeout, fmt::format("not all nodes joined within {} ms", timeout.count()));
 }
 
@@ -128,6 +151,7 @@ Result<LogIndex> Regions::leave(std::chrono::milliseconds timeout) {
   if (!left) return tl::unexpected(left.error());
   if (waiting_->wait(may_go_, deadline_after(timeout))) {
     const os::MutexLock lock(mu_);
+    if (disk_ != nullptr) disk_->forget_at_end();
     return leaves_at_;
   }
   return fail(ErrorCode::kTimeout, fmt::format("the log could not do without this node within {} ms", timeout.count()));
@@ -274,6 +298,7 @@ bool Regions::can_decide() {
 void Regions::node_lost(NodeId node) {
   const os::MutexLock lock(mu_);
   dead_[node.value] = true;
+  if (options_.long_lived && !all_joined_.is_set()) founder_lost(node);
   vmm::Effects effects;
   log_.peer_down({node, life_of(node)}, now_us(), effects);
   carry_out(effects);
@@ -285,6 +310,17 @@ void Regions::peer_up(const vmm::Life& peer) {
   dead_[peer.node.value] = false;
   lives_[peer.node.value] = peer.life;
   log_.peer_up(peer);
+}
+
+// Those who have the log of all nodes may begin without it only when they have agreed on that; this node cannot know.
+void Regions::founder_lost(NodeId node) {
+  if (std::ranges::find(options_.founders, node) == options_.founders.end()) return;
+  lost_too_soon_ = node;
+  all_joined_.set();
+  for (auto& [first, waiter] : std::exchange(waiters_, {})) {
+    waiter->outcome = tl::unexpected(lost_founder(node));
+    waiter->flag.set();
+  }
 }
 
 // Who has a region, and who has to have it, may look different now.
@@ -353,6 +389,7 @@ void Regions::carry_out(vmm::Effects& effects) {
   for (const vmm::Applied& applied : effects.applied) {
     if (applied.outcome) follow(applied);
   }
+  if (recalls_ && has_begun()) recalls_ = false, take_hints();
   for (raft::Persist& persist : effects.persist) disk_->write(std::move(persist));
   note_membership();
   if (has_begun() && (effects.restored || !effects.applied.empty())) durable_.follow(log_.machine());
@@ -380,8 +417,11 @@ void Regions::answer_newcomer(const vmm::Resolved& resolved) {
   if (found == admissions_.end()) return;
   const Admission admission = std::move(found->second);
   admissions_.erase(found);
-  const auto answer =
-      resolved.outcome.map([&](const vmm::Outcome& outcome) { return vmm::admitted(log_.machine(), outcome); });
+  const auto answer = resolved.outcome.map([&](const vmm::Outcome& outcome) {
+    vmm::Admitted admitted = vmm::admitted(log_.machine(), outcome);
+    admitted.cluster = cluster();
+    return admitted;
+  });
   for (const vmm::Frame& frame : vmm::encode(admission.newcomer, answer)) admission.answer(frame);
 }
 
@@ -389,6 +429,7 @@ void Regions::follow(const vmm::Applied& applied) {
   if (std::holds_alternative<vmm::MapRegion>(applied.entry)) {
     if (const vmm::Region* region = log_.machine().region(applied.outcome->region)) appeared(*region);
   } else if (const auto* homes = std::get_if<vmm::BlockHomes>(&applied.entry)) {
+    if (recalls_) return;
     for (const vmm::HomeRun& run : homes->runs) {
       if (run.home != applied.proposer) memory_.home_given(run.first, run.count, applied.proposer, run.home);
       memory_.home_hint(run.first, run.count, run.home);
@@ -428,6 +469,12 @@ void Regions::take_over() {
   for (const auto& [id, region] : log_.machine().regions()) {
     appeared(region);
     memory_.anchors_are(region.address, region.spread);
+  }
+  if (!recalls_) take_hints();
+}
+
+void Regions::take_hints() {
+  for (const auto& [id, region] : log_.machine().regions()) {
     region.homes.for_each_run(
         [&](BlockId first, std::uint64_t count, NodeId home) { memory_.home_hint(first, count, home); });
   }

@@ -35,7 +35,8 @@ struct RegionsOptions {
   // Who begins the cluster, ascending. A node that is admitted later is none of them, and has its life from the log.
   std::vector<NodeId> founders;
   std::uint64_t life = 1;
-  bool long_lived = false;  // nodes join and leave: the log is kept by Raft even if one node begins
+  bool long_lived = false;    // nodes join and leave: the log is kept by Raft even if one node begins
+  std::uint64_t cluster = 0;  // the number of a cluster whose log is on disk, though not at this node
 };
 
 class Regions {
@@ -43,14 +44,16 @@ class Regions {
   // disk: null if the log is in memory only.
   Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, Sections& sections, DurableService& durable,
           std::unique_ptr<LogDisk> disk);
-  // The log on disk of a founder of a cluster, in this folder. new_cluster: what its nodes, and no others, call the
-  // cluster if it is founded now.
+  // The log on disk of a node of a launch, in this folder. new_cluster: what its nodes, and no others, call the cluster
+  // if it is founded now.
   static Result<std::unique_ptr<LogDisk>> open_disk(const RegionsOptions& options, const std::string& directory,
                                                     std::uint64_t new_cluster);
+  // What the node that founds a cluster has of its log at first.
+  static raft::PersistentState founding_state(const RegionsOptions& options);
   void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
 
   // Founder: proposes this node as a member. Returns when all founders are members in the log, here; of a node that
-  // was admitted, when its own admission has arrived here.
+  // was admitted, when its own admission has arrived here. kPeerLost: a founder of an open cluster is gone before that.
   Result<> join(const std::string& address, std::chrono::milliseconds timeout);
   // Leaving, in this order: waits until no other member is about to leave, and says that this one is; says that it is
   // no member any more, and returns when the log can do without it. Both give the place of their entry in the log.
@@ -73,6 +76,8 @@ class Regions {
   using LeaverNews = std::function<void(NodeId, bool leaves, LogIndex)>;
   void set_leaver_news(LeaverNews news) { leaver_news_ = std::move(news); }
   std::vector<vmm::Peer> members();
+  // The number of the cluster, if its log is on disk; 0: it is in memory.
+  std::uint64_t cluster() const { return disk_ != nullptr ? disk_->identity().cluster : options_.cluster; }
   // Tells the log that these blocks have their homes there, as one who gave them away.
   Result<> publish_homes(std::vector<std::pair<BlockId, NodeId>> homes);
   // f(the log), under mu_.
@@ -125,6 +130,7 @@ class Regions {
   bool has_begun() const REQUIRES(mu_) {
     return log_.machine().standing({self_, options_.life}) != vmm::Standing::kUnknown;
   }
+  void take_hints() REQUIRES(mu_);
   // The end of a turn: sends what the log has gathered, and does what it asks for.
   void carry_out(vmm::Effects& effects) REQUIRES(mu_);
   void follow(const vmm::Applied& applied) REQUIRES(mu_);
@@ -132,6 +138,7 @@ class Regions {
   void follow_anchors() REQUIRES(mu_);
   void members_changed() REQUIRES(mu_);
   bool all_founders_joined() const REQUIRES(mu_);
+  void founder_lost(NodeId node) REQUIRES(mu_);
   void note_membership() REQUIRES(mu_);
   bool is_live(NodeId node) const REQUIRES(mu_) { return log_.machine().is_member(node) && !dead_[node.value]; }
   bool can_do_without_us() const REQUIRES(mu_);
@@ -158,7 +165,7 @@ class Regions {
   Sections& sections_;
   DurableService& durable_;
   Waiting* waiting_ = nullptr;
-  WaitFlag all_joined_;
+  WaitFlag all_joined_;  // or somebody was lost before
   WaitFlag may_go_;
   MemberNews member_news_;
   LeaverNews leaver_news_;
@@ -168,6 +175,9 @@ class Regions {
   os::Mutex mu_;
   vmm::Log log_ GUARDED_BY(mu_);
   bool started_ GUARDED_BY(mu_) = false;
+  // All nodes start again, and the log has only come to what was before: homes of that time are homes no more.
+  bool recalls_ GUARDED_BY(mu_);
+  NodeId lost_too_soon_ GUARDED_BY(mu_) = kNoNode;  // with whom this node was to begin
   BoundedEvent refused_ GUARDED_BY(mu_){LogLevel::kWarn, "vmm_message_refused"};
   std::uint64_t next_ticket_ GUARDED_BY(mu_) = 1;
   std::map<std::uint64_t, Waiter*> waiters_ GUARDED_BY(mu_);  // by the first of their tickets

@@ -17,9 +17,13 @@ std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); 
 // Links keep their order, so nobody takes anything of the log of another cluster.
 void Regions::start_disk(const vmm::MemberJoined& self) {
   lives_[self_.value] = options_.life;
-  const wire::VmmCluster mine{.cluster = disk_->cluster()};
-  const vmm::Frame wish = vmm::encode(
-      {.newcomer = self.newcomer, .node = self_, .address = self.address, .life = self.life, .kept = self.kept});
+  const wire::VmmCluster mine{.cluster = cluster()};
+  const vmm::Frame wish = vmm::encode({.newcomer = self.newcomer,
+                                       .node = self_,
+                                       .address = self.address,
+                                       .life = self.life,
+                                       .kept = self.kept,
+                                       .on_disk = true});
   vmm::Bytes body(sizeof mine);
   std::memcpy(body.data(), &mine, sizeof mine);
   body.insert(body.end(), wish.body.begin(), wish.body.end());
@@ -50,7 +54,7 @@ bool Regions::life_began(NodeId from, std::span<const std::byte> body) {
   std::memcpy(&theirs, body.data(), sizeof theirs);
   const auto wish = vmm::decode_wish(body.subspan(sizeof theirs));
   if (!wish || wish->node != from) return false;
-  if (theirs.cluster != disk_->cluster())
+  if (theirs.cluster != cluster())
     die(static_cast<int>(ErrorCode::kInvalidArgument),
         fmt::format("gallocy: node {}: its log, in {}, is of another cluster than node {}'s; give all nodes the "
                     "directories of one cluster, or empty ones",

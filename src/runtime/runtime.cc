@@ -55,9 +55,17 @@ std::string escaped(std::string_view text) {
 
 Runtime::Runtime(Settings settings) : settings_(std::move(settings)) {}
 
-Result<std::unique_ptr<Runtime>> Runtime::join(const NodeOptions& options, Duty duty) {
+Result<std::unique_ptr<Runtime>> Runtime::join(const NodeOptions& options) {
   GALLOCY_ASSIGN(Settings settings, resolve_settings(options));
-  settings.duty = duty;
+  return start(std::move(settings));
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::serve(const NodeOptions& options, NodeLog log) {
+  GALLOCY_ASSIGN(Settings settings, resolve_settings(options, Duty::kMemory, std::move(log)));
+  return start(std::move(settings));
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::start(Settings settings) {
   os::unblock_fault_signals();
   const auto begun_at = std::chrono::steady_clock::now();
   for (;;) {
@@ -123,19 +131,20 @@ Result<> Runtime::assemble() {
   memory_->set_other_memory(*sections_);
   RegionsOptions cluster{.self = self(), .nodes = nodes(), .founders = present_at_first()};
   if (is_open()) {
-    cluster.founders = steward_->founds() ? std::vector{self()} : std::vector<NodeId>{};
+    cluster.founders = steward_->begins_with();
     cluster.life = steward_->life();
     cluster.long_lived = true;
+    cluster.cluster = steward_->cluster();
+  } else if (!settings_.log_dir.empty()) {
+    GALLOCY_ASSIGN(disk_, Regions::open_disk(cluster, settings_.log_dir, number_of(*settings_.launch)));
+    cluster.life = disk_->identity().life;
   }
-  std::unique_ptr<LogDisk> disk;
-  if (!settings_.log_dir.empty()) {
-    GALLOCY_ASSIGN(disk, Regions::open_disk(cluster, settings_.log_dir, number_of(*settings_.launch)));
-    cluster.life = disk->life();
-    GALLOCY_ASSIGN(auto journal, DurableDisk::open(settings_.log_dir + "/durable", self()));
+  if (disk_ != nullptr) {
+    GALLOCY_ASSIGN(auto journal, DurableDisk::open(disk_->durable_path(), self()));
     durable_->keep(std::move(journal));
   }
   regions_ =
-      std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *sections_, *durable_, std::move(disk));
+      std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *sections_, *durable_, std::move(disk_));
   threads_ = std::make_unique<Threads>(self(), nodes(), present_at_first(), mesh_.get(), &GlobalHeap::thread_ended);
   memory_->set_waiting(*waiting_);
   durable_->set_waiting(*waiting_);

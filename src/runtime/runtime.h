@@ -36,7 +36,9 @@ inline constexpr std::chrono::milliseconds kPeerTimeout{10'000};
 
 class Runtime final : public net::FrameSink {
  public:
-  static Result<std::unique_ptr<Runtime>> join(const NodeOptions& options, Duty duty = Duty::kProgram);
+  static Result<std::unique_ptr<Runtime>> join(const NodeOptions& options);
+  // A node without a program, of an open cluster.
+  static Result<std::unique_ptr<Runtime>> serve(const NodeOptions& options, NodeLog log);
   ~Runtime() override;  // waits for all nodes to leave; in an open cluster only this one does, if it has not yet
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
@@ -70,6 +72,7 @@ class Runtime final : public net::FrameSink {
   Steward* steward() { return steward_.get(); }  // of an open cluster
   // A node that the log let in has not come.
   void did_not_arrive(NodeId node) { lost(node, "it was let in and did not come"); }
+  void began_again(NodeId node) { lost(node, "its process has ended, and starts again"); }
   // Whether memory is offered to others.
   void take_more(bool more) { takes_more_ = more; }
 
@@ -79,6 +82,8 @@ class Runtime final : public net::FrameSink {
 
  private:
   explicit Runtime(Settings settings);
+
+  static Result<std::unique_ptr<Runtime>> start(Settings settings);
 
   Result<> begin();
   Result<> connect();
@@ -92,7 +97,7 @@ class Runtime final : public net::FrameSink {
   void run_loop();
   std::int64_t housekeeping();
   void beat(std::int64_t now_us);
-  void lost(NodeId peer, std::string_view reason);
+  void lost(NodeId peer, std::string_view reason, LogLevel level = LogLevel::kWarn);
   void departed(NodeId peer);
   void members_changed(NodeId node, const vmm::Member& member, LogIndex index);
   void leaver_changed(NodeId node, bool leaves, LogIndex index);
@@ -113,7 +118,8 @@ class Runtime final : public net::FrameSink {
   void peer_down(NodeId peer, std::string_view reason) override;
   bool route(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::span<const std::byte> payload);
 
-  Settings settings_;  // constant once this node has its number
+  Settings settings_;              // constant once this node has its number
+  std::unique_ptr<LogDisk> disk_;  // of an open cluster, until Regions has it
   std::unique_ptr<Steward> steward_;
   std::unique_ptr<net::LauncherLink> link_;
   std::unique_ptr<net::Mesh> mesh_;

@@ -14,7 +14,7 @@ constexpr int kLauncherEndsUsMs = 1'000;
 
 }  // namespace
 
-void Runtime::lost(NodeId peer, std::string_view reason) {
+void Runtime::lost(NodeId peer, std::string_view reason, LogLevel level) {
   const os::MutexLock lock(fates_mu_);
   if (peers_[peer.value].left || peers_[peer.value].lost.exchange(true)) return;
   if (link_ != nullptr) link_->report_lost(peer, reason);
@@ -23,7 +23,7 @@ void Runtime::lost(NodeId peer, std::string_view reason) {
     ::poll(nullptr, 0, kLauncherEndsUsMs);
     die(static_cast<int>(ErrorCode::kPeerLost), fmt::format("gallocy: node {} lost node {}: {}", self(), peer, reason));
   }
-  if (is_open()) log_event(LogLevel::kWarn, "node_lost", "node", peer, "reason", reason);
+  if (is_open()) log_event(level, "node_lost", "node", peer, "reason", reason);
   durable_->connection_lost(peer);
   regions_->node_lost(peer);
   // Whoever has the majority goes on without this node. It must not go on beside them.
@@ -60,7 +60,8 @@ void Runtime::bury_the_declared() {
     if (node == self())
       die(static_cast<int>(ErrorCode::kPeerLost),
           fmt::format("gallocy: node {}: the others took it for dead, and go on without it", self()));
-    lost(node, "the cluster took it for dead");
+    const bool knew = peers_[node.value].present;  // else it died before this node came
+    lost(node, "the cluster took it for dead", knew ? LogLevel::kWarn : LogLevel::kDebug);
     const os::MutexLock lock(fates_mu_);
     if (!peers_[node.value].left) bury(node);
   }

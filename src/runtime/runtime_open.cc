@@ -24,7 +24,10 @@ bool was_sync_home(const vmm::Machine& machine, NodeId node) {
 }  // namespace
 
 Result<> Runtime::enter_cluster() {
-  steward_ = std::make_unique<Steward>(*this, *settings_.open);
+  if (!settings_.log_dir.empty()) {
+    GALLOCY_ASSIGN(disk_, LogDisk::open(settings_.log_dir));
+  }
+  steward_ = std::make_unique<Steward>(*this, *settings_.open, disk_.get(), settings_.without);
   GALLOCY_ASSIGN(mesh_, steward_->enter({.build_id = os::build_id(),
                                          .peer_timeout = kPeerTimeout,
                                          .spin = settings_.spin,
@@ -36,11 +39,7 @@ Result<> Runtime::enter_cluster() {
 // With this node.
 std::vector<NodeId> Runtime::present_at_first() const {
   std::vector<NodeId> present;
-  if (is_open()) {
-    present = steward_->others();
-    present.push_back(self());
-    return present;
-  }
+  if (is_open()) return steward_->present();
   for (std::uint16_t n = 0; n < nodes(); ++n) present.push_back(NodeId{n});
   return present;
 }
@@ -58,7 +57,8 @@ void Runtime::follow_members() {
 // The others take this node in one by one; before all have, it must not be spoken of.
 Result<> Runtime::settle_in() {
   GALLOCY_TRY(steward_->await_welcome());
-  GALLOCY_TRY(regions_->join(steward_->address(), settings_.open->join_timeout));
+  const auto joined = regions_->join(steward_->address(), settings_.open->join_timeout);
+  if (!joined) return steward_->not_settled(joined.error());
   std::vector<NodeId> gone;
   regions_->look([&](const vmm::Log& log) {
     for (const auto& [node, member] : log.machine().all_members()) {
@@ -66,6 +66,7 @@ Result<> Runtime::settle_in() {
     }
   });
   sync_->introduce(gone);
+  for (const NodeId node : steward_->absent()) lost(node, "it did not come back");
   // Before a region is mapped: that waits for all members, one of which may be waiting to get in here.
   steward_->open_door();
   return settings_.duty == Duty::kProgram ? make_heap(Placement::first_touch()) : Result<>();

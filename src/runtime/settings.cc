@@ -49,11 +49,31 @@ Result<os::FaultEngineKind> choose_engine(const std::string& name) {
   return kind;
 }
 
+// Programs come and go with what they have; a daemon is started again.
+Result<> place_log(Settings& s, NodeLog log) {
+  const char* folder = std::getenv("GALLOCY_LOG_DIR");
+  if (log.directory.empty() && folder != nullptr) log.directory = folder;
+  if (log.directory.empty()) return {};
+  s.without = std::move(log.without);
+  s.log_dir = s.launch ? fmt::format("{}/node-{}", log.directory, s.self) : log.directory;
+  if (s.nodes < 2) return fail(ErrorCode::kUnsupported, "a log on disk (--log-dir) needs two nodes or more");
+  if (s.launch) return {};
+  if (s.duty == Duty::kProgram)
+    return fail(ErrorCode::kUnsupported,
+                "GALLOCY_LOG_DIR is set, and programs that join a cluster keep none of its log: unset it");
+  if (s.open->listen.port == 0)
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "a node with its log on disk is found again where it was: give it a port, as in --listen 10.0.0.2:7000");
+  return {};
+}
+
 }  // namespace
 
-Result<Settings> resolve_settings(const NodeOptions& options) {
+Result<Settings> resolve_settings(const NodeOptions& options, Duty duty, NodeLog log) {
   GALLOCY_ASSIGN(const net::NodeSettings given, net::settings_from_environment());
   Settings s;
+  s.duty = duty;
   GALLOCY_ASSIGN(s.launch, net::launch_from_environment());
   if (s.launch) {
     s.self = s.launch->node;
@@ -77,12 +97,7 @@ Result<Settings> resolve_settings(const NodeOptions& options) {
                 fmt::format("a memory budget of {} bytes is too small: at least {} are needed", s.memory_bytes,
                             kLeastMemoryBytes));
   }
-  if (const char* folder = std::getenv("GALLOCY_LOG_DIR"); folder != nullptr && *folder != '\0')
-    s.log_dir = fmt::format("{}/node-{}", folder, s.self);
-  if (!s.log_dir.empty() && s.open)
-    return fail(ErrorCode::kUnsupported, "GALLOCY_LOG_DIR is set, and a cluster that lives on keeps its log in memory");
-  if (!s.log_dir.empty() && s.nodes < 2)
-    return fail(ErrorCode::kUnsupported, "a log on disk (--log-dir) needs two nodes or more");
+  GALLOCY_TRY(place_log(s, std::move(log)));
   s.on_peer_lost = s.open ? OnPeerLost::kContinue : options.on_peer_lost;
   if (!s.open && s.on_peer_lost == OnPeerLost::kEnd && given.on_peer_lost) s.on_peer_lost = *given.on_peer_lost;
   const std::string& engine = !options.fault_engine.empty() ? options.fault_engine : given.fault_engine;

@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "gallocy/node.h"
@@ -15,6 +17,12 @@ namespace gallocy::runtime {
 // kMemory: the node has no program, only memory for those of others (`gallocy node`).
 enum class Duty : std::uint8_t { kProgram, kMemory };
 
+// Of a node that has only memory: where it keeps its part of the log, and which members will not come back.
+struct NodeLog {
+  std::string directory;
+  std::vector<NodeId> without;
+};
+
 struct Settings {
   NodeId self{};
   std::uint16_t nodes = 1;
@@ -24,6 +32,7 @@ struct Settings {
   std::chrono::microseconds spin{50};
   std::chrono::microseconds loop_spin{0};  // net::MeshOptions; where each node of this machine has two cores or more
   std::string log_dir;                     // of this node alone; empty: the log is in memory
+  std::vector<NodeId> without;             // an open cluster starts again: members that are lost for good
   // At most one of these; none: a cluster of one.
   std::optional<net::LaunchDescription> launch;
   std::optional<net::OpenCluster> open;
@@ -32,6 +41,7 @@ struct Settings {
 
 // Besides the variables of net/rendezvous.h: GALLOCY_SPIN_US, how long a thread that waits for a message spins before
 // it sleeps (0 … 1 000 000); GALLOCY_LOG_DIR, where the nodes keep the cluster's log, each in a folder of its own.
-Result<Settings> resolve_settings(const NodeOptions& options);
+// In an open cluster it is the folder of this node, unless `log` names another.
+Result<Settings> resolve_settings(const NodeOptions& options, Duty duty = Duty::kProgram, NodeLog log = {});
 
 }  // namespace gallocy::runtime

@@ -36,8 +36,9 @@ const char* name_of(Placement::Kind kind) {
 std::string members_json(const vmm::Machine& machine) {
   std::string json;
   for (const NodeId node : machine.members()) {
-    json += fmt::format("{}{{\"node\": {}, \"address\": {}, \"since\": {}}}", json.empty() ? "" : ", ", node,
-                        quoted(machine.member(node)->address), machine.member(node)->since);
+    json += fmt::format("{}{{\"node\": {}, \"address\": {}, \"since\": {}, \"on_disk\": {}}}", json.empty() ? "" : ", ",
+                        node, quoted(machine.member(node)->address), machine.member(node)->since,
+                        machine.member(node)->on_disk);
   }
   return json;
 }

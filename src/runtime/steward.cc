@@ -33,11 +33,17 @@ std::uint64_t random_name() {
   return name == 0 ? 1 : name;
 }
 
-Visit::Message refusal(const Error& error) {
-  return {VisitType::kRefused, wire::encode(wire::Refusal{static_cast<int>(error.code), error.message})};
+std::vector<std::string> addresses_of(const std::vector<vmm::Peer>& peers) {
+  std::vector<std::string> addresses;
+  for (const vmm::Peer& peer : peers) addresses.push_back(peer.address);
+  return addresses;
 }
 
 }  // namespace
+
+Visit::Message refusal(const Error& error) {
+  return {VisitType::kRefused, wire::encode(wire::Refusal{static_cast<int>(error.code), error.message})};
+}
 
 // ---------------------------------------------------------------------------------------------- joining
 
@@ -47,6 +53,11 @@ Result<std::unique_ptr<net::Mesh>> Steward::enter(net::MeshOptions options) {
   options.secret = cluster_.secret;
   options.encrypt = cluster_.encrypt;
   options.connect_timeout = cluster_.link_timeout;
+  if (disk_ != nullptr && !disk_->is_empty()) return come_back(std::move(options));
+  return found_or_join(std::move(options));
+}
+
+Result<std::unique_ptr<net::Mesh>> Steward::found_or_join(net::MeshOptions options) {
   net::PeerAddress mine = cluster_.listen;
   if (cluster_.contact) {
     GALLOCY_ASSIGN(admission_, Visit::pay(*cluster_.contact, cluster_.visitor()));
@@ -61,12 +72,20 @@ Result<std::unique_ptr<net::Mesh>> Steward::enter(net::MeshOptions options) {
   std::vector<net::Peer> peers;
   if (cluster_.contact) {
     GALLOCY_ASSIGN(place_, ask_to_be_admitted(mine));
+    // Those who were let in after it find it, as it finds those before.
+    std::erase_if(place_.peers, [this](const vmm::Peer& peer) { return peer.node > place_.node; });
     for (const vmm::Peer& peer : place_.peers) {
       GALLOCY_ASSIGN(net::PeerAddress address, net::parse_address("the address of a member", peer.address));
       peers.push_back({peer.node, std::move(address)});
     }
+    way_ = Way::kJoins;
   } else {
-    place_ = {.node = NodeId{0}, .life = 1, .epoch = {}, .peers = {}};
+    place_ = {.node = NodeId{0}, .life = 1, .epoch = {}, .cluster = disk_ != nullptr ? random_name() : 0, .peers = {}};
+  }
+  if (disk_ != nullptr) {
+    const RegionsOptions founder{.self = place_.node, .founders = begins_with()};
+    GALLOCY_TRY(disk_->begin_anew({.cluster = place_.cluster, .node = place_.node, .nodes = kMaxNodes},
+                                  Regions::founding_state(founder), addresses_of(place_.peers)));
   }
   if (const auto entered = mesh->enter(place_.node, peers); !entered) {
     bad_moment_ = !peers.empty();
@@ -76,7 +95,8 @@ Result<std::unique_ptr<net::Mesh>> Steward::enter(net::MeshOptions options) {
 }
 
 Result<vmm::Admitted> Steward::ask_to_be_admitted(const net::PeerAddress& mine) {
-  const vmm::Wish wish{.newcomer = random_name(), .node = kNoNode, .address = net::to_string(mine)};
+  const vmm::Wish wish{
+      .newcomer = random_name(), .node = kNoNode, .address = net::to_string(mine), .on_disk = disk_ != nullptr};
   GALLOCY_TRY(admission_->say({VisitType::kJoin, vmm::encode(wish).body}));
   vmm::AnswerReader reader(wish.newcomer);
   for (bool complete = false; !complete;) {
@@ -97,6 +117,7 @@ std::vector<NodeId> Steward::others() const {
 }
 
 Result<> Steward::await_welcome() {
+  if (way_ == Way::kReturns) return {};  // nobody was here before
   welcomes_.expect(others(), LogIndex{});
   if (!runtime_.waiting().wait(welcomes_.all_here(), deadline_after(cluster_.join_timeout))) {
     return fail(ErrorCode::kTimeout, fmt::format("node {} has not let this one in", welcomes_.missing().front()));
@@ -108,8 +129,17 @@ Result<> Steward::await_welcome() {
   return {};
 }
 
+std::vector<NodeId> Steward::begins_with() const { return way_ == Way::kJoins ? std::vector<NodeId>() : present(); }
+
+std::vector<NodeId> Steward::present() const {
+  std::vector<NodeId> nodes = others();
+  nodes.insert(std::ranges::upper_bound(nodes, self()), self());
+  return nodes;
+}
+
 void Steward::open_door() {
-  mesh_->open_door([this](Visit& visit) { receive(visit); });
+  is_settled_ = true;
+  if (way_ != Way::kReturns) mesh_->open_door([this](Visit& visit) { receive(visit); });
   if (admission_ != nullptr) (void)admission_->say({VisitType::kArrived, {}});
   admission_.reset();
 }
@@ -154,6 +184,7 @@ void Steward::receive(Visit& visit) {
   Waiting::may_poll(false);  // this thread is not one of the program's
   const auto request = visit.hear(Visit::Clock::now() + kRequestTimeout);
   if (!request) return;
+  if (!is_settled_) return receive_early(visit, *request);
   switch (request->type) {
     case VisitType::kJoin:
       return admit(visit, request->body);
@@ -164,6 +195,8 @@ void Steward::receive(Visit& visit) {
     }
     case VisitType::kLeave:
       return see_off(visit, request->body);
+    case VisitType::kReturn:
+      return receive_returning(visit, request->body);
     default:
       return (void)visit.say(refusal({ErrorCode::kProtocol, "this member does not know that request"}));
   }

@@ -1,7 +1,7 @@
 // Steward: a node's part in an open cluster beside its daily work: how it gets in, whom it lets in, what it tells
 // visitors, how it leaves in order. docs/protocol.md, "Joining" and "Leaving", tells the whole.
 //
-// Files: steward.cc; steward_leave.cc (how it leaves).
+// Files: steward.cc; steward_leave.cc (how it leaves); steward_return.cc (how nodes with their log on disk come back).
 //
 // Threads: enter(), settle_in() and leave() by the thread that made the Runtime; receive() by those of visits; the rest
 // by any.
@@ -18,6 +18,8 @@
 #include "net/open_cluster.h"
 #include "net/visit.h"
 #include "os/mutex.h"
+#include "runtime/log_disk.h"
+#include "runtime/reunion.h"
 #include "runtime/waiting.h"
 #include "vmm/admission.h"
 
@@ -27,16 +29,29 @@ class Runtime;
 
 class Steward {
  public:
-  Steward(Runtime& runtime, net::OpenCluster cluster) : runtime_(runtime), cluster_(std::move(cluster)) {}
+  // `disk`: null if the log is in memory; borrowed until enter() has returned. `without`: members that are lost for
+  // good.
+  Steward(Runtime& runtime, net::OpenCluster cluster, LogDisk* disk, std::vector<NodeId> without)
+      : runtime_(runtime), cluster_(std::move(cluster)), disk_(disk), without_(std::move(without)) {}
 
-  // Listens. With a contact: is admitted by the log, through it, and gets links to all members.
+  // Listens. With a contact: is admitted by the log, through it, and gets links to all members. With a log on disk from
+  // an earlier life: finds the others that start again, or is admitted by those that have gone on.
   Result<std::unique_ptr<net::Mesh>> enter(net::MeshOptions options);
   // After enter().
   NodeId self() const { return place_.node; }
-  bool founds() const { return !cluster_.contact; }
+  enum class Way : std::uint8_t { kFounds, kJoins, kReturns };
+  Way way() const { return way_; }
+  // All members with this one, ascending.
+  std::vector<NodeId> present() const;
+  // Who founds the cluster, or begins again; nobody if it goes on and this node joins it.
+  std::vector<NodeId> begins_with() const;
+  // Members that were there when all ended, and are not among those who begin again.
+  const std::vector<NodeId>& absent() const { return absent_; }
+  std::uint64_t cluster() const { return place_.cluster; }
   std::uint64_t life() const { return place_.life; }
   std::vector<NodeId> others() const;
-  const std::vector<vmm::Peer>& peers() const { return place_.peers; }
+  // Members in the lives that the log has. Those who begin again say themselves in which they are.
+  std::vector<vmm::Peer> peers() const { return way_ == Way::kReturns ? std::vector<vmm::Peer>() : place_.peers; }
   const std::string& address() const { return address_; }
 
   // The loop runs. Returns when all members have taken this node in: from then on it may speak of itself.
@@ -44,6 +59,11 @@ class Steward {
   // It failed because a member died or left meanwhile, or could not be reached, which may be the same: another attempt
   // may well succeed, as another newcomer.
   bool came_at_a_bad_moment() const { return bad_moment_; }
+  // It could not begin again, as another has ended that was there a moment ago.
+  tl::unexpected<Error> not_settled(const Error& why) {
+    bad_moment_ = why.code == ErrorCode::kPeerLost;
+    return tl::unexpected(why);
+  }
   // The node is a member: lets others in.
   void open_door();
 
@@ -79,13 +99,27 @@ class Steward {
     WaitFlag all_here_;
   };
 
+  Result<std::unique_ptr<net::Mesh>> found_or_join(net::MeshOptions options);
   Result<vmm::Admitted> ask_to_be_admitted(const net::PeerAddress& mine);
+
+  Result<std::unique_ptr<net::Mesh>> come_back(net::MeshOptions options);
+  Result<Reunion> remember();
+  Result<std::optional<net::PeerAddress>> find_others();
+  Result<> begin_again(net::Mesh& mesh);
+  enum class News : std::uint8_t { kNone, kGoesOn };
+  Result<News> ask(const net::PeerAddress& member);
+  Result<> hear(std::span<const std::byte> body);
+  std::string whom_it_waits_for();
+  void receive_early(net::Visit& visit, const net::Visit::Message& request);
+  void receive_returning(net::Visit& visit, std::span<const std::byte> body);
+
   void receive(net::Visit& visit);
   void admit(net::Visit& visit, std::span<const std::byte> wish);
   void see_off(net::Visit& visit, std::span<const std::byte> request);
   Result<> ask_to_leave(NodeId node);
   std::string status();
   std::vector<NodeId> heirs();
+  bool anybody_keeps_the_log(std::span<const NodeId> nodes);
   Result<> give_locks_back();
   Result<> await_release();
   Result<> give_everything_up();
@@ -95,18 +129,27 @@ class Steward {
 
   Runtime& runtime_;
   net::OpenCluster cluster_;
+  LogDisk* const disk_;
+  const std::vector<NodeId> without_;
+  Way way_ = Way::kFounds;
   vmm::Admitted place_;
+  std::vector<NodeId> absent_;
   std::string address_;
   std::unique_ptr<net::Visit> admission_;  // until this node has arrived
   net::Mesh* mesh_ = nullptr;
   RollCall welcomes_, farewells_;
   std::atomic<bool> somebody_is_gone_{false};
+  std::atomic<bool> is_settled_{false};  // a member, that can speak for the cluster
   bool bad_moment_ = false;
 
   os::Mutex mu_;
+  std::optional<Reunion> reunion_ GUARDED_BY(mu_);
   std::function<void()> asked_to_leave_ GUARDED_BY(mu_);
   std::vector<std::pair<WaitFlag*, Result<>*>> wait_for_leave_ GUARDED_BY(mu_);
   std::atomic<unsigned> to_be_answered_{0};
 };
+
+// What a visitor is told who does not get what it wants.
+net::Visit::Message refusal(const Error& error);
 
 }  // namespace gallocy::runtime

@@ -1,4 +1,6 @@
 // How a node leaves an open cluster in order: see "Leaving" in docs/protocol.md.
+#include <algorithm>
+
 #include "base/log.h"
 #include "os/clock.h"
 #include "runtime/runtime.h"
@@ -31,12 +33,25 @@ std::vector<NodeId> Steward::heirs() {
   return nodes;
 }
 
+bool Steward::anybody_keeps_the_log(std::span<const NodeId> nodes) {
+  bool anybody = false;
+  runtime_.regions().look([&](const vmm::Log& log) {
+    anybody = std::ranges::any_of(nodes, [&](NodeId node) { return log.machine().member(node)->on_disk; });
+  });
+  return anybody;
+}
+
 // In this order: all learn that this node is about to leave, and give it nothing more; what it has goes; then it says
 // that it is no member any more. Who has heard that sends nothing more here; what it sent before is forwarded until
 // then. One member leaves at a time, or it might give what it has to another that is on its way out, too.
 Result<> Steward::leave() {
   const auto heirs_now = heirs();
   if (heirs_now.empty()) return {};  // the cluster ends with this node
+  if (cluster() != 0 && !anybody_keeps_the_log(heirs_now)) {
+    return fail(ErrorCode::kNotPermitted,
+                fmt::format("it is the only one that has the cluster's log on disk, and node {} still needs that",
+                            heirs_now.front()));
+  }
   const std::uint64_t kept = runtime_.memory().summary().used_pages, room = runtime_.memory().room_of(heirs_now);
   if (kept > room) {
     return fail(ErrorCode::kOutOfMemory, fmt::format("it keeps {} MiB and the others have room for {} MiB",

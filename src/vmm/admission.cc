@@ -27,7 +27,8 @@ Frame admitted_from(std::uint64_t newcomer, const Admitted& answer, std::size_t 
                          .node = answer.node.value,
                          .first = static_cast<std::uint32_t>(first),
                          .total = static_cast<std::uint32_t>(answer.peers.size()),
-                         .epoch = answer.epoch.value};
+                         .epoch = answer.epoch.value,
+                         .cluster = answer.cluster};
   Bytes tail;
   ByteWriter writer(tail);
   for (std::size_t i = first; i < answer.peers.size(); ++i) {
@@ -53,18 +54,21 @@ Admitted admitted(const Machine& machine, const Outcome& outcome) {
 }
 
 Frame encode(const Wish& wish) {
-  return {wire::kVmmAdmit,
-          body_of(
-              wire::VmmAdmit{
-                  .newcomer = wish.newcomer, .life = wish.life, .node = wish.node.value, .kept = wish.kept.value},
-              bytes_of(wish.address))};
+  return {wire::kVmmAdmit, body_of(wire::VmmAdmit{.newcomer = wish.newcomer,
+                                                  .life = wish.life,
+                                                  .node = wish.node.value,
+                                                  .on_disk = wish.on_disk,
+                                                  .kept = wish.kept.value},
+                                   bytes_of(wish.address))};
 }
 
 Result<Wish> decode_wish(std::span<const std::byte> body) {
   ByteReader reader(body);
   const auto head = reader.get<wire::VmmAdmit>();
-  Wish wish{head.newcomer, NodeId{head.node}, text_of(reader.get_bytes(reader.left())), head.life, Epoch{head.kept}};
-  if (!reader.done() || wish.newcomer == 0 || !validate(entry_of(wish))) return garbled("a wish to join that is none");
+  Wish wish{head.newcomer, NodeId{head.node}, text_of(reader.get_bytes(reader.left())),
+            head.life,     Epoch{head.kept},  head.on_disk != 0};
+  if (!reader.done() || head.on_disk > 1 || wish.newcomer == 0 || !validate(entry_of(wish)))
+    return garbled("a wish to join that is none");
   return wish;
 }
 
@@ -87,7 +91,7 @@ Result<bool> AnswerReader::take(wire::MessageType type, std::span<const std::byt
 
 Result<bool> AnswerReader::take_admitted(ByteReader reader) {
   const auto head = reader.get<wire::VmmAdmitted>();
-  Admitted answer{NodeId{head.node}, head.life, Epoch{head.epoch}, {}};
+  Admitted answer{NodeId{head.node}, head.life, Epoch{head.epoch}, head.cluster, {}};
   if (head.first != 0 && answer_) answer.peers = answer_->peers;
   const bool continues = head.first == answer.peers.size();
   for (unsigned i = 0; i < head.count && reader.ok(); ++i) {

@@ -19,6 +19,7 @@ struct Wish {
   std::string address;         // where its peers reach it
   std::uint64_t life = 0;      // with a number: the life after that one
   Epoch kept{};                // MemberJoined
+  bool on_disk = false;        // MemberJoined
   bool operator==(const Wish&) const = default;
 };
 
@@ -33,15 +34,21 @@ struct Admitted {
   NodeId node{};
   std::uint64_t life = 0;
   Epoch epoch{};
-  std::vector<Peer> peers;  // the other members, ascending
+  std::uint64_t cluster = 0;  // the number of a cluster whose log is on disk; 0: it is in memory
+  std::vector<Peer> peers;    // the other members, ascending
   bool operator==(const Admitted&) const = default;
 };
 
 inline MemberJoined entry_of(const Wish& wish) {
-  return {.node = wish.node, .address = wish.address, .life = wish.life, .newcomer = wish.newcomer, .kept = wish.kept};
+  return {.node = wish.node,
+          .address = wish.address,
+          .life = wish.life,
+          .newcomer = wish.newcomer,
+          .kept = wish.kept,
+          .on_disk = wish.on_disk};
 }
 
-// What the contact answers, once its log has the outcome of entry_of(wish).
+// What the contact answers, once its log has the outcome of entry_of(wish); `cluster` it knows itself.
 Admitted admitted(const Machine& machine, const Outcome& outcome);
 
 struct Frame {

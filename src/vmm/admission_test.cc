@@ -8,14 +8,14 @@ namespace gallocy::vmm {
 namespace {
 
 Admitted answer_with(std::size_t peers) {
-  Admitted answer{.node = NodeId{999}, .life = 3, .epoch = Epoch{17}};
+  Admitted answer{.node = NodeId{999}, .life = 3, .epoch = Epoch{17}, .cluster = 0xc1};
   for (std::size_t i = 0; i < peers; ++i)
     answer.peers.push_back({NodeId{static_cast<std::uint16_t>(i)}, 1 + i, std::string(1 + i % kMaxTextBytes, 'a')});
   return answer;
 }
 
 TEST(Admission, a_wish_comes_as_it_went) {
-  const Wish wish{.newcomer = 77, .node = NodeId{5}, .address = "10.0.0.1:7000", .life = 3};
+  const Wish wish{.newcomer = 77, .node = NodeId{5}, .address = "10.0.0.1:7000", .life = 3, .on_disk = true};
   const Frame frame = encode(wish);
   EXPECT_EQ(frame.type, wire::kVmmAdmit);
   const auto decoded = decode_wish(frame.body);

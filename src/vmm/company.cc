@@ -39,6 +39,10 @@ class Planner {
     return state_.standing({node, of_all_lives ? state_.last_life(node) : raft::incarnation_of(server)});
   }
   bool is_down(ServerId server) const { return down_.contains(raft::node_of(server)); }
+  // Who forgets what it was told when it ends must not be one of those who remember.
+  bool may_vote(ServerId server) const {
+    return storage_ != raft::Storage::kDurable || state_.on_disk(raft::node_of(server));
+  }
   bool stays(ServerId server) const { return standing(server) <= Standing::kPresent; }
 
   bool answers(ServerId server) const { return core_.followers().at(server).last_reply + kGoneUs > now_us_; }
@@ -62,7 +66,7 @@ class Planner {
   }
 
   Step vote() const {
-    const auto staying = [&](ServerId server) { return stays(server); };
+    const auto staying = [&](ServerId server) { return stays(server) && may_vote(server); };
     const auto among = [&](const std::set<ServerId>& servers) {
       return static_cast<std::size_t>(std::ranges::count_if(servers, staying));
     };
@@ -95,7 +99,8 @@ class Planner {
 
   std::optional<ServerId> caught_up() const {
     for (const ServerId server : now_.learners) {
-      if (stays(server) && !is_down(server) && core_.followers().at(server).caught_up) return server;
+      if (stays(server) && may_vote(server) && !is_down(server) && core_.followers().at(server).caught_up)
+        return server;
     }
     return std::nullopt;
   }

@@ -4,7 +4,8 @@
 //      entry that tells it that it votes no more, and that it may go; so does a founder that has not joined
 //   2. members that are not in the company become learners of it
 //   3. the voters are an odd number of the members, at most most_voters: one more would make commits dearer and save
-//      nobody. Of two members one votes: with two voters the log would end with either's death, so it ends with one's
+//      nobody. Where the log is on disk only those vote that have one: the others forget. Of two members one votes:
+//      with two voters the log would end with either's death, so it ends with one's
 //   4. a leader that left passes leadership on when somebody else votes; one that is declared dead gives it up
 #pragma once
 

@@ -31,6 +31,7 @@ struct MemberJoined {
                                // late repetition would begin one more
   std::uint64_t newcomer = 0;  // not 0: what it calls itself until it has a number; who asks twice gets one
   Epoch kept{};                // up to which it has on disk what it had of durable regions; 0: nothing
+  bool on_disk = false;        // its log is on disk; of all its lives, or of none
   bool operator==(const MemberJoined&) const = default;
 };
 

@@ -190,13 +190,16 @@ std::optional<Entry> Log::lacks(const Machine& first) const {
     const Member* const self = first.member(options_.self);
     const bool joins = self != nullptr && self->state == MemberState::kPresent &&
                        machine_.standing({options_.self, self->life}) == Standing::kUnknown;
-    return joins ? std::optional<Entry>(MemberJoined{options_.self, self->address, self->life}) : std::nullopt;
+    return joins ? std::optional<Entry>(MemberJoined{
+                       .node = options_.self, .address = self->address, .life = self->life, .on_disk = self->on_disk})
+                 : std::nullopt;
   }
   // Who comes before who goes, and this node last: who is gone can write nothing down.
   std::optional<Entry> end;
   for (const auto& [node, is] : first.all_members()) {
     const Member* const was = machine_.member(node);
-    if (was == nullptr || was->life < is.life) return MemberJoined{node, is.address, is.life};
+    if (was == nullptr || was->life < is.life)
+      return MemberJoined{.node = node, .address = is.address, .life = is.life, .on_disk = is.on_disk};
     if (was->life > is.life || was->state != MemberState::kPresent || is.state == MemberState::kPresent) continue;
     if (end && node == options_.self) continue;
     end = is.state == MemberState::kLeft ? Entry(MemberLeft{node, is.life}) : Entry(MemberDied{node, is.life});
@@ -291,6 +294,11 @@ std::vector<Life> Log::present() const {
   std::vector<Life> lives;
   for (const NodeId node : machine_.members()) lives.push_back({node, machine_.member(node)->life});
   return lives;
+}
+
+bool Log::on_disk(NodeId node) const {
+  const Member* const member = machine_.member(node);
+  return member != nullptr && member->on_disk;
 }
 
 std::uint64_t Log::last_life(NodeId node) const {

@@ -93,6 +93,7 @@ class Log final : private ReplicatedState {
   Result<> restore(LogIndex index, std::span<const std::byte> snapshot, Effects& effects) override;
   Standing standing(const Life& life) const override { return machine_.standing(life); }
   std::uint64_t last_life(NodeId node) const override;
+  bool on_disk(NodeId node) const override;
   std::vector<Life> present() const override;
 
   Result<Outcome> carry_out(LogIndex index, const Record& record, Effects& effects);

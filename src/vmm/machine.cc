@@ -76,11 +76,19 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberJoined& entry) {
     return fail(ErrorCode::kNotPermitted,
                 fmt::format("node {} is no member any more: it would have to start again", node));
   }
+  if (former != nullptr && former->on_disk != entry.on_disk)
+    return fail(ErrorCode::kConflict,
+                fmt::format("node {} has its log {}", node, former->on_disk ? "on disk" : "in memory"));
+  if (entry.on_disk && !members_.empty() && !on_disk())
+    return fail(ErrorCode::kConflict,
+                "this cluster has its log in memory: start the node without --log-dir, or found the cluster with one");
   const bool restarted = was_member_since(entry.kept, node);
   using Kind = MembershipChange::Kind;
   if (is_member(node) && !restarted) change_membership(node, Kind::kGone);
   change_membership(node, restarted ? Kind::kRestarted : Kind::kJoined);
-  members_.insert_or_assign(node, Member{entry.address, MemberState::kPresent, epoch_, life, entry.newcomer});
+  forget_homes(node);
+  members_.insert_or_assign(node,
+                            Member{entry.address, MemberState::kPresent, epoch_, life, entry.newcomer, entry.on_disk});
   return Outcome{.epoch = epoch_, .node = node, .life = life};
 }
 
@@ -126,6 +134,17 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberLeft& entry) {
   auto left = end_membership(entry.node, MemberState::kLeft);
   if (left) inherit_anchors(entry.node);
   return left;
+}
+
+// What it had in memory in an earlier life is gone.
+void Machine::forget_homes(NodeId node) {
+  for (auto& [id, region] : regions_) {
+    std::vector<std::pair<BlockId, std::uint64_t>> runs;
+    region.homes.for_each_run([&](BlockId first, std::uint64_t count, NodeId home) {
+      if (home == node) runs.emplace_back(first, count);
+    });
+    for (const auto& [first, count] : runs) region.homes.assign(first, count, kNoNode);
+  }
 }
 
 // Who left has given away what was in use; what nobody used is dealt out by the next member from now on.

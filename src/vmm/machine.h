@@ -11,8 +11,7 @@
 // 4. The epoch grows by one with every change of membership and with nothing else. A node that joins in a later life
 //    while it is a member makes two: the earlier life has died; one, if it kept what it had.
 // 5. Homes that were recorded lie within their region. They may name a node that is no member any more: where its
-// blocks
-//    go is decided by a later BlockHomes entry, not by its death.
+//    blocks go is decided by a later BlockHomes entry, not by its death. Of a node in a later life they are none.
 #pragma once
 
 #include <cstdint>
@@ -93,7 +92,9 @@ class Machine {
   const std::map<NodeId, Member>& all_members() const { return members_; }  // past ones included
   // It was one in this epoch, and ever after, in whatever lives. Of epoch 0 nobody was.
   bool was_member_since(Epoch epoch, NodeId node) const;
-  std::vector<NodeId> members() const;       // present ones, ascending
+  std::vector<NodeId> members() const;  // present ones, ascending
+  // The log of this cluster is on disk: at those of its members that have one, of which the first was one.
+  bool on_disk() const { return !members_.empty() && members_.begin()->second.on_disk; }
   NodeId leaver() const { return leaver_; }  // the member that is about to leave; kNoNode: none is
   // All so far; the first opened epoch 1. Who keeps a durable block follows from them (durable/companies.h).
   const std::vector<MembershipChange>& membership_changes() const { return changes_; }
@@ -135,6 +136,7 @@ class Machine {
   void open_epoch(NodeId node, MembershipChange::Kind kind);
   void forget_missed(NodeId node);
   void inherit_anchors(NodeId node);
+  void forget_homes(NodeId node);
   Result<Outcome> end_membership(NodeId node, MemberState state);
   NodeId unused_number() const;
   Result<Outcome> find_region(const Region& region, const MapRegion& entry) const;

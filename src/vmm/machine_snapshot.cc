@@ -104,7 +104,7 @@ void Machine::put_facts(ByteWriter& w) const {
   put_count(w, members_);
   for (const auto& [node, member] : members_) {
     w.put(node), w.put_text(member.address), w.put(member.state), w.put(member.since), w.put(member.life),
-        w.put(member.newcomer);
+        w.put(member.newcomer), w.put(static_cast<std::uint8_t>(member.on_disk));
     put_count(w, member.missed_by);
     for (const NodeId by : member.missed_by) w.put(by);
   }
@@ -154,6 +154,7 @@ Result<> Machine::get_facts(ByteReader& r) {
                   .since = r.get<Epoch>(),
                   .life = r.get<std::uint64_t>(),
                   .newcomer = r.get<std::uint64_t>(),
+                  .on_disk = r.get_flag(),
                   .missed_by = {}};
     for (auto by = r.get<std::uint32_t>(); by > 0 && r.ok(); --by) member.missed_by.push_back(r.get<NodeId>());
     missed_ += member.missed_by.size();

@@ -174,6 +174,42 @@ TEST_F(MachineTest, a_node_that_starts_again_may_have_its_number_in_the_next_lif
   EXPECT_EQ(machine_.standing({NodeId{9}, 1}), Standing::kUnknown);
 }
 
+// Who forgets and who remembers must not be taken for each other.
+TEST_F(MachineTest, in_memory_nobody_has_the_log_on_disk) {
+  EXPECT_FALSE(machine_.on_disk());
+  reject(MemberJoined{.node = kNoNode, .address = "there", .life = 0, .newcomer = 77, .on_disk = true},
+         ErrorCode::kConflict, "in memory");
+}
+
+TEST(MachineOnDiskTest, a_node_has_the_log_on_disk_in_all_its_lives_or_in_none) {
+  Machine machine;
+  const auto join = [&](std::uint16_t node, std::uint64_t life, bool on_disk) {
+    return machine.apply(LogIndex{machine.applied().value + 1}, NodeId{0},
+                         MemberJoined{.node = NodeId{node}, .address = "here", .life = life, .on_disk = on_disk});
+  };
+  ASSERT_TRUE(join(0, 1, true));
+  ASSERT_TRUE(join(1, 1, true));
+  ASSERT_TRUE(join(2, 1, false));
+  EXPECT_TRUE(machine.on_disk());
+  EXPECT_FALSE(join(1, 2, false));
+  EXPECT_FALSE(join(2, 2, true));
+  ASSERT_TRUE(join(1, 2, true));
+  const auto restored = Machine::restore(machine.snapshot());
+  ASSERT_TRUE(restored);
+  EXPECT_TRUE(restored->member(NodeId{1})->on_disk);
+  EXPECT_FALSE(restored->member(NodeId{2})->on_disk);
+  EXPECT_EQ(restored->digest(), machine.digest());
+}
+
+TEST_F(MachineTest, a_node_that_starts_again_is_the_home_of_nothing) {
+  const Region& grid = map("grid", 4 * kMiB, Placement::on(0));
+  const BlockId first = grid.first_block();
+  accept(BlockHomes{grid.id, {{first, 2, NodeId{1}}, {BlockId{first.value + 2}, 2, NodeId{2}}}});
+  accept(MemberJoined{NodeId{1}, "again", 2});
+  EXPECT_EQ(grid.home_of(first), NodeId{0});
+  EXPECT_EQ(grid.home_of(BlockId{first.value + 2}), NodeId{2});
+}
+
 TEST_F(MachineTest, numbers_come_to_an_end) {
   accept(MemberJoined{NodeId{kMaxNodes - 1}, "there"}, NodeId{kMaxNodes - 1});
   reject(MemberJoined{kNoNode, "there", 0, 77}, ErrorCode::kOutOfMemory, "1000 nodes");

@@ -17,6 +17,7 @@ struct Member {
   Epoch since{};  // the epoch that its state opened
   std::uint64_t life = 1;
   std::uint64_t newcomer = 0;       // MemberJoined
+  bool on_disk = false;             // MemberJoined
   std::vector<NodeId> missed_by{};  // members that have lost it (MemberMissed), ascending
 };
 

@@ -36,6 +36,13 @@ raft::PersistentState first_state(const RaftOptions& options) {
   return raft::PersistentState::founding(founders, raft::server_id(options.founders.front(), 1));
 }
 
+Result<> restore_records(const raft::Snapshot& snapshot, ReplicatedState& state, Effects& effects) {
+  ByteReader reader(*snapshot.state);
+  const LogIndex index{reader.get<std::uint64_t>()};
+  if (index <= state.applied()) return {};  // it only goes beyond entries of Raft's own
+  return state.restore(index, reader.get_bytes(reader.left()), effects);
+}
+
 RaftReplication::RaftReplication(const RaftOptions& options, ReplicatedState& state)
     : options_(options),
       state_(state),
@@ -126,12 +133,9 @@ void RaftReplication::take_snapshot(LogIndex index) {
 }
 
 void RaftReplication::restore(const raft::Snapshot& snapshot, Effects& effects) {
-  ByteReader reader(*snapshot.state);
-  const LogIndex index{reader.get<std::uint64_t>()};
   bytes_since_snapshot_ = 0;
   snapshot_bytes_ = snapshot.state->size();
-  if (index <= state_.applied()) return;  // it only goes beyond entries of Raft's own
-  const auto restored = state_.restore(index, reader.get_bytes(reader.left()), effects);
+  const auto restored = restore_records(snapshot, state_, effects);
   // A majority took this state over, and this server has told its leader that it has it.
   CHECK(restored.has_value(), restored.error().message);
 }

@@ -41,6 +41,9 @@ struct RaftOptions {
 // What a node of a company has before its first start.
 raft::PersistentState first_state(const RaftOptions& options);
 
+// The state of a Raft snapshot, handed to the VMM's; what it has already it keeps.
+Result<> restore_records(const raft::Snapshot& snapshot, ReplicatedState& state, Effects& effects);
+
 class RaftReplication final : public Replication {
  public:
   RaftReplication(const RaftOptions& options, ReplicatedState& state);

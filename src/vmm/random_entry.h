@@ -43,9 +43,10 @@ inline Entry random_entry(Prng& random) {
     case 0:
     case 1:
       if (random.one_in(4))
-        return MemberJoined{kNoNode, "10.0.1." + std::to_string(random.below(9)), 0, random.below(4)};
-      return MemberJoined{random_node(random), "10.0.0." + std::to_string(random.below(9)), 1 + random.below(3),
-                          random.below(4), Epoch{static_cast<std::uint32_t>(random.below(9))}};
+        return MemberJoined{kNoNode,         "10.0.1." + std::to_string(random.below(9)), 0, random.below(4), {},
+                            random.one_in(3)};
+      return MemberJoined{random_node(random), "10.0.0." + std::to_string(random.below(9)),        1 + random.below(3),
+                          random.below(4),     Epoch{static_cast<std::uint32_t>(random.below(9))}, random.one_in(3)};
     case 2:
       return MemberLeft{random_node(random), random.below(3)};
     case 3:

@@ -16,7 +16,8 @@ constexpr std::size_t kRunBytes = 14;
 static_assert(2 + 8 + 8 + 1 + 4 + 2 + kMaxHomeRuns * kRunBytes <= wire::kMaxRecordBytes);
 
 void put(ByteWriter& w, const MemberJoined& e) {
-  w.put(e.node), w.put_text(e.address), w.put(e.life), w.put(e.newcomer), w.put(e.kept);
+  w.put(e.node), w.put_text(e.address), w.put(e.life), w.put(e.newcomer), w.put(e.kept),
+      w.put(static_cast<std::uint8_t>(e.on_disk));
 }
 void put(ByteWriter& w, const MemberLeft& e) { w.put(e.node), w.put(e.life); }
 void put(ByteWriter& w, const MemberLeaves& e) { w.put(e.node); }
@@ -36,7 +37,7 @@ void put(ByteWriter& w, const BlockHomes& e) {
 
 // Braced initializers are evaluated in order, so fields are read in the order they are declared.
 void get(ByteReader& r, MemberJoined& e) {
-  e = {r.get<NodeId>(), r.get_text(), r.get<std::uint64_t>(), r.get<std::uint64_t>(), r.get<Epoch>()};
+  e = {r.get<NodeId>(), r.get_text(), r.get<std::uint64_t>(), r.get<std::uint64_t>(), r.get<Epoch>(), r.get_flag()};
 }
 void get(ByteReader& r, MemberLeft& e) { e = {r.get<NodeId>(), r.get<std::uint64_t>()}; }
 void get(ByteReader& r, MemberLeaves& e) { e = {r.get<NodeId>()}; }

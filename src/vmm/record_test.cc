@@ -11,7 +11,7 @@ namespace {
 Record record_of(Entry entry) { return {NodeId{2}, RequestId{9}, RequestId{4}, std::move(entry)}; }
 
 std::vector<Entry> one_of_each() {
-  return {MemberJoined{kNoNode, "10.0.0.1:7000", 0, 0xfeed},
+  return {MemberJoined{kNoNode, "10.0.0.1:7000", 0, 0xfeed, {}, true},
           MemberLeft{NodeId{2}, 7},
           MemberDied{NodeId{3}},
           MemberMissed{NodeId{3}, 2},

@@ -77,6 +77,7 @@ class ReplicatedState {
   virtual Standing standing(const Life& life) const = 0;
   virtual std::vector<Life> present() const = 0;
   virtual std::uint64_t last_life(NodeId node) const = 0;  // 1 if the log knows of none
+  virtual bool on_disk(NodeId node) const = 0;             // its log is
 
  protected:
   ~ReplicatedState() = default;

@@ -21,6 +21,12 @@ std::span<const std::byte> ByteReader::get_bytes(std::size_t count) {
   return bytes;
 }
 
+bool ByteReader::get_flag() {
+  const auto flag = get<std::uint8_t>();
+  if (flag > 1) ok_ = false, rest_ = {};
+  return flag == 1;
+}
+
 std::string ByteReader::get_text() {
   const auto bytes = get_bytes(get<std::uint16_t>());
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

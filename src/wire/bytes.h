@@ -52,6 +52,7 @@ class ByteReader {
     return value;
   }
   std::span<const std::byte> get_bytes(std::size_t count);  // empty when there are fewer
+  bool get_flag();  // a byte, 0 or 1; any other ends the reading as the end does
   std::string get_text();
 
  private:

@@ -41,8 +41,8 @@ struct VmmAdmit {
   std::uint64_t newcomer = 0;  // 64 bits by chance, not 0: this process, however often it asks, and whom
   std::uint64_t life = 0;
   std::uint16_t node = kNoNode.value;  // the number it had in an earlier life, and wants again; kNoNode: a new one
-  std::uint16_t reserved = 0;
-  std::uint32_t kept = 0;  // Epoch: up to which it has on disk what it had of durable regions
+  std::uint16_t on_disk = 0;           // 1: its log is
+  std::uint32_t kept = 0;              // Epoch: up to which it has on disk what it had of durable regions
 };
 static_assert(sizeof(VmmAdmit) == 24);
 
@@ -54,8 +54,9 @@ struct VmmAdmitted {
   std::uint32_t first = 0;  // how many of them came in messages before
   std::uint32_t total = 0;  // members, but itself
   std::uint32_t epoch = 0;
+  std::uint64_t cluster = 0;  // whose log it is, if it is on disk; 0: it is in memory
 };
-static_assert(sizeof(VmmAdmitted) == 32);
+static_assert(sizeof(VmmAdmitted) == 40);
 
 struct VmmPeer {
   std::uint64_t life = 0;

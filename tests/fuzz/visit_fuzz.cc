@@ -30,12 +30,18 @@ void fuzz_address(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const auto bytes = std::as_bytes(std::span(data, size)).subspan(1);
-  switch (data[0] % 3) {
+  switch (data[0] % 5) {
     case 0:
       fuzz_message<gallocy::wire::LeaveRequest>(bytes);
       break;
     case 1:
       fuzz_message<gallocy::wire::Refusal>(bytes);
+      break;
+    case 2:
+      fuzz_message<gallocy::wire::Returning>(bytes);
+      break;
+    case 3:
+      fuzz_message<gallocy::wire::GoesOn>(bytes);
       break;
     default:
       fuzz_address({reinterpret_cast<const char*>(data) + 1, size - 1});

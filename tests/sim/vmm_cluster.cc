@@ -25,7 +25,8 @@ void VmmCluster::found(NodeId node) {
   nodes_[node.value].life = 1;
   start(node);
   nodes_[node.value].joining = fresh_ticket();
-  propose(node, vmm::MemberJoined{node, "here"}, nodes_[node.value].joining);
+  propose(node, vmm::MemberJoined{.node = node, .address = "here", .on_disk = has_disk(node)},
+          nodes_[node.value].joining);
   if (options_.disks) propose_life(node, node);  // that fails where a majority is down, and comes back
 }
 
@@ -48,7 +49,7 @@ void VmmCluster::start(NodeId node) {
   raft.seed = prng_();
   raft.now = now_;
   for (std::uint16_t i = 0; i < options_.nodes; ++i) raft.founders.push_back(NodeId{i});
-  if (options_.disks) {
+  if (has_disk(node)) {
     raft.core.storage = raft::Storage::kDurable;
     if (n.life > 1) raft.found = n.disk;
     if (n.life == 1) n.disk = vmm::first_state(raft);
@@ -113,7 +114,7 @@ void VmmCluster::propose_life(NodeId by, NodeId node) {
       auto& [proposer, ticket] = n.proposed[by];
       if (proposer != nodes_[by.value].life || !open_.contains(ticket)) {
         proposer = nodes_[by.value].life, ticket = fresh_ticket();
-        propose(by, vmm::MemberJoined{node, "there", life, n.newcomer}, ticket);
+        propose(by, vmm::MemberJoined{node, "there", life, n.newcomer, {}, has_disk(node)}, ticket);
       }
     }
     propose_life(by, node);
@@ -141,7 +142,9 @@ void VmmCluster::ask(std::uint64_t newcomer) {
       const NodeId contact = members[prng_.below(members.size())];
       n.contact = {contact, nodes_[contact.value].life};
       n.asked = fresh_ticket();
-      propose(contact, vmm::MemberJoined{n.wanted, "there", n.life, newcomer}, n.asked);
+      propose(contact,
+              vmm::MemberJoined{n.wanted, "there", n.life, newcomer, {}, options_.disks && !options_.newcomers_forget},
+              n.asked);
     }
     at(kAskAgainUs, [this, newcomer] {
       if (arriving_.contains(newcomer)) ask(newcomer);

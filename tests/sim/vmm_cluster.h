@@ -44,6 +44,7 @@ struct VmmClusterOptions {
   DriverBug bug = DriverBug::kNone;
   vmm::Shard shard{};  // of the address space, whose log this is
   bool disks = false;
+  bool newcomers_forget = false;  // with disks: those who come later have none
   std::uint64_t write_us = 2000;  // of a write to disk, at most
 };
 
@@ -57,6 +58,9 @@ class VmmCluster {
   const raft::Core* core(NodeId node) const { return nodes_[node.value].core; }
   raft::ServerId server(NodeId node) const {
     return raft::server_id(node, options_.disks ? 1 : nodes_[node.value].life);
+  }
+  bool has_disk(NodeId node) const {
+    return options_.disks && (node.value < options_.nodes || !options_.newcomers_forget);
   }
   bool is_member(NodeId node) { return nodes_[node.value].joined; }
   bool leaving(NodeId node) const { return nodes_[node.value].leaving; }

@@ -83,6 +83,46 @@ TEST(VmmSim, keeper_undisturbed) {
 
 TEST(VmmSim, keeper_with_partitions) { EXPECT_EQ(run_seeds(100, {.raft = false, .crashes = false}).failed, 0u); }
 
+// In the log of all who are up.
+bool are_members(VmmCluster& cluster, std::vector<NodeId> nodes) {
+  for (std::uint16_t n = 0; n < cluster.nodes(); ++n) {
+    if (cluster.up(NodeId{n}) && cluster.log(NodeId{n}).machine().members() != nodes) return false;
+  }
+  return true;
+}
+
+void run_until_members(VmmCluster& cluster, std::vector<NodeId> nodes) {
+  for (int i = 0; i < 100'000 && !are_members(cluster, nodes); ++i) cluster.run_for(50);
+  ASSERT_TRUE(are_members(cluster, nodes));
+}
+
+// Programs come to a cluster that has its log on disk. All end, the programs for good.
+TEST(VmmScenario, who_forgets_does_not_vote_among_those_who_remember) {
+  VmmCluster cluster({.nodes = 3, .disks = true, .newcomers_forget = true});
+  const std::vector<NodeId> founders{NodeId{0}, NodeId{1}, NodeId{2}};
+  run_until_members(cluster, founders);
+  for (int i = 0; i < 4; ++i) cluster.arrive();
+  run_until_members(cluster, {NodeId{0}, NodeId{1}, NodeId{2}, NodeId{3}, NodeId{4}, NodeId{5}, NodeId{6}});
+  cluster.run_for(2'000'000);
+  for (const NodeId node : founders) {
+    EXPECT_EQ(cluster.core(node)->configuration().voters,
+              (std::set{cluster.server(NodeId{0}), cluster.server(NodeId{1}), cluster.server(NodeId{2})}));
+    EXPECT_EQ(cluster.core(node)->configuration().learners.size(), 4u);
+  }
+  const vmm::Ticket ticket = cluster.fresh_ticket();
+  bool accepted = false;
+  cluster.on_resolved = [&](vmm::Ticket resolved, const Result<vmm::Outcome>& outcome) {
+    accepted |= resolved == ticket && outcome;
+  };
+  cluster.propose(NodeId{5}, vmm::BindName{"remembered", 1}, ticket);
+  for (int i = 0; i < 100'000 && !accepted; ++i) cluster.run_for(50);
+  ASSERT_TRUE(accepted);
+  for (std::uint16_t n = 0; n < 7; ++n) cluster.crash(NodeId{n});
+  for (const NodeId node : founders) cluster.restart(node);
+  run_until_members(cluster, founders);
+  for (const NodeId node : founders) EXPECT_NE(cluster.log(node).machine().binding("remembered"), nullptr);
+}
+
 // Of three voters one leaves and dies. Were one demoted who stays, because two members need one voter only, the leader
 // would be left with the dead one as the other voter.
 TEST(VmmScenario, who_leaves_is_demoted_before_who_stays) {

@@ -10,9 +10,9 @@
 //   transfers NAME N     N transfers between accounts in durable memory; every tenth is said. Until SIGTERM, if N is 0.
 //                        The memory is durable(2), or durable(1) if the name ends in 1
 //   audit NAME           expects that no money was made or lost
+//   noted NAME NODE N    expects that node NODE has made more than N transfers
 //   submits NAME N       N transactions in durable memory, sixteen of them under way at a time, all of which happen;
-//   and
-//                        of two that want the same, one. Every tenth is said. Until SIGTERM, if N is 0
+//                        and of two that want the same, one. Every tenth is said. Until SIGTERM, if N is 0
 #include <signal.h>
 
 #include <deque>
@@ -112,6 +112,12 @@ void audit(const std::string& name) {
   if (sum != 0) wrong("there is %ld too much in all accounts", sum);
 }
 
+void noted(const std::string& name, std::uint64_t node, std::int64_t least) {
+  std::int64_t* const all = bank(name);
+  const auto is = need(gallocy::transact([&](gallocy::Transaction& t) { return t.read(all + node); }));
+  if (is <= least) wrong("node %lu had done transfer %ld, and there are %ld", node, least, is);
+}
+
 // What was acknowledged is there, whatever becomes of other nodes.
 void submits(const std::string& name, std::uint64_t count) {
   constexpr std::size_t kWindow = 16;
@@ -178,6 +184,9 @@ int main(int count, char** arguments) {
       submits(name, number());
     } else if (action == "audit") {
       audit(name);
+    } else if (action == "noted") {
+      const auto node = number(), least = number();
+      noted(name, node, static_cast<std::int64_t>(least));
     } else if (action == "hold") {
       (new gallocy::mutex(name))->lock();
     } else if (action == "stay") {

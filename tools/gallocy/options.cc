@@ -122,9 +122,13 @@ The first node founds the cluster: --listen only. Others join through any member
   join with GALLOCY_JOIN=ADDR and GALLOCY_SECRET_FILE=F in their environment, as further nodes, and leave when they end.
 The node prints one line when it is a member, and serves until `gallocy leave`, SIGTERM or SIGINT, on which what it keeps
   for others moves to them first. A second signal ends it at once: for the others it has died then.
+With --log-dir, on all nodes, the cluster survives the end of all: started again as before, they wait for each other, and have what
+  they had of the log and of durable memory. A signal ends such a node at once, and it keeps its place; `gallocy leave` gives it up.
+  Those that start again while others go on join them as new members. The unit gallocy-node.service reads GALLOCY_LOG_DIR.
 Exit status: 0 when it has left in order, 64 wrong flags, 66 no secret file, 68 the member cannot be reached, 70 the others
-  went on without it, 72 the port is taken, 75 it was not let in in time, 76 another version, 77 wrong secret, or the
-  secret file can be read by others.
+  went on without it, 72 the port is taken, 73 its disk failed, 75 it was not let in in time, or others did not start again, 76 another
+  version, 77 wrong secret, or the secret file can be read by others, 78 another process uses the folder, 80 the cluster has its log
+  in memory, or the folder is of another cluster.
 )";
 
 void add_memory(CLI::App& app, std::function<void(std::uint64_t)> take, const char* description) {
@@ -154,6 +158,12 @@ void add_serve(CLI::App& app, ServeOptions& options) {
          "Seconds to become a member; default: 30")
       ->check(CLI::Range(1u, 3600u));
   app.add_flag("--insecure-network", node.insecure_network, "Do not encrypt between machines; all nodes or none");
+  app.add_option("--log-dir", options.log_dir,
+                 "Keep the cluster's log and what is durable in this folder: of all nodes of the cluster, or of none");
+  app.add_option("--without", options.without,
+                 "All nodes start again, but these (by number, 1,2 ...), which are lost for good")
+      ->delimiter(',')
+      ->check(CLI::Range(0u, kMaxNodes - 1u));
   app.footer(kServeNotes);
 }
 

@@ -57,6 +57,8 @@ struct StatOptions {
 // gallocy node
 struct ServeOptions {
   NodeOptions node;
+  std::string log_dir;            // empty: what GALLOCY_LOG_DIR names, or in memory
+  std::vector<unsigned> without;  // members that are lost for good
 };
 
 // gallocy status, gallocy leave: of a running cluster.

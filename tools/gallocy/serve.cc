@@ -61,7 +61,8 @@ bool was_sent(int signals) {
   return ::poll(&polled, 1, 0) == 1;
 }
 
-void wait_for(int signals, int asked) {
+// Whether a visitor asked for it; else it was a signal.
+bool wait_for(int signals, int asked) {
   pollfd polled[] = {{.fd = signals, .events = POLLIN, .revents = 0}, {.fd = asked, .events = POLLIN, .revents = 0}};
   while (::poll(polled, 2, -1) < 0) {
   }
@@ -69,6 +70,7 @@ void wait_for(int signals, int asked) {
   signalfd_siginfo which;
   if (polled[0].revents != 0) (void)!::read(signals, &which, sizeof which);
   if (polled[1].revents != 0) ::eventfd_read(asked, &times);
+  return polled[1].revents != 0;
 }
 
 // While it leaves: who insists need not wait.
@@ -95,13 +97,31 @@ class SecondSignal {
   std::thread thread_;
 };
 
+runtime::NodeLog log_of(const ServeOptions& options) {
+  runtime::NodeLog log{.directory = options.log_dir, .without = {}};
+  for (const unsigned node : options.without) log.without.push_back(NodeId{static_cast<std::uint16_t>(node)});
+  return log;
+}
+
+const char* greeting(runtime::Steward::Way way) {
+  switch (way) {
+    case runtime::Steward::Way::kFounds:
+      return "the cluster is founded";
+    case runtime::Steward::Way::kJoins:
+      return "member of the cluster";
+    case runtime::Steward::Way::kReturns:
+      return "the cluster has started again";
+  }
+  return "";
+}
+
 }  // namespace
 
 Outcome<int> serve(const ServeOptions& options) {
   const UniqueFd signals = take_signals();
   const UniqueFd asked(::eventfd(0, EFD_CLOEXEC));
   allow_many_descriptors();
-  auto runtime = runtime::Runtime::join(options.node, runtime::Duty::kMemory);
+  auto runtime = runtime::Runtime::serve(options.node, log_of(options));
   if (!runtime) return tl::unexpected(Failure(runtime.error()));
   if ((*runtime)->steward() == nullptr) {
     return fail_with(ErrorCode::kInvalidArgument,
@@ -110,13 +130,18 @@ Outcome<int> serve(const ServeOptions& options) {
   }
   runtime::Steward& steward = *(*runtime)->steward();
   steward.may_be_asked_to_leave([&] { ::eventfd_write(asked.get(), 1); });
-  fmt::print("gallocy: node {} at {}: {}\n", steward.self(), steward.address(),
-             steward.founds() ? "the cluster is founded" : "member of the cluster");
+  fmt::print("gallocy: node {} at {}: {}\n", steward.self(), steward.address(), greeting(steward.way()));
   std::fflush(stdout);
   notify("READY=1");
   for (;;) {
-    wait_for(signals.get(), asked.get());
+    const bool was_asked = wait_for(signals.get(), asked.get());
     notify("STOPPING=1");
+    // Nothing that was acknowledged is in memory only, and its machine may just be starting anew, as may all others.
+    if (const std::string& log = (*runtime)->settings().log_dir; !log.empty() && !was_asked) {
+      fmt::print("gallocy: node {} ends; its log stays in {}\n", steward.self(), log);
+      std::fflush(stdout);
+      ::_exit(0);
+    }
     const SecondSignal impatient(signals.get());
     const auto left = (*runtime)->leave();
     steward.has_left(left);
