@@ -1,6 +1,9 @@
 // Regions: this node's part in the VMM log (vmm/log.h), and what follows from it: regions appear in Memory, durable
 // ones in Sections, when the entry that maps them is applied, on every node in the same order.
 //
+// Files: regions.cc (what its users call); regions_following.cc (what follows from the log); regions_everywhere.cc (who
+// has a region already); regions_homes.cc; regions_disk.cc.
+//
 // Threads: any thread. mu_ may be taken before Memory's lock, never after it.
 #pragma once
 
@@ -18,6 +21,7 @@
 #include "base/bounded_event.h"
 #include "gallocy/node.h"
 #include "net/mesh.h"
+#include "os/clock.h"
 #include "os/mutex.h"
 #include "runtime/durable_service.h"
 #include "runtime/log_disk.h"
@@ -111,6 +115,9 @@ class Regions {
   void housekeeping();
 
  private:
+  static constexpr std::chrono::milliseconds kProposalTimeout{30'000};
+  static std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }
+
   // A thread that waits for proposals with consecutive tickets.
   struct Waiter {
     WaitFlag flag;
@@ -177,7 +184,7 @@ class Regions {
   bool started_ GUARDED_BY(mu_) = false;
   // All nodes start again, and the log has only come to what was before: homes of that time are homes no more.
   bool recalls_ GUARDED_BY(mu_);
-  NodeId lost_too_soon_ GUARDED_BY(mu_) = kNoNode;  // with whom this node was to begin
+  std::optional<Error> lost_too_soon_ GUARDED_BY(mu_);  // somebody with whom this node was to begin
   BoundedEvent refused_ GUARDED_BY(mu_){LogLevel::kWarn, "vmm_message_refused"};
   std::uint64_t next_ticket_ GUARDED_BY(mu_) = 1;
   std::map<std::uint64_t, Waiter*> waiters_ GUARDED_BY(mu_);  // by the first of their tickets

@@ -8,12 +8,6 @@
 #include "runtime/regions.h"
 
 namespace gallocy::runtime {
-namespace {
-
-std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }
-
-}  // namespace
-
 // Links keep their order, so nobody takes anything of the log of another cluster.
 void Regions::start_disk(const vmm::MemberJoined& self) {
   lives_[self_.value] = options_.life;

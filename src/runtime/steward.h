@@ -12,6 +12,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -104,6 +106,7 @@ class Steward {
 
   Result<std::unique_ptr<net::Mesh>> come_back(net::MeshOptions options);
   Result<Reunion> remember();
+  Result<std::set<std::string>> whom_to_ask();
   Result<std::optional<net::PeerAddress>> find_others();
   Result<> begin_again(net::Mesh& mesh);
   enum class News : std::uint8_t { kNone, kGoesOn };

@@ -3,8 +3,6 @@
 // find each other (reunion.h) and begin again together. docs/decisions/0019 tells why.
 #include <poll.h>
 
-#include <set>
-
 #include "base/log.h"
 #include "runtime/runtime.h"
 #include "runtime/steward.h"
@@ -71,22 +69,29 @@ Result<Reunion> Steward::remember() {
   return Reunion(std::move(mine), without_);
 }
 
+// Members of which anybody knows; the log names none yet if the node ended just when it had been let in.
+Result<std::set<std::string>> Steward::whom_to_ask() {
+  GALLOCY_ASSIGN(const auto contacts, disk_->contacts());
+  std::set<std::string> addresses(contacts.begin(), contacts.end());
+  if (cluster_.contact) addresses.insert(net::to_string(*cluster_.contact));
+  const os::MutexLock lock(mu_);
+  for (const Reunion::Member& member : reunion_->says().members) {
+    if (member.on_disk) addresses.insert(member.address);
+  }
+  addresses.erase(net::to_string(cluster_.listen));
+  return addresses;
+}
+
 // Nothing: all are there. Otherwise the address of one whose cluster has gone on.
 Result<std::optional<net::PeerAddress>> Steward::find_others() {
   const auto begin = Visit::Clock::now();
   auto said = begin;
-  GALLOCY_ASSIGN(const auto contacts, disk_->contacts());
   for (;;) {
-    std::set<std::string> addresses(contacts.begin(), contacts.end());
-    if (cluster_.contact) addresses.insert(net::to_string(*cluster_.contact));
+    GALLOCY_ASSIGN(const auto addresses, whom_to_ask());
     {
       const os::MutexLock lock(mu_);
       reunion_->ask_anew();
-      for (const Reunion::Member& member : reunion_->says().members) {
-        if (member.on_disk) addresses.insert(member.address);
-      }
     }
-    addresses.erase(net::to_string(cluster_.listen));
     for (const std::string& text : addresses) {
       GALLOCY_ASSIGN(const net::PeerAddress address, net::parse_address("the address of a member", text));
       GALLOCY_ASSIGN(const News news, ask(address));
