@@ -21,6 +21,8 @@ Core::Core(const Options& options, Frames& frames)
   note_presence(options.self, true);
   for (const NodeId node : options.present) note_presence(node, true);
   for (std::uint16_t n = 0; n < options.nodes && options.present.empty(); ++n) note_presence(NodeId{n}, true);
+  // Before this node came, as numbers are not given twice.
+  for (std::uint16_t n = 0; n < options.self.value; ++n) any_death_ = any_death_ || !alive(NodeId{n});
 }
 
 // ---------------------------------------------------------------------------------------------- regions

@@ -108,7 +108,6 @@ void Core::request(PageId page, Access want, PageSet pages, unsigned line) {
   } else {
     const NodeId home = reachable_home(block);
     if (home != kNoNode) send(home, wire::MessageType::kPageRequest, m);
-    if (home == kNoNode) any_death_ = true;  // before this node came
     ask_again_later();
   }
 }

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "gallocy/heap.h"
 #include "vmm/entry.h"
+#include "vmm/shard.h"
 #include "wire/heap.h"
 
 namespace gallocy::runtime {
@@ -49,7 +50,8 @@ thread_local Guard guard;
 
 Result<std::unique_ptr<GlobalHeap>> GlobalHeap::create(NodeId self, std::uint16_t nodes, Placement placement,
                                                        net::Mesh* mesh, Memory& memory, Regions& regions) {
-  const std::uint64_t slice = std::bit_floor(std::min(kMostSliceBytes, vmm::kMaxRegionBytes / nodes));
+  const std::uint64_t most = std::min(vmm::kMaxRegionBytes, vmm::Shard{.of = regions.shards()}.window().bytes);
+  const std::uint64_t slice = std::bit_floor(std::min(kMostSliceBytes, most / nodes));
   GALLOCY_ASSIGN(const Region region,
                  regions.map({.name = "gallocy.heap", .bytes = slice * nodes, .placement = placement}));
   std::unique_ptr<GlobalHeap> global(new GlobalHeap(mesh, memory));

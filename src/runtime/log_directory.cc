@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "os/os_error.h"
+#include "wire/vmm.h"
 
 namespace gallocy::runtime {
 namespace {
@@ -69,21 +70,24 @@ Result<std::optional<LogIdentity>> LogDirectory::identity() {
   if (!bytes) return tl::unexpected(bytes.error());
   const std::string text(reinterpret_cast<const char*>(bytes->data()), bytes->size());
   LogIdentity found;
-  unsigned node = 0, nodes = 0;
+  unsigned node = 0, nodes = 0, shards = 0;
   int end = 0;
-  const int count = std::sscanf(text.c_str(), "gallocy log 1 cluster %" SCNx64 " node %u of %u life %" SCNu64 "\n%n",
-                                &found.cluster, &node, &nodes, &found.life, &end);
-  if (count != 4 || static_cast<std::size_t>(end) != text.size() || nodes > kMaxNodes || node >= nodes)
+  const int count =
+      std::sscanf(text.c_str(), "gallocy log 2 cluster %" SCNx64 " node %u of %u shards %u life %" SCNu64 "\n%n",
+                  &found.cluster, &node, &nodes, &shards, &found.life, &end);
+  if (count != 5 || static_cast<std::size_t>(end) != text.size() || nodes > kMaxNodes || node >= nodes || shards == 0 ||
+      shards > wire::kMaxShards)
     return fail(ErrorCode::kProtocol,
                 fmt::format("{}/{} is damaged, or of another version of gallocy", path_, kIdentity));
   found.node = NodeId{static_cast<std::uint16_t>(node)};
   found.nodes = static_cast<std::uint16_t>(nodes);
+  found.shards = shards;
   return found;
 }
 
 Result<> LogDirectory::set_identity(const LogIdentity& identity) {
-  const std::string text = fmt::format("gallocy log 1 cluster {:016x} node {} of {} life {}\n", identity.cluster,
-                                       identity.node, identity.nodes, identity.life);
+  const std::string text = fmt::format("gallocy log 2 cluster {:016x} node {} of {} shards {} life {}\n",
+                                       identity.cluster, identity.node, identity.nodes, identity.shards, identity.life);
   return replace(kIdentity, text);
 }
 

@@ -18,8 +18,9 @@ namespace gallocy::runtime {
 struct LogIdentity {
   std::uint64_t cluster = 0;  // a number that all nodes of one cluster, and no others, have
   NodeId node{};
-  std::uint16_t nodes = 0;  // that founded the cluster
-  std::uint64_t life = 0;   // grows with each start; 0: its founding was not finished
+  std::uint16_t nodes = 0;   // that founded the cluster
+  std::uint32_t shards = 1;  // of the address space: so many logs
+  std::uint64_t life = 0;    // grows with each start; 0: its founding was not finished
 };
 
 class LogDirectory final : public raft::StoreFiles {

@@ -2,8 +2,10 @@
 
 #include <filesystem>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "os/os_error.h"
+#include "wire/vmm.h"
 
 namespace gallocy::runtime {
 namespace {
@@ -31,7 +33,7 @@ Result<> LogDisk::recover() {
     return {};
   }
   identity_ = *known;
-  return is_empty() ? Result<>() : open_store();
+  return is_empty() ? Result<>() : open_logs();
 }
 
 Result<> LogDisk::begin_again() {
@@ -40,18 +42,20 @@ Result<> LogDisk::begin_again() {
 }
 
 // The identity goes first and last, so that what was broken off is begun again.
-Result<> LogDisk::begin_anew(const LogIdentity& who, const raft::PersistentState& founding,
+Result<> LogDisk::begin_anew(const LogIdentity& who, std::span<const raft::PersistentState> founding,
                              const std::vector<std::string>& contacts) {
-  writer_.reset();
-  store_.reset();
+  CHECK(founding.size() == who.shards, founding.size(), who.shards);
+  logs_.clear();
   identity_ = who;
   identity_.life = 0;
   GALLOCY_TRY(files_->set_identity(identity_));
   GALLOCY_TRY(delete_all());
-  GALLOCY_TRY(open_store());
-  found_ = founding;
-  const raft::Persist first{.term = found_.term, .vote = found_.vote, .first = LogIndex{1}, .entries = found_.entries};
-  GALLOCY_TRY(store_->write(std::span(&first, 1)));
+  GALLOCY_TRY(open_logs());
+  for (std::size_t i = 0; i < logs_.size(); ++i) {
+    const raft::PersistentState& state = logs_[i]->found = founding[i];
+    const raft::Persist first{.term = state.term, .vote = state.vote, .first = LogIndex{1}, .entries = state.entries};
+    GALLOCY_TRY(logs_[i]->store->write(std::span(&first, 1)));
+  }
   GALLOCY_TRY(files_->set_contacts(contacts));
   identity_.life = 1;
   return files_->set_identity(identity_);
@@ -62,25 +66,43 @@ Result<> LogDisk::delete_all() {
   for (const std::string& name : names) {
     if (is_of_store(name)) GALLOCY_TRY(files_->remove(name));
   }
-  std::error_code error;
-  std::filesystem::remove_all(durable_path(), error);
-  return error ? os::os_failure(error.value(), fmt::format("cannot delete {}", durable_path())) : Result<>();
-}
-
-Result<> LogDisk::open_store() {
-  std::vector<std::string> said;
-  found_ = {};
-  auto store = raft::Store::open(*files_, {}, found_, said);
-  for (const std::string& line : said)
-    log_event(LogLevel::kWarn, "log_recovered", "node", identity_.node, "directory", path(), "what", line);
-  if (!store) return fail(store.error().code, fmt::format("{}: {}", path(), store.error().message));
-  store_ = std::make_unique<raft::Store>(*std::move(store));
-  writer_.emplace(*store_, path(), identity_.node);
+  std::vector<std::string> folders{durable_path()};
+  for (std::uint32_t shard = 1; shard < wire::kMaxShards; ++shard) folders.push_back(shard_path(shard));
+  for (const std::string& folder : folders) {
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+    if (error) return os::os_failure(error.value(), fmt::format("cannot delete {}", folder));
+  }
   return {};
 }
 
+Result<> LogDisk::open_logs() {
+  for (std::uint32_t shard = 0; shard < identity_.shards; ++shard) GALLOCY_TRY(open_log(shard));
+  return {};
+}
+
+Result<> LogDisk::open_log(std::uint32_t shard) {
+  Log& log = *logs_.emplace_back(std::make_unique<Log>());
+  if (shard > 0) {
+    GALLOCY_ASSIGN(log.own_files, LogDirectory::open(shard_path(shard)));
+  }
+  LogDirectory& files = shard > 0 ? *log.own_files : *files_;
+  std::vector<std::string> said;
+  auto store = raft::Store::open(files, {}, log.found, said);
+  for (const std::string& line : said)
+    log_event(LogLevel::kWarn, "log_recovered", "node", identity_.node, "directory", files.path(), "what", line);
+  if (!store) return fail(store.error().code, fmt::format("{}: {}", files.path(), store.error().message));
+  log.store = std::make_unique<raft::Store>(*std::move(store));
+  log.writer.emplace(*log.store, files.path(), identity_.node);
+  return {};
+}
+
+void LogDisk::start(const std::function<DiskEvents(std::uint32_t shard)>& events_of) {
+  for (std::uint32_t shard = 0; shard < logs_.size(); ++shard) logs_[shard]->writer->start(events_of(shard));
+}
+
 LogDisk::~LogDisk() {
-  writer_.reset();
+  logs_.clear();
   if (!forgets_) return;
   identity_.life = 0;
   if (const auto forgotten = files_->set_identity(identity_); !forgotten)

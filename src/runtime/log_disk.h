@@ -1,11 +1,14 @@
-// LogDisk: a node's part of the VMM log on disk: whose it is, what was found there, and who writes it.
+// LogDisk: a node's part of the VMM log on disk: whose it is, what was found there, and who writes it. The log of each
+// further shard is in a folder of its own beside that of the first.
 //
 // Threads: as DiskWriter.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,35 +28,44 @@ class LogDisk {
   // Nothing is there: its node is of no cluster yet.
   bool is_empty() const { return identity_.life == 0; }
   const LogIdentity& identity() const { return identity_; }
-  const raft::PersistentState& found() const { return found_; }
+  const raft::PersistentState& found(std::uint32_t shard = 0) const { return logs_[shard]->found; }
   const std::string& path() const { return files_->path(); }
   std::string durable_path() const { return path() + "/durable"; }  // of DurableDisk
 
   // One of these before start(): another life of the node that was here; or another node, `founding` being what it has
-  // at first. What was here is deleted then. `contacts`: where others of its cluster are, until the log says it.
+  // at first of the log of each shard. What was here is deleted then. `contacts`: where others of its cluster are,
+  // until the log says it.
   Result<> begin_again();
-  Result<> begin_anew(const LogIdentity& who, const raft::PersistentState& founding,
+  Result<> begin_anew(const LogIdentity& who, std::span<const raft::PersistentState> founding,
                       const std::vector<std::string>& contacts = {});
   Result<std::vector<std::string>> contacts() { return files_->contacts(); }
   bool has_begun_anew() const { return identity_.life == 1; }
 
-  void start(DiskEvents events) { writer_->start(std::move(events)); }
-  void write(raft::Persist persist) { writer_->write(std::move(persist)); }
+  void start(const std::function<DiskEvents(std::uint32_t shard)>& events_of);
+  void write(std::uint32_t shard, raft::Persist persist) { logs_[shard]->writer->write(std::move(persist)); }
   // The node has left its cluster: when this ends, the folder is empty.
   void forget_at_end() { forgets_ = true; }
 
  private:
+  // Of one shard.
+  struct Log {
+    std::unique_ptr<LogDirectory> own_files;  // null: those of the folder
+    std::unique_ptr<raft::Store> store;
+    raft::PersistentState found;
+    std::optional<DiskWriter> writer;  // the last: it uses the others
+  };
+
   explicit LogDisk(std::unique_ptr<LogDirectory> files) : files_(std::move(files)) {}
   Result<> recover();
-  Result<> open_store();
+  Result<> open_logs();
+  Result<> open_log(std::uint32_t shard);
   Result<> delete_all();
+  std::string shard_path(std::uint32_t shard) const { return fmt::format("{}/shard-{}", path(), shard); }
 
   const std::unique_ptr<LogDirectory> files_;
-  std::unique_ptr<raft::Store> store_;
   LogIdentity identity_;
-  raft::PersistentState found_;
   bool forgets_ = false;
-  std::optional<DiskWriter> writer_;  // the last: it uses the others
+  std::vector<std::unique_ptr<Log>> logs_;  // the last: they use the others
 };
 
 }  // namespace gallocy::runtime

@@ -1,15 +1,9 @@
 // Nodes that come, and this node when it leaves an open cluster: see coherence/core_leave.cc.
 #include <algorithm>
 
-#include "os/clock.h"
 #include "runtime/memory.h"
 
 namespace gallocy::runtime {
-namespace {
-
-std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }
-
-}  // namespace
 
 void Memory::node_joined(NodeId node) {
   const os::MutexLock lock(mu_);

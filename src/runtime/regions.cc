@@ -20,19 +20,23 @@ bool kept_by_one(const RegionsOptions& options) {
   return !options.long_lived && options.founders.size() < kLeastForRaft;
 }
 
-vmm::RaftOptions raft_options(const RegionsOptions& options) {
+// The first of the founders leads at first: another one in each shard.
+vmm::RaftOptions raft_options(const RegionsOptions& options, std::uint32_t shard) {
+  std::vector<NodeId> founders = options.founders;
+  if (!founders.empty())
+    std::ranges::rotate(founders, founders.begin() + static_cast<std::ptrdiff_t>(shard % founders.size()));
   return {.self = options.self,
           .incarnation = options.life,
-          .founders = options.founders,
+          .founders = std::move(founders),
           .seed = std::random_device()(),
           .now = static_cast<std::uint64_t>(os::monotonic_us())};
 }
 
-vmm::Log::MakeReplication replication(const RegionsOptions& options, const LogDisk* disk) {
+vmm::Log::MakeReplication replication(const RegionsOptions& options, std::uint32_t shard, const LogDisk* disk) {
   if (disk == nullptr && kept_by_one(options)) return vmm::keeper_log({.self = options.self, .keeper = NodeId{0}});
-  vmm::RaftOptions raft = raft_options(options);
+  vmm::RaftOptions raft = raft_options(options, shard);
   if (disk != nullptr) raft.core.storage = raft::Storage::kDurable;
-  if (disk != nullptr && !disk->has_begun_anew()) raft.found = disk->found();
+  if (disk != nullptr && !disk->has_begun_anew()) raft.found = disk->found(shard);
   return vmm::raft_log(raft);
 }
 
@@ -54,20 +58,27 @@ Result<std::unique_ptr<LogDisk>> Regions::open_disk(const RegionsOptions& option
   const LogIdentity& known = disk->identity();
   if (disk->is_empty()) {
     GALLOCY_TRY(
-        disk->begin_anew({.cluster = new_cluster, .node = options.self, .nodes = nodes}, founding_state(options)));
-  } else if (known.node == options.self && known.nodes == nodes) {
-    GALLOCY_TRY(disk->begin_again());
-  } else {
+        disk->begin_anew({.cluster = new_cluster, .node = options.self, .nodes = nodes, .shards = options.shards},
+                         founding_states(options)));
+  } else if (known.node != options.self || known.nodes != nodes) {
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("{} holds the log of node {} of {}, this is node {} of {}: start as many nodes as founded it",
                     directory, known.node, known.nodes, options.self, nodes));
+  } else if (known.shards != options.shards) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} holds the logs of {} shards: give --shards {}", directory, known.shards, known.shards));
+  } else {
+    GALLOCY_TRY(disk->begin_again());
   }
   return disk;
 }
 
-raft::PersistentState Regions::founding_state(const RegionsOptions& options) {
-  return vmm::first_state(raft_options(options));
+std::vector<raft::PersistentState> Regions::founding_states(const RegionsOptions& options) {
+  std::vector<raft::PersistentState> states;
+  for (std::uint32_t shard = 0; shard < options.shards; ++shard)
+    states.push_back(vmm::first_state(raft_options(options, shard)));
+  return states;
 }
 
 Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, Sections& sections, DurableService& durable,
@@ -78,12 +89,17 @@ Regions::Regions(RegionsOptions options, net::Mesh* mesh, Memory& memory, Sectio
       memory_(memory),
       sections_(sections),
       durable_(durable),
-      log_({.self = self_, .incarnation = options_.life}, replication(options_, disk.get())),
-      recalls_(disk != nullptr && !disk->has_begun_anew()),
       coordinator_(options_.founders.empty() ? kNoNode : options_.founders.front()),
       dead_(options_.nodes),
       lives_(options_.nodes, disk != nullptr ? 0 : 1),
-      disk_(std::move(disk)) {}
+      disk_(std::move(disk)) {
+  const os::MutexLock lock(mu_);
+  for (std::uint32_t shard = 0; shard < options_.shards; ++shard) {
+    shards_.emplace_back(
+        vmm::LogOptions{.self = self_, .incarnation = options_.life, .shard = {.index = shard, .of = options_.shards}},
+        replication(options_, shard, disk_.get()), disk_ != nullptr && !disk_->has_begun_anew());
+  }
+}
 
 Result<> Regions::join(const std::string& address, std::chrono::milliseconds timeout) {
   const vmm::MemberJoined self{.node = self_,
@@ -95,10 +111,7 @@ Result<> Regions::join(const std::string& address, std::chrono::milliseconds tim
   {
     const os::MutexLock lock(mu_);
     if (disk_ != nullptr) start_disk(self);
-    vmm::Effects effects;
-    log_.start(now_us(), effects);
-    started_ = true;
-    carry_out(effects);
+    start_logs();
   }
   if (std::ranges::find(options_.founders, self_) != options_.founders.end()) {
     auto joined = propose({self}, timeout);
@@ -123,6 +136,14 @@ Result<LogIndex> Regions::announce_leave(std::chrono::milliseconds timeout) {
     if (announced) break;
     if (announced.error().code != ErrorCode::kConflict) return tl::unexpected(announced.error());
   }
+  // The other shards follow, or a region might still be placed here.
+  for (const std::int64_t deadline = deadline_after(timeout); !is_leaver(self_);) {
+    waiting_->pause_until(os::monotonic_ns() + kNextTurnNs);
+    if (os::monotonic_ns() < deadline) continue;
+    (void)stay();
+    return fail(ErrorCode::kTimeout,
+                fmt::format("not all shards know within {} ms that this node is about to leave", timeout.count()));
+  }
   const os::MutexLock lock(mu_);
   return leaves_at_;
 }
@@ -134,7 +155,12 @@ Result<> Regions::stay() {
 
 NodeId Regions::leaver_now() {
   const os::MutexLock lock(mu_);
-  return log_.usable() ? log_.machine().leaver() : kNoNode;
+  return first().usable() ? first().machine().leaver() : kNoNode;
+}
+
+bool Regions::is_leaver(NodeId node) {
+  const os::MutexLock lock(mu_);
+  return leaver_ == node;
 }
 
 Result<LogIndex> Regions::leave(std::chrono::milliseconds timeout) {
@@ -152,22 +178,22 @@ bool Regions::admit(std::span<const std::byte> body, Answer answer) {
   const auto wish = vmm::decode_wish(body);
   if (!wish) return false;
   const os::MutexLock lock(mu_);
-  if (!all_founders_joined()) return true;  // their numbers are not to be had; it asks again
+  if (!all_founders_joined(first())) return true;  // their numbers are not to be had; it asks again
   // It asks again while it waits.
   for (auto& [ticket, admission] : admissions_) {
     if (admission.newcomer == wish->newcomer) return admission.answer = std::move(answer), true;
   }
   const std::uint64_t ticket = next_ticket_++;
   admissions_[ticket] = {wish->newcomer, std::move(answer)};
-  vmm::Effects effects;
-  log_.propose(vmm::entry_of(*wish), vmm::Ticket{ticket}, now_us(), effects);
-  carry_out(effects);
+  Turn turn(shards_.size());
+  hand_in(vmm::entry_of(*wish), ticket, turn);
+  carry_out(turn);
   return true;
 }
 
 std::vector<vmm::Peer> Regions::members() {
   const os::MutexLock lock(mu_);
-  return vmm::admitted(log_.machine(), {}).peers;
+  return vmm::admitted(first().machine(), {}).peers;
 }
 
 Result<vmm::Outcome> Regions::propose(std::vector<vmm::Entry> entries, std::chrono::milliseconds timeout) {
@@ -177,9 +203,9 @@ Result<vmm::Outcome> Regions::propose(std::vector<vmm::Entry> entries, std::chro
     const os::MutexLock lock(mu_);
     first = next_ticket_;
     waiters_[first] = &waiter;
-    vmm::Effects effects;
-    for (vmm::Entry& entry : entries) log_.propose(std::move(entry), vmm::Ticket{next_ticket_++}, now_us(), effects);
-    carry_out(effects);
+    Turn turn(shards_.size());
+    for (vmm::Entry& entry : entries) hand_in(std::move(entry), next_ticket_++, turn);
+    carry_out(turn);
   };
   if (!ask_and_wait(ask, waiter.flag, deadline_after(timeout))) {
     const os::MutexLock lock(mu_);
@@ -211,7 +237,8 @@ void Regions::resolve(vmm::Resolved& resolved) {
 
 std::optional<std::uint64_t> Regions::bound(std::string_view name) {
   const os::MutexLock lock(mu_);
-  const vmm::Binding* const binding = log_.machine().binding(name);
+  const std::uint32_t shard = vmm::shard_of(vmm::BindName{.name = std::string(name)}, options_.shards);
+  const vmm::Binding* const binding = shards_[shard].log.machine().binding(name);
   return binding != nullptr ? std::optional(binding->value) : std::nullopt;
 }
 
@@ -237,7 +264,7 @@ Result<Region> Regions::attach(std::string_view name, std::chrono::milliseconds 
     std::optional<vmm::Region> found;
     {
       const os::MutexLock lock(mu_);
-      if (const vmm::Region* region = log_.machine().region_named(name)) found = *region;
+      if (const vmm::Region* region = region_named(name)) found = *region;
       if (!found) region_waiters_.push_back(&flag);
     }
     if (found) {
@@ -253,23 +280,25 @@ Result<Region> Regions::attach(std::string_view name, std::chrono::milliseconds 
 
 Result<> Regions::majority() {
   const os::MutexLock lock(mu_);
-  return disk_ == nullptr && kept_by_one(options_) ? Result<>() : log_.usable();
+  return disk_ == nullptr && kept_by_one(options_) ? Result<>() : first().usable();
 }
 
 bool Regions::frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body) {
   const os::MutexLock lock(mu_);
   if (type == wire::kRegionHere || type == wire::kRegionEverywhere) return region_news(from, type, body);
   if (type == wire::kVmmCluster) return life_began(from, body);
-  vmm::Effects effects;
-  const auto accepted = log_.message(from, type, body, now_us(), effects);
-  carry_out(effects);
+  const std::uint32_t shard = wire::shard_of(type);
+  if (shard >= shards_.size()) return false;
+  Turn turn(shards_.size());
+  const auto accepted = shards_[shard].log.message(from, wire::type_in_first(type), body, now_us(), turn[shard]);
+  carry_out(turn);
   if (!accepted) refused_.log(os::monotonic_ns(), "node", from, "reason", accepted.error().message);
   return accepted.has_value();
 }
 
 bool Regions::can_decide() {
   const os::MutexLock lock(mu_);
-  return log_.usable().has_value();
+  return first().usable().has_value();
 }
 
 }  // namespace gallocy::runtime

@@ -1,14 +1,16 @@
 // Regions: this node's part in the VMM log (vmm/log.h), and what follows from it: regions appear in Memory, durable
-// ones in Sections, when the entry that maps them is applied, on every node in the same order.
+// ones in Sections, when the entry that maps them is applied, on every node in the same order. The address space may be
+// divided into shards (vmm/shard.h); then there is a log of each.
 //
-// Files: regions.cc (what its users call); regions_following.cc (what follows from the log); regions_everywhere.cc (who
-// has a region already); regions_homes.cc; regions_disk.cc.
+// Files: regions.cc (what its users call); regions_shards.cc (which log a thing is in); regions_following.cc (what
+// follows from the logs); regions_everywhere.cc (who has a region already); regions_homes.cc; regions_disk.cc.
 //
 // Threads: any thread. mu_ may be taken before Memory's lock, never after it.
 #pragma once
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -41,6 +43,7 @@ struct RegionsOptions {
   std::uint64_t life = 1;
   bool long_lived = false;    // nodes join and leave: the log is kept by Raft even if one node begins
   std::uint64_t cluster = 0;  // the number of a cluster whose log is on disk, though not at this node
+  std::uint32_t shards = 1;   // of the address space: 1 … wire::kMaxShards
 };
 
 class Regions {
@@ -52,8 +55,8 @@ class Regions {
   // if it is founded now.
   static Result<std::unique_ptr<LogDisk>> open_disk(const RegionsOptions& options, const std::string& directory,
                                                     std::uint64_t new_cluster);
-  // What the node that founds a cluster has of its log at first.
-  static raft::PersistentState founding_state(const RegionsOptions& options);
+  // What the node that founds a cluster has at first of the log of each shard.
+  static std::vector<raft::PersistentState> founding_states(const RegionsOptions& options);
   void set_waiting(Waiting& waiting) { waiting_ = &waiting; }
 
   // Founder: proposes this node as a member. Returns when all founders are members in the log, here; of a node that
@@ -84,11 +87,18 @@ class Regions {
   std::uint64_t cluster() const { return disk_ != nullptr ? disk_->identity().cluster : options_.cluster; }
   // Tells the log that these blocks have their homes there, as one who gave them away.
   Result<> publish_homes(std::vector<std::pair<BlockId, NodeId>> homes);
-  // f(the log), under mu_.
+  std::uint32_t shards() const { return options_.shards; }
+  // f(the log of the first shard, which has the members), under mu_.
   template <typename F>
   void look(F f) {
     const os::MutexLock lock(mu_);
-    f(static_cast<const vmm::Log&>(log_));
+    f(static_cast<const vmm::Log&>(first()));
+  }
+  // f(log) for that of each shard, under mu_.
+  template <typename F>
+  void look_at_all(F f) {
+    const os::MutexLock lock(mu_);
+    for (const ShardLog& shard : shards_) f(shard.log);
   }
   Epoch epoch() const { return Epoch{epoch_.load(std::memory_order_relaxed)}; }
 
@@ -118,6 +128,15 @@ class Regions {
   static constexpr std::chrono::milliseconds kProposalTimeout{30'000};
   static std::uint64_t now_us() { return static_cast<std::uint64_t>(os::monotonic_us()); }
 
+  struct ShardLog {
+    ShardLog(const vmm::LogOptions& options, const vmm::Log::MakeReplication& make, bool starts_again)
+        : log(options, make), recalls(starts_again) {}
+    vmm::Log log;
+    // All nodes start again, and the log has only come to what was before: homes of that time are homes no more.
+    bool recalls;
+  };
+  using Turn = std::vector<vmm::Effects>;  // by shard
+
   // A thread that waits for proposals with consecutive tickets.
   struct Waiter {
     WaitFlag flag;
@@ -125,6 +144,17 @@ class Regions {
     std::size_t open = count;
     Result<vmm::Outcome> outcome;  // of the last of them, or the first error
   };
+
+  vmm::Log& first() REQUIRES(mu_) { return shards_.front().log; }
+  const vmm::Log& first() const REQUIRES(mu_) { return shards_.front().log; }
+  const vmm::Region* region(RegionId id) const REQUIRES(mu_);
+  const vmm::Region* region_at(BlockId block) const REQUIRES(mu_);
+  const vmm::Region* region_named(std::string_view name) const REQUIRES(mu_);
+  template <typename F>
+  void for_each_region(F f) REQUIRES(mu_);
+  void start_logs() REQUIRES(mu_);
+  void hand_in(vmm::Entry entry, std::uint64_t ticket, Turn& turn) REQUIRES(mu_);
+  void send_all(std::uint32_t shard, const vmm::Effects& effects) REQUIRES(mu_);
 
   void resolve(vmm::Resolved& resolved) REQUIRES(mu_);
   bool ask_and_wait(const std::function<void()>& ask, WaitFlag& flag, std::int64_t deadline_ns);
@@ -134,27 +164,31 @@ class Regions {
   void life_answered(const vmm::Resolved& resolved) REQUIRES(mu_);
   std::uint64_t life_of(NodeId node) const REQUIRES(mu_);
   // The log has come to this life of this node.
-  bool has_begun() const REQUIRES(mu_) {
-    return log_.machine().standing({self_, options_.life}) != vmm::Standing::kUnknown;
+  bool has_begun(const vmm::Log& log) const {
+    return log.machine().standing({self_, options_.life}) != vmm::Standing::kUnknown;
   }
-  void take_hints() REQUIRES(mu_);
-  // The end of a turn: sends what the log has gathered, and does what it asks for.
-  void carry_out(vmm::Effects& effects) REQUIRES(mu_);
-  void follow(const vmm::Applied& applied) REQUIRES(mu_);
-  void take_over() REQUIRES(mu_);
-  void follow_anchors() REQUIRES(mu_);
+  void take_hints(const vmm::Machine& machine);
+  // The end of a turn: sends what the logs have gathered, and does what they ask for.
+  void carry_out(Turn& turn) REQUIRES(mu_);
+  void follow(ShardLog& shard, vmm::Effects& effects) REQUIRES(mu_);
+  void follow(const ShardLog& shard, const vmm::Applied& applied) REQUIRES(mu_);
+  void take_over(const ShardLog& shard) REQUIRES(mu_);
+  void follow_anchors(const vmm::Machine& machine);
   void members_changed() REQUIRES(mu_);
-  bool all_founders_joined() const REQUIRES(mu_);
+  bool all_founders_joined(const vmm::Log& log) const REQUIRES(mu_);
   void founder_lost(NodeId node) REQUIRES(mu_);
   void note_membership() REQUIRES(mu_);
-  bool is_live(NodeId node) const REQUIRES(mu_) { return log_.machine().is_member(node) && !dead_[node.value]; }
-  bool can_do_without_us() const REQUIRES(mu_);
+  bool is_live(NodeId node) const REQUIRES(mu_) { return first().machine().is_member(node) && !dead_[node.value]; }
+  bool can_do_without_us(const vmm::Log& log) const;
   NodeId leaver_now();
-  void note_leaver(NodeId node, bool leaves, LogIndex index) REQUIRES(mu_);
+  bool is_leaver(NodeId node);
+  void note_leaver() REQUIRES(mu_);
+  bool left_everywhere(const vmm::Life& life) const REQUIRES(mu_);
   void answer_newcomer(const vmm::Resolved& resolved) REQUIRES(mu_);
   void appeared(const vmm::Region& region) REQUIRES(mu_);
   void announce_new_homes() REQUIRES(mu_);
   std::vector<vmm::BlockHomes> entries_of(std::vector<std::pair<BlockId, NodeId>> homes) REQUIRES(mu_);
+  bool drop_the_dead(vmm::BlockHomes& homes);
   // A pointer into a region may reach a node before the log does, so map() and attach() return when all nodes have it.
   Result<> wait_until_everywhere(RegionId region, std::int64_t deadline_ns);
   // Who gathers which nodes have a region: the first that is not dead.
@@ -180,10 +214,8 @@ class Regions {
   std::atomic<std::int64_t> next_due_us_{0};
 
   os::Mutex mu_;
-  vmm::Log log_ GUARDED_BY(mu_);
+  std::deque<ShardLog> shards_ GUARDED_BY(mu_);
   bool started_ GUARDED_BY(mu_) = false;
-  // All nodes start again, and the log has only come to what was before: homes of that time are homes no more.
-  bool recalls_ GUARDED_BY(mu_);
   std::optional<Error> lost_too_soon_ GUARDED_BY(mu_);  // somebody with whom this node was to begin
   BoundedEvent refused_ GUARDED_BY(mu_){LogLevel::kWarn, "vmm_message_refused"};
   std::uint64_t next_ticket_ GUARDED_BY(mu_) = 1;
@@ -198,8 +230,10 @@ class Regions {
   };
   std::unordered_map<std::uint64_t, Admission> admissions_ GUARDED_BY(mu_);  // by ticket
   NodeId leaver_ GUARDED_BY(mu_) = kNoNode;                                  // that was told of
-  LogIndex leaves_at_ GUARDED_BY(mu_);                                       // the last entry that says so of this node
-  std::map<NodeId, Epoch> told_ GUARDED_BY(mu_);                             // the news of a member that were told
+  bool leaver_news_due_ GUARDED_BY(mu_) = false;
+  LogIndex leaves_at_ GUARDED_BY(mu_);            // the last entry of the first log that says so of this node
+  std::map<NodeId, Epoch> told_ GUARDED_BY(mu_);  // the news of a member that were told
+  std::uint64_t epochs_ GUARDED_BY(mu_) = 0;      // of all logs together, when they were told
   NodeId coordinator_ GUARDED_BY(mu_);
   std::vector<bool> dead_ GUARDED_BY(mu_);
   std::vector<std::uint64_t> lives_ GUARDED_BY(mu_);  // that there were links to; 0: not known yet

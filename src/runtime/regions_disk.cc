@@ -28,18 +28,21 @@ void Regions::start_disk(const vmm::MemberJoined& self) {
         {.type = static_cast<std::uint16_t>(wire::kVmmCluster), .body_bytes = static_cast<std::uint32_t>(body.size())},
         body, {}, net::WhenFull::kQueue);
   }
-  const auto tell = [this](auto what) {
+  const auto tell = [this](std::uint32_t shard, auto what) {
     const os::MutexLock lock(mu_);
-    vmm::Effects effects;
-    what(effects);
-    carry_out(effects);
+    Turn turn(shards_.size());
+    what(shards_[shard].log, turn[shard]);
+    carry_out(turn);
   };
-  disk_->start(
-      {.written =
-           [this, tell](std::uint64_t sequence) {
-             tell([&](vmm::Effects& effects) { log_.persisted(sequence, now_us(), effects); });
-           },
-       .full = [this, tell] { tell([&](vmm::Effects& effects) { log_.cannot_persist(now_us(), effects); }); }});
+  disk_->start([tell](std::uint32_t shard) {
+    return DiskEvents{
+        .written =
+            [=](std::uint64_t sequence) {
+              tell(shard, [&](vmm::Log& log, vmm::Effects& effects) { log.persisted(sequence, now_us(), effects); });
+            },
+        .full =
+            [=] { tell(shard, [](vmm::Log& log, vmm::Effects& effects) { log.cannot_persist(now_us(), effects); }); }};
+  });
 }
 
 bool Regions::life_began(NodeId from, std::span<const std::byte> body) {
@@ -55,7 +58,7 @@ bool Regions::life_began(NodeId from, std::span<const std::byte> body) {
                     self_, disk_->path(), from));
   lives_[from.value] = wish->life;
   dead_[from.value] = false;
-  log_.peer_up({from, wish->life});
+  for (ShardLog& shard : shards_) shard.log.peer_up({from, wish->life});
   if (wish->life > 1) begun_[from] = {*wish, 0};
   note_membership();
   return true;
@@ -63,19 +66,19 @@ bool Regions::life_began(NodeId from, std::span<const std::byte> body) {
 
 // Again when a proposal has failed, not while it is open.
 void Regions::propose_lives() {
-  vmm::Effects effects;
+  Turn turn(shards_.size());
   for (auto begun = begun_.begin(); begun != begun_.end();) {
     auto& [node, it] = *begun;
-    if (log_.machine().standing({node, it.wish.life}) != vmm::Standing::kUnknown) {
+    if (first().machine().standing({node, it.wish.life}) != vmm::Standing::kUnknown) {
       begun = begun_.erase(begun);
       continue;
     }
     ++begun;
     if (it.ticket != 0) continue;
     it.ticket = next_ticket_++;
-    log_.propose(vmm::entry_of(it.wish), vmm::Ticket{it.ticket}, now_us(), effects);
+    hand_in(vmm::entry_of(it.wish), it.ticket, turn);
   }
-  carry_out(effects);
+  carry_out(turn);
 }
 
 void Regions::life_answered(const vmm::Resolved& resolved) {

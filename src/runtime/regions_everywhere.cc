@@ -24,7 +24,7 @@ Result<> Regions::wait_until_everywhere(RegionId region, std::int64_t deadline_n
 
 // All founders are members before a region is mapped.
 NodeId Regions::coordinator() const {
-  for (const NodeId node : log_.machine().members()) {
+  for (const NodeId node : first().machine().members()) {
     if (!dead_[node.value]) return node;
   }
   return self_;
@@ -64,8 +64,8 @@ void Regions::region_is_here(NodeId node, RegionId region) {
 void Regions::tell_if_everywhere(RegionId region) {
   const auto found = here_.find(region);
   if (found == here_.end() || coordinator() != self_) return;
-  if (log_.machine().region(region) == nullptr) return;  // nor is it known who has to have it
-  const std::vector<NodeId> members = log_.machine().members();
+  if (this->region(region) == nullptr) return;  // nor is it known who has to have it
+  const std::vector<NodeId> members = first().machine().members();
   for (const NodeId node : members) {
     if (is_live(node) && std::ranges::find(found->second, node) == found->second.end()) return;
   }

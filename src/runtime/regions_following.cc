@@ -17,9 +17,9 @@ void Regions::node_lost(NodeId node) {
   const os::MutexLock lock(mu_);
   dead_[node.value] = true;
   if (options_.long_lived && !all_joined_.is_set()) founder_lost(node);
-  vmm::Effects effects;
-  log_.peer_down({node, life_of(node)}, now_us(), effects);
-  carry_out(effects);
+  Turn turn(shards_.size());
+  for (std::size_t i = 0; i < turn.size(); ++i) shards_[i].log.peer_down({node, life_of(node)}, now_us(), turn[i]);
+  carry_out(turn);
   members_changed();
 }
 
@@ -27,7 +27,7 @@ void Regions::peer_up(const vmm::Life& peer) {
   const os::MutexLock lock(mu_);
   dead_[peer.node.value] = false;
   lives_[peer.node.value] = peer.life;
-  log_.peer_up(peer);
+  for (ShardLog& shard : shards_) shard.log.peer_up(peer);
 }
 
 // Those who have the log of all nodes may begin without it only when they have agreed on that; this node cannot know.
@@ -54,27 +54,31 @@ void Regions::members_changed() {
 }
 
 // In their present lives: a log on disk has the former ones.
-bool Regions::all_founders_joined() const {
+bool Regions::all_founders_joined(const vmm::Log& log) const {
   return std::ranges::all_of(options_.founders, [&](NodeId node) {
-    const vmm::Member* const member = log_.machine().member(node);
+    const vmm::Member* const member = log.machine().member(node);
     const std::uint64_t life = node == self_ ? options_.life : lives_[node.value];
     return member != nullptr && (dead_[node.value] || (life != 0 && member->life >= life));
   });
 }
 
 std::uint64_t Regions::life_of(NodeId node) const {
-  const vmm::Member* const member = log_.machine().member(node);
+  const vmm::Member* const member = first().machine().member(node);
   if (lives_[node.value] != 0) return lives_[node.value];
   return member != nullptr ? member->life : 1;  // it has not said yet that it began another
 }
 
 void Regions::note_membership() {
-  const vmm::Machine& machine = log_.machine();
-  if (!all_joined_.is_set() && has_begun() && all_founders_joined()) all_joined_.set();
-  if (machine.epoch() == epoch()) return;
+  const vmm::Machine& machine = first().machine();
+  const auto has_all = [&](const ShardLog& shard) { return has_begun(shard.log) && all_founders_joined(shard.log); };
+  if (!all_joined_.is_set() && std::ranges::all_of(shards_, has_all)) all_joined_.set();
+  std::uint64_t epochs = 0;
+  for (const ShardLog& shard : shards_) epochs += shard.log.machine().epoch().value;
+  if (epochs == std::exchange(epochs_, epochs)) return;
   epoch_ = machine.epoch().value;
   for (const auto& [node, member] : machine.all_members()) {
     if (member.life < life_of(node)) continue;  // of a log that is on disk: it is over
+    if (member.state == vmm::MemberState::kLeft && !left_everywhere({node, member.life})) continue;
     if (std::exchange(told_[node], member.since) != member.since && member_news_)
       member_news_(node, member, machine.applied());
   }
@@ -96,40 +100,57 @@ void Regions::housekeeping() {
   const std::int64_t now = os::monotonic_us();
   if (now < next_due_us_.load(std::memory_order_relaxed)) return;
   const os::MutexLock lock(mu_);
-  vmm::Effects effects;
-  if (started_) log_.tick(static_cast<std::uint64_t>(now), effects);
-  carry_out(effects);
+  Turn turn(shards_.size());
+  for (std::size_t i = 0; started_ && i < turn.size(); ++i)
+    shards_[i].log.tick(static_cast<std::uint64_t>(now), turn[i]);
+  carry_out(turn);
 }
 
-// In the order that vmm/replication.h demands.
-void Regions::carry_out(vmm::Effects& effects) {
-  if (started_) log_.flush(now_us(), effects);
-  if (effects.restored) take_over();
-  for (const vmm::Applied& applied : effects.applied) {
-    if (applied.outcome) follow(applied);
+// In the order that vmm/replication.h demands. The first shard goes first, as the others follow its members.
+void Regions::carry_out(Turn& turn) {
+  for (std::uint32_t i = 0; i < turn.size(); ++i) {
+    ShardLog& shard = shards_[i];
+    if (started_ && i > 0) shard.log.follow_members(first().machine(), now_us(), turn[i]);
+    if (started_) shard.log.flush(now_us(), turn[i]);
+    follow(shard, turn[i]);
+    for (raft::Persist& persist : turn[i].persist) disk_->write(i, std::move(persist));
   }
-  if (recalls_ && has_begun()) recalls_ = false, take_hints();
-  for (raft::Persist& persist : effects.persist) disk_->write(std::move(persist));
+  if (leaver_news_due_) note_leaver();
   note_membership();
-  if (has_begun() && (effects.restored || !effects.applied.empty())) durable_.follow(log_.machine());
-  if (const auto usable = log_.usable(); !usable) durable_.stop(usable.error());
-  for (const vmm::Send& send : effects.sends) {
-    const wire::FrameHeader header{.type = static_cast<std::uint16_t>(send.type),
-                                   .body_bytes = static_cast<std::uint32_t>(send.body.size())};
-    for (const NodeId to : send.to) mesh_->send(to, header, send.body, {}, net::WhenFull::kQueue);
+  const vmm::Effects& of_first = turn.front();
+  if (has_begun(first()) && (of_first.restored || !of_first.applied.empty())) durable_.follow(first().machine());
+  if (const auto usable = first().usable(); !usable) durable_.stop(usable.error());
+  for (std::uint32_t i = 0; i < turn.size(); ++i) {
+    send_all(i, turn[i]);
+    for (vmm::Resolved& resolved : turn[i].resolved) {
+      answer_newcomer(resolved);
+      life_answered(resolved);
+      resolve(resolved);
+    }
   }
-  for (vmm::Resolved& resolved : effects.resolved) {
-    answer_newcomer(resolved);
-    life_answered(resolved);
-    resolve(resolved);
-  }
-  if (log_.machine().standing({self_, options_.life}) == vmm::Standing::kLeft && can_do_without_us()) may_go_.set();
+  const auto lets_go = [this](const ShardLog& shard) { return can_do_without_us(shard.log); };
+  if (left_everywhere({self_, options_.life}) && std::ranges::all_of(shards_, lets_go)) may_go_.set();
   constexpr std::uint64_t kLongestUs = 1'000'000;
-  next_due_us_ = static_cast<std::int64_t>(started_ ? std::min(log_.next_deadline(), now_us() + kLongestUs)
-                                                    : now_us() + kNotStartedUs);
+  std::uint64_t due = now_us() + (started_ ? kLongestUs : kNotStartedUs);
+  for (std::size_t i = 0; started_ && i < shards_.size(); ++i) due = std::min(due, shards_[i].log.next_deadline());
+  next_due_us_ = static_cast<std::int64_t>(due);
 }
 
-bool Regions::can_do_without_us() const { return !log_.votes() || log_.machine().members().empty(); }
+void Regions::follow(ShardLog& shard, vmm::Effects& effects) {
+  if (effects.restored) take_over(shard);
+  for (const vmm::Applied& applied : effects.applied) {
+    if (applied.outcome) follow(shard, applied);
+  }
+  if (shard.recalls && has_begun(shard.log)) shard.recalls = false, take_hints(shard.log.machine());
+}
+
+bool Regions::can_do_without_us(const vmm::Log& log) const { return !log.votes() || log.machine().members().empty(); }
+
+// Exactly so: somebody who died later has not.
+bool Regions::left_everywhere(const vmm::Life& life) const {
+  return std::ranges::all_of(
+      shards_, [&](const ShardLog& shard) { return shard.log.machine().standing(life) == vmm::Standing::kLeft; });
+}
 
 void Regions::answer_newcomer(const vmm::Resolved& resolved) {
   const auto found = admissions_.find(resolved.ticket.value);
@@ -137,63 +158,69 @@ void Regions::answer_newcomer(const vmm::Resolved& resolved) {
   const Admission admission = std::move(found->second);
   admissions_.erase(found);
   const auto answer = resolved.outcome.map([&](const vmm::Outcome& outcome) {
-    vmm::Admitted admitted = vmm::admitted(log_.machine(), outcome);
+    vmm::Admitted admitted = vmm::admitted(first().machine(), outcome);
     admitted.cluster = cluster();
+    admitted.shards = options_.shards;
     return admitted;
   });
   for (const vmm::Frame& frame : vmm::encode(admission.newcomer, answer)) admission.answer(frame);
 }
 
-void Regions::follow(const vmm::Applied& applied) {
+void Regions::follow(const ShardLog& shard, const vmm::Applied& applied) {
+  const vmm::Machine& machine = shard.log.machine();
   if (std::holds_alternative<vmm::MapRegion>(applied.entry)) {
-    if (const vmm::Region* region = log_.machine().region(applied.outcome->region)) appeared(*region);
+    if (const vmm::Region* region = machine.region(applied.outcome->region)) appeared(*region);
   } else if (const auto* homes = std::get_if<vmm::BlockHomes>(&applied.entry)) {
-    if (recalls_) return;
+    if (shard.recalls) return;
     for (const vmm::HomeRun& run : homes->runs) {
       if (run.home != applied.proposer) memory_.home_given(run.first, run.count, applied.proposer, run.home);
       memory_.home_hint(run.first, run.count, run.home);
     }
   } else if (const auto* leaves = std::get_if<vmm::MemberLeaves>(&applied.entry)) {
-    note_leaver(leaves->node, true, applied.index);
-  } else if (const auto* stays = std::get_if<vmm::MemberStays>(&applied.entry)) {
-    note_leaver(stays->node, false, applied.index);
+    leaver_news_due_ = true;
+    if (&shard == &shards_.front() && leaves->node == self_) leaves_at_ = applied.index;
+  } else if (std::holds_alternative<vmm::MemberStays>(applied.entry)) {
+    leaver_news_due_ = true;
   } else if (const auto* left = std::get_if<vmm::MemberLeft>(&applied.entry)) {
-    if (left->node == self_) {
-      leaves_at_ = applied.index;
-    } else {
-      follow_anchors();
-    }
+    if (left->node != self_) follow_anchors(machine);
+    if (left->node == self_ && &shard == &shards_.front()) leaves_at_ = applied.index;
   }
 }
 
-void Regions::follow_anchors() {
-  for (const auto& [id, region] : log_.machine().regions()) memory_.anchors_are(region.address, region.spread);
+void Regions::follow_anchors(const vmm::Machine& machine) {
+  for (const auto& [id, region] : machine.regions()) memory_.anchors_are(region.address, region.spread);
 }
 
 void Regions::pass_on_what_waits() {
   const os::MutexLock lock(mu_);
-  follow_anchors();
+  for (const ShardLog& shard : shards_) follow_anchors(shard.log.machine());
 }
 
-void Regions::note_leaver(NodeId node, bool leaves, LogIndex index) {
-  leaver_ = leaves ? node : kNoNode;
-  if (leaves && node == self_) leaves_at_ = index;
-  if (leaver_news_) leaver_news_(node, leaves, index);
+// Who is about to leave is told when all shards have it: from then on none of them places a region there.
+void Regions::note_leaver() {
+  leaver_news_due_ = false;
+  const vmm::Machine& machine = first().machine();
+  const NodeId leaver = machine.leaver();
+  const bool agreed =
+      std::ranges::all_of(shards_, [&](const ShardLog& shard) { return shard.log.machine().leaver() == leaver; });
+  const NodeId before = std::exchange(leaver_, agreed ? leaver : kNoNode);
+  if (!leaver_news_) return;
+  if (before != kNoNode && before != leaver_ && machine.is_member(before))
+    leaver_news_(before, false, machine.applied());
+  if (leaver_ != kNoNode) leaver_news_(leaver_, true, machine.applied());
 }
 
-void Regions::take_over() {
-  const vmm::Machine& machine = log_.machine();
-  if (leaver_ != kNoNode && leaver_ != machine.leaver()) note_leaver(leaver_, false, machine.applied());
-  if (machine.leaver() != kNoNode) note_leaver(machine.leaver(), true, machine.applied());
-  for (const auto& [id, region] : log_.machine().regions()) {
-    appeared(region);
-    memory_.anchors_are(region.address, region.spread);
-  }
-  if (!recalls_) take_hints();
+void Regions::take_over(const ShardLog& shard) {
+  const vmm::Machine& machine = shard.log.machine();
+  leaver_news_due_ = true;
+  if (&shard == &shards_.front() && machine.leaver() == self_) leaves_at_ = machine.applied();
+  for (const auto& [id, region] : machine.regions()) appeared(region);
+  follow_anchors(machine);
+  if (!shard.recalls) take_hints(machine);
 }
 
-void Regions::take_hints() {
-  for (const auto& [id, region] : log_.machine().regions()) {
+void Regions::take_hints(const vmm::Machine& machine) {
+  for (const auto& [id, region] : machine.regions()) {
     region.homes.for_each_run(
         [&](BlockId first, std::uint64_t count, NodeId home) { memory_.home_hint(first, count, home); });
   }

@@ -9,10 +9,9 @@ namespace gallocy::runtime {
 void Regions::announce_new_homes() {
   std::vector<std::pair<BlockId, NodeId>> homes;
   for (const BlockId block : memory_.take_new_homes()) homes.emplace_back(block, self_);
-  vmm::Effects effects;
-  for (vmm::BlockHomes& entry : entries_of(std::move(homes)))
-    log_.propose(std::move(entry), vmm::Ticket{next_ticket_++}, now_us(), effects);
-  carry_out(effects);
+  Turn turn(shards_.size());
+  for (vmm::BlockHomes& entry : entries_of(std::move(homes))) hand_in(std::move(entry), next_ticket_++, turn);
+  carry_out(turn);
 }
 
 // As few as will hold them.
@@ -20,7 +19,7 @@ std::vector<vmm::BlockHomes> Regions::entries_of(std::vector<std::pair<BlockId, 
   std::ranges::sort(homes);
   std::vector<vmm::BlockHomes> entries;
   for (const auto& [block, home] : homes) {
-    const vmm::Region* region = log_.machine().region_at(block);
+    const vmm::Region* region = region_at(block);
     if (region == nullptr) continue;
     if (entries.empty() || entries.back().region != region->id || entries.back().runs.size() == vmm::kMaxHomeRuns)
       entries.push_back({.region = region->id, .runs = {}});
@@ -43,10 +42,21 @@ Result<> Regions::publish_homes(std::vector<std::pair<BlockId, NodeId>> homes) {
     entries = entries_of(std::move(homes));
   }
   for (vmm::BlockHomes& entry : entries) {
-    auto published = propose({std::move(entry)}, kProposalTimeout);
-    if (!published) return tl::unexpected(published.error());
+    // What a node got that has died, perhaps just now, is lost: there is nothing to tell of it.
+    for (drop_the_dead(entry); !entry.runs.empty();) {
+      const auto published = propose({entry}, kProposalTimeout);
+      if (published) break;
+      if (!drop_the_dead(entry)) return tl::unexpected(published.error());
+    }
   }
   return {};
+}
+
+// Whether there were any.
+bool Regions::drop_the_dead(vmm::BlockHomes& homes) {
+  const os::MutexLock lock(mu_);
+  const vmm::Machine& machine = shards_[vmm::shard_of(homes, options_.shards)].log.machine();
+  return std::erase_if(homes.runs, [&](const vmm::HomeRun& run) { return !machine.is_member(run.home); }) != 0;
 }
 
 }  // namespace gallocy::runtime

@@ -129,12 +129,13 @@ Result<> Runtime::assemble() {
                                         mesh_.get());
   sections_ = std::make_unique<Sections>(self(), memory_->fault_engine(), *durable_, *sync_);
   memory_->set_other_memory(*sections_);
-  RegionsOptions cluster{.self = self(), .nodes = nodes(), .founders = present_at_first()};
+  RegionsOptions cluster{.self = self(), .nodes = nodes(), .founders = present_at_first(), .shards = settings_.shards};
   if (is_open()) {
     cluster.founders = steward_->begins_with();
     cluster.life = steward_->life();
     cluster.long_lived = true;
     cluster.cluster = steward_->cluster();
+    cluster.shards = steward_->shards();
   } else if (!settings_.log_dir.empty()) {
     GALLOCY_ASSIGN(disk_, Regions::open_disk(cluster, settings_.log_dir, number_of(*settings_.launch)));
     cluster.life = disk_->identity().life;

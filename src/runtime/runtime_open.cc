@@ -27,7 +27,7 @@ Result<> Runtime::enter_cluster() {
   if (!settings_.log_dir.empty()) {
     GALLOCY_ASSIGN(disk_, LogDisk::open(settings_.log_dir));
   }
-  steward_ = std::make_unique<Steward>(*this, *settings_.open, disk_.get(), settings_.without);
+  steward_ = std::make_unique<Steward>(*this, *settings_.open, disk_.get(), settings_.without, settings_.shards);
   GALLOCY_ASSIGN(mesh_, steward_->enter({.build_id = os::build_id(),
                                          .peer_timeout = kPeerTimeout,
                                          .spin = settings_.spin,

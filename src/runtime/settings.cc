@@ -10,22 +10,25 @@
 #include "fmt/format.h"
 #include "os/machine.h"
 #include "os/processor_share.h"
+#include "wire/vmm.h"
 
 namespace gallocy::runtime {
 namespace {
 
 constexpr std::uint64_t kLeastMemoryBytes = 4 << 20;  // 16 blocks: a few threads in the middle of a fault each
 
-Result<std::chrono::microseconds> spin_from_environment(std::chrono::microseconds otherwise) {
-  const char* text = std::getenv("GALLOCY_SPIN_US");
+// `what`: of what, in words.
+Result<unsigned> number_from_environment(const char* name, unsigned least, unsigned most, const char* what,
+                                         unsigned otherwise) {
+  const char* text = std::getenv(name);
   if (text == nullptr) return otherwise;
   unsigned value = 0;
   const auto [end, error] = std::from_chars(text, text + std::strlen(text), value);
-  if (error != std::errc() || *end != '\0' || value > 1'000'000) {
+  if (error != std::errc() || *end != '\0' || value < least || value > most) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("GALLOCY_SPIN_US=\"{}\" is not a number of microseconds from 0 to 1000000", text));
+                fmt::format("{}=\"{}\" is not a number of {} from {} to {}", name, text, what, least, most));
   }
-  return std::chrono::microseconds(value);
+  return value;
 }
 
 std::uint64_t default_memory(std::uint16_t local_nodes) {
@@ -87,7 +90,9 @@ Result<Settings> resolve_settings(const NodeOptions& options, Duty duty, NodeLog
   }
   // Who spins where there are more nodes than processors keeps the one from running whom he waits for.
   if (s.launch && s.launch->local_nodes > ::sysconf(_SC_NPROCESSORS_ONLN)) s.spin = std::chrono::microseconds(0);
-  GALLOCY_ASSIGN(s.spin, spin_from_environment(s.spin));
+  GALLOCY_ASSIGN(const unsigned spin_us, number_from_environment("GALLOCY_SPIN_US", 0, 1'000'000, "microseconds",
+                                                                 static_cast<unsigned>(s.spin.count())));
+  s.spin = std::chrono::microseconds(spin_us);
   const unsigned sharers = s.launch && !os::has_processor_share() ? s.launch->local_nodes : 1;
   if (s.launch && os::usable_cores() >= 2 * sharers) s.loop_spin = s.spin;
   s.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : given.memory_bytes;
@@ -97,6 +102,11 @@ Result<Settings> resolve_settings(const NodeOptions& options, Duty duty, NodeLog
                 fmt::format("a memory budget of {} bytes is too small: at least {} are needed", s.memory_bytes,
                             kLeastMemoryBytes));
   }
+  GALLOCY_ASSIGN(s.shards, number_from_environment("GALLOCY_SHARDS", 1, wire::kMaxShards, "shards", 1));
+  if (log.shards != 0 && s.open && s.open->contact)
+    return fail(ErrorCode::kInvalidArgument,
+                "how many shards there are is said by who founds the cluster: leave --shards out");
+  if (log.shards != 0) s.shards = log.shards;
   GALLOCY_TRY(place_log(s, std::move(log)));
   s.on_peer_lost = s.open ? OnPeerLost::kContinue : options.on_peer_lost;
   if (!s.open && s.on_peer_lost == OnPeerLost::kEnd && given.on_peer_lost) s.on_peer_lost = *given.on_peer_lost;

@@ -62,22 +62,25 @@ std::string regions_json(const vmm::Machine& machine) {
 }  // namespace
 
 std::string status_json(Runtime& runtime, const std::string& address) {
-  std::string cluster, log;
-  runtime.regions().look([&](const vmm::Log& of_node) {
-    const vmm::Machine& machine = of_node.machine();
-    cluster = fmt::format("{{\"epoch\": {}, \"members\": [{}], \"regions\": [{}]}}", machine.epoch(),
-                          members_json(machine), regions_json(machine));
-    log = fmt::format("{{\"role\": \"{}\", \"applied\": {}}}",
-                      of_node.orders()  ? "leader"
-                      : of_node.votes() ? "voter"
-                                        : "learner",
-                      machine.applied());
+  std::string members, regions, logs;
+  Epoch epoch{};
+  runtime.regions().look_at_all([&](const vmm::Log& log) {
+    const vmm::Machine& machine = log.machine();
+    if (logs.empty()) epoch = machine.epoch(), members = members_json(machine);
+    const std::string of_shard = regions_json(machine);
+    if (!regions.empty() && !of_shard.empty()) regions += ", ";
+    regions += of_shard;
+    logs += fmt::format("{}{{\"role\": \"{}\", \"applied\": {}}}", logs.empty() ? "" : ", ",
+                        log.orders()  ? "leader"
+                        : log.votes() ? "voter"
+                                      : "learner",
+                        machine.applied());
   });
   const auto memory = runtime.memory().summary();
   return fmt::format(
-      "{{\"cluster\": {}, \"node\": {{\"node\": {}, \"address\": {}, \"pid\": {}, \"log\": {}, \"memory\": "
-      "{{\"budget\": {}, \"used\": {}, \"homes\": {}}}}}}}\n",
-      cluster, runtime.self(), quoted(address), ::getpid(), log, memory.budget_pages * kPageBytes,
+      "{{\"cluster\": {{\"epoch\": {}, \"members\": [{}], \"regions\": [{}]}}, \"node\": {{\"node\": {}, "
+      "\"address\": {}, \"pid\": {}, \"logs\": [{}], \"memory\": {{\"budget\": {}, \"used\": {}, \"homes\": {}}}}}}}\n",
+      epoch, members, regions, runtime.self(), quoted(address), ::getpid(), logs, memory.budget_pages * kPageBytes,
       memory.used_pages * kPageBytes, memory.home_blocks);
 }
 

@@ -80,12 +80,17 @@ Result<std::unique_ptr<net::Mesh>> Steward::found_or_join(net::MeshOptions optio
     }
     way_ = Way::kJoins;
   } else {
-    place_ = {.node = NodeId{0}, .life = 1, .epoch = {}, .cluster = disk_ != nullptr ? random_name() : 0, .peers = {}};
+    place_ = {.node = NodeId{0},
+              .life = 1,
+              .epoch = {},
+              .cluster = disk_ != nullptr ? random_name() : 0,
+              .shards = shards_,
+              .peers = {}};
   }
   if (disk_ != nullptr) {
-    const RegionsOptions founder{.self = place_.node, .founders = begins_with()};
-    GALLOCY_TRY(disk_->begin_anew({.cluster = place_.cluster, .node = place_.node, .nodes = kMaxNodes},
-                                  Regions::founding_state(founder), addresses_of(place_.peers)));
+    const RegionsOptions founder{.self = place_.node, .founders = begins_with(), .shards = place_.shards};
+    const LogIdentity who{.cluster = place_.cluster, .node = place_.node, .nodes = kMaxNodes, .shards = place_.shards};
+    GALLOCY_TRY(disk_->begin_anew(who, Regions::founding_states(founder), addresses_of(place_.peers)));
   }
   if (const auto entered = mesh->enter(place_.node, peers); !entered) {
     bad_moment_ = !peers.empty();

@@ -32,9 +32,9 @@ class Runtime;
 class Steward {
  public:
   // `disk`: null if the log is in memory; borrowed until enter() has returned. `without`: members that are lost for
-  // good.
-  Steward(Runtime& runtime, net::OpenCluster cluster, LogDisk* disk, std::vector<NodeId> without)
-      : runtime_(runtime), cluster_(std::move(cluster)), disk_(disk), without_(std::move(without)) {}
+  // good. `shards`: of the address space, if this node founds the cluster.
+  Steward(Runtime& runtime, net::OpenCluster cluster, LogDisk* disk, std::vector<NodeId> without, std::uint32_t shards)
+      : runtime_(runtime), cluster_(std::move(cluster)), disk_(disk), without_(std::move(without)), shards_(shards) {}
 
   // Listens. With a contact: is admitted by the log, through it, and gets links to all members. With a log on disk from
   // an earlier life: finds the others that start again, or is admitted by those that have gone on.
@@ -51,6 +51,7 @@ class Steward {
   const std::vector<NodeId>& absent() const { return absent_; }
   std::uint64_t cluster() const { return place_.cluster; }
   std::uint64_t life() const { return place_.life; }
+  std::uint32_t shards() const { return place_.shards; }
   std::vector<NodeId> others() const;
   // Members in the lives that the log has. Those who begin again say themselves in which they are.
   std::vector<vmm::Peer> peers() const { return way_ == Way::kReturns ? std::vector<vmm::Peer>() : place_.peers; }
@@ -134,6 +135,7 @@ class Steward {
   net::OpenCluster cluster_;
   LogDisk* const disk_;
   const std::vector<NodeId> without_;
+  const std::uint32_t shards_;
   Way way_ = Way::kFounds;
   vmm::Admitted place_;
   std::vector<NodeId> absent_;

@@ -154,7 +154,12 @@ Result<> Steward::begin_again(net::Mesh& mesh) {
   std::vector<net::Peer> others;
   {
     const os::MutexLock lock(mu_);
-    place_ = {.node = known.node, .life = known.life, .epoch = {}, .cluster = known.cluster, .peers = {}};
+    place_ = {.node = known.node,
+              .life = known.life,
+              .epoch = {},
+              .cluster = known.cluster,
+              .shards = known.shards,
+              .peers = {}};
     absent_ = reunion_->absent();
     for (const Reunion::Member& member : reunion_->company()) {
       if (member.node == known.node) continue;

@@ -28,7 +28,8 @@ Frame admitted_from(std::uint64_t newcomer, const Admitted& answer, std::size_t 
                          .first = static_cast<std::uint32_t>(first),
                          .total = static_cast<std::uint32_t>(answer.peers.size()),
                          .epoch = answer.epoch.value,
-                         .cluster = answer.cluster};
+                         .cluster = answer.cluster,
+                         .shards = answer.shards};
   Bytes tail;
   ByteWriter writer(tail);
   for (std::size_t i = first; i < answer.peers.size(); ++i) {
@@ -91,7 +92,7 @@ Result<bool> AnswerReader::take(wire::MessageType type, std::span<const std::byt
 
 Result<bool> AnswerReader::take_admitted(ByteReader reader) {
   const auto head = reader.get<wire::VmmAdmitted>();
-  Admitted answer{NodeId{head.node}, head.life, Epoch{head.epoch}, head.cluster, {}};
+  Admitted answer{NodeId{head.node}, head.life, Epoch{head.epoch}, head.cluster, head.shards, {}};
   if (head.first != 0 && answer_) answer.peers = answer_->peers;
   const bool continues = head.first == answer.peers.size();
   for (unsigned i = 0; i < head.count && reader.ok(); ++i) {
@@ -99,7 +100,8 @@ Result<bool> AnswerReader::take_admitted(ByteReader reader) {
     answer.peers.push_back({NodeId{peer.node}, peer.life, text_of(reader.get_bytes(peer.address_bytes))});
   }
   if (!reader.done() || head.newcomer != newcomer_ || !continues || head.total >= kMaxNodes ||
-      answer.peers.size() > head.total || answer.node.value >= kMaxNodes)
+      answer.peers.size() > head.total || answer.node.value >= kMaxNodes || head.shards == 0 ||
+      head.shards > wire::kMaxShards)
     return garbled("an answer to a wish to join that makes no sense");
   answer_ = std::move(answer);
   return answer_->peers.size() == head.total;

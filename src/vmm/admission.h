@@ -35,6 +35,7 @@ struct Admitted {
   std::uint64_t life = 0;
   Epoch epoch{};
   std::uint64_t cluster = 0;  // the number of a cluster whose log is on disk; 0: it is in memory
+  std::uint32_t shards = 1;   // of the address space
   std::vector<Peer> peers;    // the other members, ascending
   bool operator==(const Admitted&) const = default;
 };
@@ -48,7 +49,7 @@ inline MemberJoined entry_of(const Wish& wish) {
           .on_disk = wish.on_disk};
 }
 
-// What the contact answers, once its log has the outcome of entry_of(wish); `cluster` it knows itself.
+// What the contact answers, once its log has the outcome of entry_of(wish); `cluster` and `shards` it knows itself.
 Admitted admitted(const Machine& machine, const Outcome& outcome);
 
 struct Frame {

@@ -8,7 +8,7 @@ namespace gallocy::vmm {
 namespace {
 
 Admitted answer_with(std::size_t peers) {
-  Admitted answer{.node = NodeId{999}, .life = 3, .epoch = Epoch{17}, .cluster = 0xc1};
+  Admitted answer{.node = NodeId{999}, .life = 3, .epoch = Epoch{17}, .cluster = 0xc1, .shards = 2};
   for (std::size_t i = 0; i < peers; ++i)
     answer.peers.push_back({NodeId{static_cast<std::uint16_t>(i)}, 1 + i, std::string(1 + i % kMaxTextBytes, 'a')});
   return answer;

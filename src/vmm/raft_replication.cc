@@ -89,9 +89,15 @@ Result<> RaftReplication::raft_message(NodeId from, wire::MessageType type, std:
   return {};
 }
 
+// A change of the company that is committed may make room for the next. Else, with programs that come and go all the
+// time, there would hardly be a heartbeat left for those who should vote.
 void RaftReplication::flush(std::uint64_t now, Effects& effects) {
-  core_.flush(now);
-  carry_out(effects);
+  for (;;) {
+    core_.flush(now);
+    carry_out(effects);
+    if (!std::exchange(company_changed_, false) || !orders()) return;
+    keep_company(now);
+  }
 }
 
 void RaftReplication::persisted(std::uint64_t sequence, std::uint64_t now, Effects& effects) {
@@ -118,6 +124,7 @@ void RaftReplication::carry_out(Effects& effects) {
 // over.
 void RaftReplication::apply(const raft::Committed& committed, Effects& effects) {
   bytes_since_snapshot_ += raft::bytes_on_wire(committed.entry);
+  if (committed.entry.kind == raft::EntryKind::kConfiguration) company_changed_ = true;
   if (committed.entry.kind != raft::EntryKind::kNormal) return;
   (void)state_.commit(LogIndex{state_.applied().value + 1}, committed.entry.bytes(), effects);
 }
@@ -150,7 +157,7 @@ void RaftReplication::tick(std::uint64_t now, Effects& effects) {
 
 std::uint64_t RaftReplication::next_deadline() const { return core_.next_deadline(); }
 
-// What is refused, because something else has to be done first, is tried again at the next heartbeat.
+// What is refused, because something else has to be done first, is tried again after that, or at the next heartbeat.
 void RaftReplication::keep_company(std::uint64_t now) {
   const Step step = next_step(core_, state_, down_, options_, now);
   if (step.resign) core_.resign(now);

@@ -80,6 +80,7 @@ class RaftReplication final : public Replication {
   ReplicatedState& state_;
   raft::Core core_;
   std::set<NodeId> down_;
+  bool company_changed_ = false;  // and that is committed
   std::size_t bytes_since_snapshot_ = 0;
   std::size_t snapshot_bytes_ = 0;  // of the last one
 };

@@ -1,5 +1,7 @@
 // The messages of the VMM log. A record (one proposed entry with its proposer) is of variable length; its encoding is
 // in vmm/record.h. docs/protocol.md has the table of who sends which to whom, and when.
+//
+// The types are those of the first shard's log. Of shard i they are 0x10 * i higher, and so are those of raft.h.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +22,20 @@ inline constexpr MessageType kVmmCluster{0x307};    // VmmCluster, then the body
 // Not of the log but about it: a region may be used anywhere once every node has it.
 inline constexpr MessageType kRegionHere{0x380};        // node -> keeper: RegionNews, this node has the region
 inline constexpr MessageType kRegionEverywhere{0x381};  // keeper -> all: RegionNews, all live nodes have it
+
+// vmm/shard.h
+inline constexpr std::uint32_t kMaxShards = 8;
+inline constexpr std::uint16_t kTypesOfShard = 0x10;
+
+constexpr MessageType type_in_shard(MessageType of_first, std::uint32_t shard) {
+  return static_cast<MessageType>(static_cast<std::uint16_t>(of_first) + kTypesOfShard * shard);
+}
+constexpr std::uint32_t shard_of(MessageType type) {
+  return static_cast<std::uint16_t>(type) / kTypesOfShard % kTypesOfShard;
+}
+constexpr MessageType type_in_first(MessageType type) {
+  return static_cast<MessageType>(static_cast<std::uint16_t>(type) - kTypesOfShard * shard_of(type));
+}
 
 struct RegionNews {
   std::uint32_t region = 0;  // RegionId
@@ -55,8 +71,10 @@ struct VmmAdmitted {
   std::uint32_t total = 0;  // members, but itself
   std::uint32_t epoch = 0;
   std::uint64_t cluster = 0;  // whose log it is, if it is on disk; 0: it is in memory
+  std::uint32_t shards = 1;   // of the address space
+  std::uint32_t reserved = 0;
 };
-static_assert(sizeof(VmmAdmitted) == 40);
+static_assert(sizeof(VmmAdmitted) == 48);
 
 struct VmmPeer {
   std::uint64_t life = 0;

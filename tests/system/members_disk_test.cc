@@ -75,7 +75,7 @@ class MembersDisk : public MembersFixture {
       const auto report = status();
       there = voting = 0;
       for (const auto& node : report.at("nodes")) {
-        if (!node.contains("silent")) ++there, voting += node.at("log").at("role") != "learner";
+        if (!node.contains("silent")) ++there, voting += node.at("logs").at(0).at("role") != "learner";
       }
     } while ((there != nodes || voting != voters) && std::chrono::steady_clock::now() < begin + kSoon);
     EXPECT_EQ(there, nodes);

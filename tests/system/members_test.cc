@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <set>
+
 #include "members_fixture.h"
 
 namespace gallocy::testing {
@@ -76,6 +78,50 @@ TEST_F(Members, the_founder_may_leave) {
   expect_done(*tenant({"check", "data", "8", "3"}));
   add_node();
   EXPECT_THAT(status().at("nodes"), SizeIs(3));
+  end_all();
+}
+
+// Who ends is who leads the log of the second shard, and after it who leads that of the first.
+TEST_F(Members, two_companies_keep_the_address_space) {
+  add_node({"--shards", "2"});
+  for (int i = 0; i < 4; ++i) add_node();
+  const auto leader_of = [&](std::size_t shard) {
+    std::size_t leader = nodes_.size();
+    (void)eventually(
+        [&] {
+          const auto report = status();
+          for (const auto& node : report.at("nodes")) {
+            if (!node.contains("logs") || node.at("logs").at(shard).at("role") != "leader") continue;
+            const auto at = std::ranges::find(addresses_, node.at("address").get<std::string>());
+            leader = static_cast<std::size_t>(at - addresses_.begin());
+          }
+          return leader < nodes_.size();
+        },
+        kSoon);
+    return leader;
+  };
+  std::set<unsigned> used;  // shards
+  const auto map_some = [&](const std::string& name) {
+    for (const char* which : {"a", "b", "c", "d", "e", "f", "g", "h"})
+      expect_done(*tenant({"fill", name + which, "1", "3", "check", name + which, "1", "3"}));
+    const auto report = status();
+    for (const auto& region : report.at("cluster").at("regions")) used.insert(region.at("id").get<unsigned>() % 2);
+  };
+  map_some("first ");
+  EXPECT_THAT(used, SizeIs(2)) << status();
+  for (const std::size_t shard : {1, 0}) {
+    const std::size_t leader = leader_of(shard);
+    ASSERT_LT(leader, nodes_.size()) << status();
+    // In order from the first leader of both, by death from the second.
+    nodes_[leader]->signal(shard == 1 ? SIGTERM : SIGKILL);
+    EXPECT_EQ(nodes_[leader]->wait(kSoon), shard == 1 ? 0 : 128 + SIGKILL) << nodes_[leader]->error();
+    nodes_.erase(nodes_.begin() + static_cast<std::ptrdiff_t>(leader));
+    addresses_.erase(addresses_.begin() + static_cast<std::ptrdiff_t>(leader));
+    contact_ = addresses_.front();
+    map_some(shard == 1 ? "second " : "third ");
+  }
+  const auto report = status();
+  for (const auto& node : report.at("nodes")) EXPECT_THAT(node.at("logs"), SizeIs(2)) << node;
   end_all();
 }
 
@@ -165,6 +211,8 @@ TEST_F(Members, wrong_use_is_one_clear_line) {
                                          {{"status"}, 64, "address of a member"},
                                          {{"node", "--listen", "nonsense"}, 64, "host:port"},
                                          {{"node", "--listen", own_contact}, 72, "in use"},
+                                         {{"node", "--shards", "9", "--listen", own_contact}, 64, "--shards"},
+                                         {{"node", "--shards", "2", "--join", own_contact}, 64, "--shards"},
                                          {{"status", "127.0.0.1:1", "--timeout", "1"}, 68, "127.0.0.1:1"},
                                          {{"leave", "--node", "7", own_contact}, 66, "no node 7"}}) {
     const auto process = tool(c.arguments);

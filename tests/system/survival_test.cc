@@ -36,7 +36,8 @@ class Survival : public MembersFixture {
   unsigned voters() {
     unsigned count = 0;
     const nlohmann::json report = status();
-    for (const auto& node : report.at("nodes")) count += node.contains("log") && node.at("log").at("role") != "learner";
+    for (const auto& node : report.at("nodes"))
+      count += node.contains("logs") && node.at("logs").at(0).at("role") != "learner";
     return count;
   }
 
@@ -49,7 +50,7 @@ class Survival : public MembersFixture {
   std::string role(unsigned host) {
     const nlohmann::json report = status();
     for (const auto& node : report.at("nodes")) {
-      if (node.at("address") == addresses_[host] && node.contains("log")) return node.at("log").at("role");
+      if (node.at("address") == addresses_[host] && node.contains("logs")) return node.at("logs").at(0).at("role");
     }
     return "";
   }

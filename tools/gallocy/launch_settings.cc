@@ -108,6 +108,7 @@ InstancePlan plan_for(const std::vector<NodeId>& nodes, const LaunchOptions& opt
   set("ON_PEER_LOST", options.on_peer_lost == OnPeerLost::kEnd ? "end" : "continue");
   if (options.memory_bytes) set("MEMORY", *options.memory_bytes);
   if (!options.log_dir.empty()) set("LOG_DIR", std::filesystem::absolute(options.log_dir, none).string());
+  if (options.shards != 0) set("SHARDS", options.shards);
   if (options.report) set("REPORT", 1);
   // The home starts in the program's directory, which may be another one.
   if (!options.trace_file.empty()) set("TRACE", std::filesystem::absolute(options.trace_file, none).string());

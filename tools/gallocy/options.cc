@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "net/rendezvous.h"
+#include "wire/vmm.h"
 
 #ifndef GALLOCY_VERSION
 #error "GALLOCY_VERSION comes from the build"
@@ -69,6 +70,12 @@ void add_nodes(CLI::App& app, LaunchOptions& options) {
   app.positionals_at_end();
 }
 
+void add_shards(CLI::App& app, unsigned& shards) {
+  app.add_option("--shards", shards,
+                 "Divide the address space among so many logs, each with a leader of its own (1 to 8); default: 1")
+      ->check(CLI::Range(1u, wire::kMaxShards));
+}
+
 void add_launch(CLI::App& app, LaunchOptions& options) {
   add_nodes(app, options);
   app.footer(kLaunchNotes);
@@ -79,6 +86,7 @@ void add_launch(CLI::App& app, LaunchOptions& options) {
       "--log-dir", options.log_dir,
       "Keep the cluster's log (who is a member, regions, names) and durable memory here on each machine, so that they "
       "survive the end of all nodes; start again with as many nodes");
+  add_shards(app, options.shards);
   app.add_flag("--prefix", options.prefix, "Put [node] before each line of output");
 }
 
@@ -164,6 +172,7 @@ void add_serve(CLI::App& app, ServeOptions& options) {
                  "All nodes start again, but these (by number, 1,2 ...), which are lost for good")
       ->delimiter(',')
       ->check(CLI::Range(0u, kMaxNodes - 1u));
+  add_shards(app, options.shards);
   app.footer(kServeNotes);
 }
 

@@ -32,6 +32,7 @@ struct LaunchOptions {
   std::string secret_file;
   std::string stats_file;
   std::string log_dir;
+  unsigned shards = 0;               // of the address space; 0: what GALLOCY_SHARDS says, or one
   std::vector<std::string> program;  // with its arguments
   // gallocy run: the nodes are one process that runs an unmodified program. Node 0 is on this machine.
   bool process = false;
@@ -59,6 +60,7 @@ struct ServeOptions {
   NodeOptions node;
   std::string log_dir;            // empty: what GALLOCY_LOG_DIR names, or in memory
   std::vector<unsigned> without;  // members that are lost for good
+  unsigned shards = 0;            // of the address space; 0: what GALLOCY_SHARDS says, or one
 };
 
 // gallocy status, gallocy leave: of a running cluster.

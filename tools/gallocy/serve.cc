@@ -98,7 +98,7 @@ class SecondSignal {
 };
 
 runtime::NodeLog log_of(const ServeOptions& options) {
-  runtime::NodeLog log{.directory = options.log_dir, .without = {}};
+  runtime::NodeLog log{.directory = options.log_dir, .without = {}, .shards = options.shards};
   for (const unsigned node : options.without) log.without.push_back(NodeId{static_cast<std::uint16_t>(node)});
   return log;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 namespace gallocy::command {
 namespace {
@@ -18,24 +19,33 @@ std::string size_text(std::uint64_t bytes) {
   return fmt::format("{:.{}f} {}", value, unit == 0 || value >= 100 ? 0 : 1, kUnits[unit]);
 }
 
-// How far the slower of two logs is behind.
-std::uint64_t newest(const json& nodes) {
-  std::uint64_t index = 0;
+// Of the log of each shard, the last entry that a node has.
+std::vector<std::uint64_t> newest(const json& nodes) {
+  std::vector<std::uint64_t> entries;
   for (const json& node : nodes) {
-    if (node.contains("log")) index = std::max(index, node.at("log").at("applied").get<std::uint64_t>());
+    if (!node.contains("logs")) continue;
+    const json& logs = node.at("logs");
+    entries.resize(std::max(entries.size(), logs.size()));
+    for (std::size_t i = 0; i < logs.size(); ++i)
+      entries[i] = std::max(entries[i], logs[i].at("applied").get<std::uint64_t>());
   }
-  return index;
+  return entries;
 }
 
-std::string node_line(const json& node, std::uint64_t newest_entry) {
+std::string node_line(const json& node, const std::vector<std::uint64_t>& newest_entries) {
   const auto number = node.at("node").get<unsigned>();
   const auto address = node.at("address").get<std::string>();
   if (node.contains("silent"))
     return fmt::format("{:>5}  {:<22} no answer: {}\n", number, address, node.at("silent").get<std::string>());
   const json& memory = node.at("memory");
-  const json& log = node.at("log");
-  return fmt::format("{:>5}  {:<22} {:<8} {:>4} {:>11} of {:>9} {:>8}\n", number, address,
-                     log.at("role").get<std::string>(), newest_entry - log.at("applied").get<std::uint64_t>(),
+  std::string roles;
+  std::uint64_t lag = 0;
+  for (std::size_t i = 0; i < newest_entries.size(); ++i) {
+    const json& log = node.at("logs").at(i);
+    roles += (roles.empty() ? "" : ",") + log.at("role").get<std::string>();
+    lag += newest_entries[i] - log.at("applied").get<std::uint64_t>();
+  }
+  return fmt::format("{:>5}  {:<22} {:<8} {:>4} {:>11} of {:>9} {:>8}\n", number, address, roles, lag,
                      size_text(memory.at("used")), size_text(memory.at("budget")),
                      memory.at("homes").get<std::uint64_t>());
 }
@@ -56,8 +66,8 @@ std::string status_table(const json& report) {
   std::string text = fmt::format("{} nodes, {} regions, epoch {}\n\n", nodes.size(), regions.size(),
                                  report.at("cluster").at("epoch").get<unsigned>());
   text += " node  address                log       lag          memory used    homes\n";
-  const std::uint64_t newest_entry = newest(nodes);
-  for (const json& node : nodes) text += node_line(node, newest_entry);
+  const std::vector<std::uint64_t> newest_entries = newest(nodes);
+  for (const json& node : nodes) text += node_line(node, newest_entries);
   if (regions.empty()) return text;
   text += "\n  region                         size  placement    homes that the log knows (node: blocks)\n";
   for (const json& region : regions) text += region_line(region);
