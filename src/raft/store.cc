@@ -28,11 +28,8 @@ std::optional<std::uint64_t> number_of(const std::string& name, std::string_view
 }
 
 tl::unexpected<Error> damaged(const std::string& name, std::string_view what) {
-  return fail(
-      ErrorCode::kProtocol,
-      fmt::format("the log on disk is damaged: {}: {}. This node cannot go on with it; let it join with an empty "
-                  "directory",
-                  name, what));
+  return fail(ErrorCode::kProtocol,
+              fmt::format("the log on disk is damaged: {}: {}. This node cannot go on with it", name, what));
 }
 
 template <typename Fixed>

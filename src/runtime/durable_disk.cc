@@ -11,6 +11,13 @@ namespace {
 constexpr raft::Term kTerm{1};                 // of all entries: they are nobody's but this node's
 constexpr std::size_t kLeastBytes = 64 << 20;  // of notes that are worth writing everything anew for
 
+tl::unexpected<Error> unusable(const std::string& folder, const Error& error) {
+  const std::string advice = error.code == ErrorCode::kProtocol
+                                 ? "; remove this folder, and the others restore what the node had of durable memory"
+                                 : "";
+  return fail(error.code, fmt::format("{}: {}{}", folder, error.message, advice));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<DurableDisk>> DurableDisk::open(const std::string& directory, NodeId self) {
@@ -26,7 +33,7 @@ Result<> DurableDisk::recover() {
   auto store = raft::Store::open(*files_, {}, state, said);
   for (const std::string& line : said)
     log_event(LogLevel::kWarn, "log_recovered", "node", self_, "directory", files_->path(), "what", line);
-  if (!store) return fail(store.error().code, fmt::format("{}: {}", files_->path(), store.error().message));
+  if (!store) return unusable(files_->path(), store.error());
   store_ = std::make_unique<raft::Store>(*std::move(store));
   writer_.emplace(*store_, files_->path(), self_);
   durable::Bytes notes;
@@ -35,8 +42,7 @@ Result<> DurableDisk::recover() {
   for (const raft::Entry& entry : state.entries) notes.insert(notes.end(), entry.bytes().begin(), entry.bytes().end());
   bytes_ = notes.size() - bytes_anew_;
   last_ = LogIndex{state.snapshot.index.value + state.entries.size()};
-  if (auto taken = found_.take(notes); !taken)
-    return fail(taken.error().code, fmt::format("{}: {}", files_->path(), taken.error().message));
+  if (auto taken = found_.take(notes); !taken) return unusable(files_->path(), taken.error());
   return {};
 }
 

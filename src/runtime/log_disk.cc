@@ -12,6 +12,17 @@ namespace {
 
 bool is_of_store(std::string_view name) { return name.starts_with("log-") || name.starts_with("snapshot-"); }
 
+// The folder itself stays: it may be where another disk is mounted.
+Result<> empty(const std::string& folder) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::filesystem::remove_all(entry->path(), error);
+    if (error) break;
+  }
+  if (!error || error == std::errc::no_such_file_or_directory) return {};
+  return os::os_failure(error.value(), fmt::format("cannot delete what is in {}", folder));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LogDisk>> LogDisk::open(const std::string& directory) {
@@ -68,11 +79,7 @@ Result<> LogDisk::delete_all() {
   }
   std::vector<std::string> folders{durable_path()};
   for (std::uint32_t shard = 1; shard < wire::kMaxShards; ++shard) folders.push_back(shard_path(shard));
-  for (const std::string& folder : folders) {
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);
-    if (error) return os::os_failure(error.value(), fmt::format("cannot delete {}", folder));
-  }
+  for (const std::string& folder : folders) GALLOCY_TRY(empty(folder));
   return {};
 }
 
@@ -91,7 +98,9 @@ Result<> LogDisk::open_log(std::uint32_t shard) {
   auto store = raft::Store::open(files, {}, log.found, said);
   for (const std::string& line : said)
     log_event(LogLevel::kWarn, "log_recovered", "node", identity_.node, "directory", files.path(), "what", line);
-  if (!store) return fail(store.error().code, fmt::format("{}: {}", files.path(), store.error().message));
+  if (!store)
+    return fail(store.error().code,
+                fmt::format("{}: {}; let it join with an empty directory", files.path(), store.error().message));
   log.store = std::make_unique<raft::Store>(*std::move(store));
   log.writer.emplace(*log.store, files.path(), identity_.node);
   return {};

@@ -141,8 +141,11 @@ Result<> Runtime::assemble() {
     cluster.life = disk_->identity().life;
   }
   if (disk_ != nullptr) {
-    GALLOCY_ASSIGN(auto journal, DurableDisk::open(disk_->durable_path(), self()));
-    durable_->keep(std::move(journal));
+    if (disk_->identity().life == 1) journal_.reset();  // it was of a former member under another number
+    if (journal_ == nullptr) {
+      GALLOCY_ASSIGN(journal_, DurableDisk::open(disk_->durable_path(), self()));
+    }
+    durable_->keep(std::move(journal_));
   }
   regions_ =
       std::make_unique<Regions>(std::move(cluster), mesh_.get(), *memory_, *sections_, *durable_, std::move(disk_));

@@ -118,8 +118,9 @@ class Runtime final : public net::FrameSink {
   void peer_down(NodeId peer, std::string_view reason) override;
   bool route(NodeId from, wire::MessageType type, std::span<const std::byte> body, std::span<const std::byte> payload);
 
-  Settings settings_;              // constant once this node has its number
-  std::unique_ptr<LogDisk> disk_;  // of an open cluster, until Regions has it
+  Settings settings_;                     // constant once this node has its number
+  std::unique_ptr<LogDisk> disk_;         // of an open cluster, until Regions has it
+  std::unique_ptr<DurableDisk> journal_;  // until durable_ has it
   std::unique_ptr<Steward> steward_;
   std::unique_ptr<net::LauncherLink> link_;
   std::unique_ptr<net::Mesh> mesh_;

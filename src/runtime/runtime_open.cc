@@ -27,6 +27,10 @@ Result<> Runtime::enter_cluster() {
   if (!settings_.log_dir.empty()) {
     GALLOCY_ASSIGN(disk_, LogDisk::open(settings_.log_dir));
   }
+  // Before the others are told that this node starts again: it does not, if its journal is damaged.
+  if (disk_ != nullptr && !disk_->is_empty()) {
+    GALLOCY_ASSIGN(journal_, DurableDisk::open(disk_->durable_path(), disk_->identity().node));
+  }
   steward_ = std::make_unique<Steward>(*this, *settings_.open, disk_.get(), settings_.without, settings_.shards);
   GALLOCY_ASSIGN(mesh_, steward_->enter({.build_id = os::build_id(),
                                          .peer_timeout = kPeerTimeout,

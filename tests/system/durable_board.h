@@ -27,7 +27,12 @@ struct alignas(64) BoardThread {
   BoardOperation operation[kMostOperations];
 };
 
+// How the power goes in the midst of a write of a journal: what is on disk of it then.
+enum class Tear : std::uint8_t { kNone, kCut, kZeroed, kScrambled };
+
 struct alignas(64) BoardNode {
+  std::atomic<int> pid;
+  std::atomic<Tear> tear;                 // at the next write of this node the power goes, for all of them
   std::atomic<std::uint64_t> epoch;       // as durable memory has it
   std::atomic<std::uint64_t> unrestored;  // blocks
   BoardThread thread[kThreads];

@@ -1,83 +1,15 @@
 // Durable memory of real nodes that are killed under load: money is conserved and every acknowledged transfer is there;
 // registers are linearizable.
-#include <signal.h>
-
-#include <algorithm>
-#include <utility>
-
 #include "../sim/raft_linearizability.h"
-#include "durable_board.h"
-#include "launch_fixture.h"
+#include "durable_fixture.h"
 
 namespace gallocy::testing {
 namespace {
 
 using ::testing::HasSubstr;
 
-constexpr milliseconds kBound{60'000};  // for what takes less than a second on an idle machine
-
-class DurableCrash : public LaunchFixture {
+class DurableCrash : public DurableFixture {
  protected:
-  void start(const std::string& workload, unsigned nodes, unsigned backups) {
-    nodes_ = nodes;
-    board_ = Board::map(folder_ + "/board");
-    ASSERT_NE(board_, nullptr);
-    std::ranges::fill(killed_, false);
-    std::vector<std::string> command = {"launch", "-n", std::to_string(nodes), "--on-peer-lost", "continue"};
-    if (!log_dir_.empty()) command.insert(command.end(), {"--log-dir", log_dir_});
-    command.insert(command.end(), {"--", DURABLE_NODE, workload, folder_ + "/board", std::to_string(backups)});
-    launcher_ = gallocy(std::move(command));
-    for (unsigned n = 0; n < nodes; ++n) {
-      ASSERT_TRUE(launcher_->await_output("node " + std::to_string(n) + " is ready\n", kBound)) << said();
-    }
-    await_progress(20);
-  }
-  void TearDown() override {
-    if (board_ != nullptr) ::munmap(board_, sizeof(Board));
-    launcher_.reset();
-    LaunchFixture::TearDown();
-  }
-
-  std::string said() const { return launcher_->output() + launcher_->error(); }
-  bool is_alive(unsigned node) const { return !killed_[node]; }
-
-  // Each living node has so many more transactions acknowledged.
-  void await_progress(std::uint64_t more) {
-    for (unsigned n = 0; n < nodes_; ++n) {
-      if (!is_alive(n)) continue;
-      const std::uint64_t before = board_->acknowledged(n);
-      ASSERT_TRUE(eventually([&] { return board_->acknowledged(n) >= before + more; }, kBound))
-          << "node " << n << " does not get on: " << said();
-    }
-  }
-  void kill_nodes(const std::vector<unsigned>& victims, int signal = SIGKILL) {
-    std::uint64_t epoch = 0;
-    for (unsigned n = 0; n < nodes_; ++n) epoch = std::max<std::uint64_t>(epoch, board_->node[n].epoch);
-    epoch_ = epoch + victims.size();
-    for (const unsigned n : victims) {
-      killed_[n] = true;
-      ::kill(pid_of(*launcher_, n), signal);
-    }
-  }
-  void await_redundancy() {
-    for (unsigned n = 0; n < nodes_; ++n) {
-      if (!is_alive(n)) continue;
-      const BoardNode& node = board_->node[n];
-      ASSERT_TRUE(eventually([&] { return node.epoch >= epoch_ && node.unrestored == 0; }, kBound))
-          << "node " << n << " in epoch " << node.epoch << " has " << node.unrestored
-          << " blocks to restore: " << said();
-    }
-    await_progress(20);
-  }
-  void finish() {
-    board_->stop = 1;
-    for (unsigned n = 0; n < nodes_; ++n) {
-      if (!is_alive(n)) continue;
-      ASSERT_TRUE(launcher_->await_output("node " + std::to_string(n) + " finished\n", kBound)) << said();
-    }
-    EXPECT_EQ(launcher_->wait(kBound), 0) << said();
-  }
-
   void expect_linearizable() {
     std::vector<sim::RegisterOperation> history;
     for (unsigned n = 0; n < nodes_; ++n) {
@@ -89,11 +21,6 @@ class DurableCrash : public LaunchFixture {
     const auto violation = sim::find_violation(history);
     EXPECT_FALSE(violation.has_value()) << *violation;
   }
-
-  std::string log_dir_;
-  unsigned nodes_ = 0;
-  Board* board_ = nullptr;
-  std::unique_ptr<Process> launcher_;
 
  private:
   static void add(std::vector<sim::RegisterOperation>& history, const BoardOperation& o) {
@@ -110,9 +37,6 @@ class DurableCrash : public LaunchFixture {
                        .called = o.called,
                        .returned = o.returned});
   }
-
-  bool killed_[kMostNodes] = {};
-  std::uint64_t epoch_ = 0;
 };
 
 TEST_F(DurableCrash, nothing_dies_and_registers_are_linearizable) {
@@ -197,29 +121,6 @@ TEST_F(DurableCrash, two_of_five_at_once_keep_registers_linearizable) {
   finish();
   expect_linearizable();
 }
-
-// Killed under load; in the end they finish, and start once more.
-class DurableDisk : public DurableCrash, public ::testing::WithParamInterface<const char*> {};
-
-TEST_P(DurableDisk, has_what_was_acknowledged_when_all_start_again) {
-  log_dir_ = folder_ + "/log";
-  for (int round = 0; round < 3; ++round) {
-    start(GetParam(), 3, 1);
-    await_progress(50);
-    kill_nodes({0, 1, 2});
-    EXPECT_NE(launcher_->wait(kBound), 0);
-    ::munmap(std::exchange(board_, nullptr), sizeof(Board));
-  }
-  for (int round = 0; round < 2; ++round) {
-    start(GetParam(), 3, 1);
-    finish();
-    board_->stop = 0;
-    ::munmap(std::exchange(board_, nullptr), sizeof(Board));
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Workload, DurableDisk, ::testing::Values("bank", "section_bank"),
-                         [](const auto& workload) { return std::string(workload.param); });
 
 TEST_F(DurableCrash, more_than_the_backups_die_one_after_the_other) {
   start("bank", 5, 1);

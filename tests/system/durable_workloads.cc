@@ -25,6 +25,7 @@ Board& board_of(const Arguments& arguments) {
 }
 
 void run_with_news(Node& node, Board& board, const std::function<void(unsigned)>& f) {
+  may_be_torn(board, node.id());
   std::atomic<bool> over{false};
   std::thread news([&] {
     while (!over) {

@@ -30,6 +30,7 @@ inline constexpr std::size_t kBlockWords = (256 << 10) / sizeof(Word);
 std::uint64_t now_ns();
 void say(const char* what);  // "node N <what>"
 Board& board_of(const Arguments& arguments);
+void may_be_torn(Board& board, unsigned node);  // torn_disk.cc
 // Runs f(thread) on kThreads threads; meanwhile says on the board how far durable memory is here.
 void run_with_news(gallocy::Node& node, Board& board, const std::function<void(unsigned thread)>& f);
 // The survivors meet without Node::barrier(), which has losses to report.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace gallocy::testing {
 
@@ -57,6 +58,12 @@ pid_t LaunchFixture::pid_of(const Process& launcher, unsigned node) {
   });
   EXPECT_TRUE(said) << "node " << node << " did not tell its pid; " << launcher.error();
   return said ? std::stoi(output.substr(output.find(sentence) + sentence.size())) : -1;
+}
+
+void LaunchFixture::damage(const std::string& file) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  ASSERT_TRUE(stream.seekp(200)) << file;
+  stream.write("\x17\x71\x17", 3);
 }
 
 std::vector<std::string> LaunchFixture::messages(const Process& launcher) {

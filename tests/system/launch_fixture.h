@@ -27,6 +27,9 @@ class LaunchFixture : public ::testing::Test {
   // The pid that an instance printed as "node N is PID".
   static pid_t pid_of(const Process& launcher, unsigned node);
 
+  // Some bytes of the file, which was written long ago, are others now.
+  static void damage(const std::string& file);
+
   // Lines that the launcher itself printed.
   static std::vector<std::string> messages(const Process& launcher);
 

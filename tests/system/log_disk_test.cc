@@ -97,10 +97,7 @@ TEST_F(LogDisk, cuts_off_the_torn_end_of_a_write) {
 
 TEST_F(LogDisk, does_not_go_on_with_a_log_that_is_damaged) {
   expect_good(3, 1, 20);
-  std::fstream file(last_segment(1), std::ios::in | std::ios::out | std::ios::binary);
-  file.seekp(200);
-  file.put('\x17');
-  file.close();
+  damage(last_segment(1));
   expect_refusal(3, directory_, 76, "the log on disk is damaged");
 }
 

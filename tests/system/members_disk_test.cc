@@ -181,6 +181,23 @@ TEST_F(MembersDisk, all_but_one_that_is_lost_for_good_start_again) {
   EXPECT_THAT(nodes_[2]->output(), HasSubstr("member of the cluster"));
 }
 
+TEST_F(MembersDisk, all_but_one_whose_journal_is_damaged_start_again) {
+  found_on_disk(3);
+  expect_done(*tenant({"transfers", "money1", "30"}));
+  await_voters(3, 3);
+  kill_nodes({0, 1, 2});
+  damage(folder_of(1) + "/durable/log-0000000000000001");
+  start_node(1);
+  EXPECT_EQ(nodes_[1]->wait(kSoon), 76) << nodes_[1]->error();
+  EXPECT_THAT(nodes_[1]->error(), HasSubstr(folder_of(1) + "/durable: the log on disk is damaged"));
+  start_nodes({0, 2}, {"--without", "1"});
+  EXPECT_THAT(numbers(), ElementsAre(0, 2));
+  expect_done(*tenant({"audit", "money1", "noted", "money1", "3", "29"}));
+  std::filesystem::remove_all(folder_of(1) + "/durable");
+  start_nodes({1});
+  EXPECT_THAT(nodes_[1]->output(), HasSubstr("member of the cluster"));
+}
+
 TEST_F(MembersDisk, who_waits_says_for_whom) {
   found_on_disk(2);
   kill_nodes({0, 1});
