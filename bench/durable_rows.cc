@@ -1,12 +1,15 @@
 #include "durable_rows.h"
 
 #include "child.h"
+#include "disk.h"
 #include "references.h"
 
 namespace gallocy::bench {
 namespace {
 
 using Words = std::vector<std::string>;
+
+constexpr std::size_t kNoted = 290;  // bytes that a member of a company writes, in all, for a commit of two words
 
 Result<Measured> figure_of(Words command, const std::string& figure) {
   const auto output = run_child(command);
@@ -29,6 +32,14 @@ std::vector<Plan> durable_plans(const Programs& programs, Scale scale) {
                         programs.examples / "bank", "--transfers", transfers, "--durable", backups};
     return [command] { return figure_of(command, "time"); };
   };
+  // With all three journals, and logs, on the disk of this machine.
+  const auto on_disk = [&programs, scale](const char* transport, const char* measurement, const char* figure) {
+    return [=, &programs] {
+      return in_disk_folder([&](const std::string& folder) {
+        return on_nodes(programs, 3, transport, measurement, figure, scale, {{"GALLOCY_LOG_DIR", folder}});
+      });
+    };
+  };
   const auto restore = [&programs, scale]() -> Result<Measured> {
     Words command{
         programs.gallocy,   "launch",         "-n", "4", "--transport", "tcp", "--on-peer-lost", "continue", "--",
@@ -48,6 +59,14 @@ std::vector<Plan> durable_plans(const Programs& programs, Scale scale) {
        "transactions "
        "are under way at a time.",
        on_three("shm", "durable.commits", "per_s"), nullptr},
+      {"durable.commit.1home.disk", "us", Goal::kReport, 0,
+       "Two writes to disk one after the other, at the primary and at the backup, which begin when what was written "
+       "before is durable; beside two such writes and nothing else.",
+       on_disk("tcp", "durable.commit.1home", "us"), [scale] { return raw_two_writes_us(kNoted, scale); }},
+      {"durable.commits.disk", "1/s", Goal::kReport, 0,
+       "The disk: the 128 transactions that are under way at a time wait for the same two writes, of which each makes "
+       "durable what came during the one before; beside the same in memory only.",
+       on_disk("shm", "durable.commits", "per_s"), on_three("shm", "durable.commits", "per_s")},
       {"durable.overhead", "s", Goal::kAtMost, 1.10,
        "The example bank with transactions, beside itself with locks on shared memory.", bank("1"), bank("0")},
       {"durable.restore", "MB/s", Goal::kAtLeast, 0.5,

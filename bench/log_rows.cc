@@ -1,9 +1,9 @@
 #include "log_rows.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include "child.h"
+#include "disk.h"
 #include "etcd.h"
 #include "references.h"
 
@@ -28,13 +28,9 @@ Result<Measured> on_log(const Programs& programs, const char* measurement, const
 
 // All three logs on the disk of this machine.
 Result<Measured> commits_on_disk(const Programs& programs, Scale scale) {
-  std::string folder = "/var/tmp/gallocy-bench-XXXXXX";
-  if (::mkdtemp(folder.data()) == nullptr)
-    return gallocy::fail(gallocy::ErrorCode::kOsError, "cannot make a folder in /var/tmp");
-  auto measured = on_log(programs, "log.commits", "per_s", scale, {{"GALLOCY_LOG_DIR", folder}});
-  std::error_code ignored;
-  std::filesystem::remove_all(folder, ignored);
-  return measured;
+  return in_disk_folder([&](const std::string& folder) {
+    return on_log(programs, "log.commits", "per_s", scale, {{"GALLOCY_LOG_DIR", folder}});
+  });
 }
 
 std::vector<Plan> commit_plans(const Programs& programs, Scale scale) {
