@@ -116,7 +116,7 @@ Figures measure_restore(gallocy::Node& node, Size size) {
   for (;;) {
     const gallocy::Statistics s = node.statistics();
     if (s.durable_epoch > epoch && s.durable_unrestored == 0) break;
-    ::usleep(1'000);
+    ::usleep(10'000);  // it looks at all blocks
   }
   report(node.id()) = ~Word{0};
   if (node.id() == kMeasurer) {

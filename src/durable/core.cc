@@ -60,7 +60,7 @@ Block& Core::add_block(BlockId block, const Company& company, bool complete) {
   blocks_.back().id = block;
   blocks_.back().company = company;
   blocks_.back().complete = complete;
-  note({.kind = NoteKind::kBegun, .block = block, .complete = complete, .id = {}, .part = {}, .bytes = {}});
+  note({.kind = NoteKind::kBegun, .block = block, .complete = complete, .id = {}, .part = {}});
   return blocks_.back();
 }
 
@@ -185,7 +185,7 @@ void Core::epoch(Membership membership) {
     effects_ = {};
     return;
   }
-  note({.kind = NoteKind::kEpoch, .epoch = epoch(), .id = {}, .part = {}, .bytes = {}});
+  note({.kind = NoteKind::kEpoch, .epoch = epoch(), .id = {}, .part = {}});
   begin_epoch(before);
   drain();
   deliver_deferred();

@@ -38,8 +38,7 @@ void Core::note(Note note) {
 
 void Core::add_record(Block& block, const TransactionId& id, const Part& part) {
   block.records.push_back({.id = id, .part = part});
-  if (!is(Mutant::kNoteNoRecords))
-    note({.kind = NoteKind::kRecorded, .block = block.id, .id = id, .part = part, .bytes = {}});
+  if (!is(Mutant::kNoteNoRecords)) note({.kind = NoteKind::kRecorded, .block = block.id, .id = id, .part = part});
 }
 
 bool Core::erase(Block& block, const TransactionId& id) {
@@ -52,24 +51,24 @@ bool Core::erase(Block& block, const TransactionId& id) {
 // One that is being dropped is gone already: whoever starts again is in another epoch, in which it would be forgotten.
 void Core::note_erased(const Block& block, const Record& record) {
   if (!record.dropping && !is(Mutant::kNoteNoErasure))
-    note({.kind = NoteKind::kErased, .block = block.id, .id = record.id, .part = {}, .bytes = {}});
+    note({.kind = NoteKind::kErased, .block = block.id, .id = record.id, .part = {}});
 }
 
 void Core::note_all(const std::function<void(const Note&)>& f) const {
-  f({.kind = NoteKind::kEpoch, .epoch = epoch(), .id = {}, .part = {}, .bytes = {}});
+  f({.kind = NoteKind::kEpoch, .epoch = epoch(), .id = {}, .part = {}});
   for (const Block& block : blocks_) {
     const auto say = [&](Note note) {
       note.block = block.id;
       f(note);
     };
-    say({.kind = NoteKind::kBegun, .complete = block.complete, .id = {}, .part = {}, .bytes = {}});
+    say({.kind = NoteKind::kBegun, .complete = block.complete, .id = {}, .part = {}});
     for (const Record& record : block.records) {
       if (record.dropping) continue;
-      say({.kind = NoteKind::kRecorded, .id = record.id, .part = record.part, .bytes = {}});
-      if (record.committed) say({.kind = NoteKind::kApplied, .id = record.id, .part = {}, .bytes = {}});
+      say({.kind = NoteKind::kRecorded, .id = record.id, .part = record.part});
+      if (record.committed) say({.kind = NoteKind::kApplied, .id = record.id, .part = {}});
     }
     for (std::uint32_t page = block.image.next_page(0); page < kBlockPages; page = block.image.next_page(page + 1))
-      say({.kind = NoteKind::kPages, .id = {}, .offset = page, .part = {}, .bytes = block.image.page(page)});
+      say({.kind = NoteKind::kPages, .id = {}, .offset = page, .part = {}, .pages = {block.image.share(page)}});
   }
 }
 

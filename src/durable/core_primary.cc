@@ -131,7 +131,7 @@ void Core::apply(Block& block, Record& record) {
   record.committed = true;
   retained_.emplace_back(record.id, block.id);
   durable::apply(record.part, block.image);
-  note({.kind = NoteKind::kApplied, .block = block.id, .id = record.id, .part = {}, .bytes = {}});
+  note({.kind = NoteKind::kApplied, .block = block.id, .id = record.id, .part = {}});
 }
 
 // Backups hear of it from here, not from the coordinator: so they apply transactions in the order of this node.

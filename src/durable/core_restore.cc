@@ -21,10 +21,9 @@ void Core::continue_restores() {
     }
     const unsigned most = std::min(wire::kMaxDurablePages, options_.pages_in_flight - pages_in_flight_);
     Message run{.verb = Verb::kPages, .block = block.id, .offset = first};
-    run.bytes.reserve(most * kPageBytes);
+    run.pages.reserve(most);
     std::uint32_t page = first;
-    for (; page - first < most && block.image.has(page); ++page)
-      run.bytes.insert(run.bytes.end(), block.image.page(page).begin(), block.image.page(page).end());
+    for (; page - first < most && block.image.has(page); ++page) run.pages.push_back(block.image.share(page));
     restore.next_page = page;
     pages_in_flight_ += page - first;
     send(restore.member, std::move(run));
@@ -35,10 +34,10 @@ bool Core::on_pages(NodeId from, const Message& m) {
   Block* block = find_block(m.block);
   if (block == nullptr || block->company.primary() != from) return false;
   if (block->complete && !is(Mutant::kRestoredEarly)) return false;
-  const auto count = static_cast<std::uint32_t>(m.bytes.size() / kPageBytes);
-  for (std::uint32_t i = 0; i < count; ++i)
-    block->image.set_page(m.offset + i, std::span(m.bytes).subspan(i * kPageBytes, kPageBytes));
-  note({.kind = NoteKind::kPages, .block = m.block, .id = {}, .offset = m.offset, .part = {}, .bytes = m.bytes});
+  const auto count = static_cast<std::uint32_t>(m.pages.size());
+  for (std::uint32_t i = 0; i < count; ++i) block->image.set_page(m.offset + i, m.pages[i]);
+  if (options_.keep)
+    note({.kind = NoteKind::kPages, .block = m.block, .id = {}, .offset = m.offset, .part = {}, .pages = m.pages});
   if (is(Mutant::kRestoredEarly)) block->complete = true;
   send(from, {.verb = Verb::kPagesTaken, .block = m.block, .length = count});
   return true;
@@ -55,7 +54,7 @@ bool Core::on_restored(NodeId from, const Message& m) {
   Block* block = find_block(m.block);
   if (block == nullptr || block->company.primary() != from) return false;
   block->complete = true;
-  note({.kind = NoteKind::kCompleted, .block = m.block, .id = {}, .part = {}, .bytes = {}});
+  note({.kind = NoteKind::kCompleted, .block = m.block, .id = {}, .part = {}});
   send(from, {.verb = Verb::kSynced, .block = m.block, .detail = 1});
   return true;
 }

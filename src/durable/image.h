@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "durable/page.h"
 #include "durable/part.h"
 
 namespace gallocy::durable {
@@ -22,7 +23,7 @@ class Image {
   void read(std::uint32_t offset, std::span<std::byte> bytes) const {
     for_each_piece(offset, bytes.size(), [&](std::uint32_t page, std::size_t at, std::size_t done, std::size_t count) {
       if (has(page)) {
-        std::memcpy(bytes.data() + done, pages_[page].data() + at, count);
+        std::memcpy(bytes.data() + done, pages_[page]->data() + at, count);
       } else {
         std::memset(bytes.data() + done, 0, count);
       }
@@ -33,33 +34,40 @@ class Image {
     bool equal = true;
     for_each_piece(offset, bytes.size(), [&](std::uint32_t page, std::size_t at, std::size_t done, std::size_t count) {
       const auto wanted = bytes.subspan(done, count);
-      equal = equal && (has(page) ? std::memcmp(pages_[page].data() + at, wanted.data(), count) == 0
+      equal = equal && (has(page) ? std::memcmp(pages_[page]->data() + at, wanted.data(), count) == 0
                                   : std::ranges::all_of(wanted, [](std::byte b) { return b == std::byte{}; }));
     });
     return equal;
   }
 
   PageDigest digest(std::uint32_t page) const {
-    return has(page) ? digest_of_page(pages_[page]) : digest_of_zero_page();
+    return has(page) ? digest_of_page(*pages_[page]) : digest_of_zero_page();
   }
 
-  bool has(std::uint32_t page) const { return page < pages_.size() && !pages_[page].empty(); }
-  const Bytes& page(std::uint32_t page) const { return pages_[page]; }
-  void set_page(std::uint32_t page, std::span<const std::byte> bytes) {
-    std::ranges::copy(bytes, touched(page).begin());
-  }
+  bool has(std::uint32_t page) const { return page < pages_.size() && pages_[page] != nullptr; }
+  const Page& page(std::uint32_t page) const { return *pages_[page]; }
+  const SharedPage& share(std::uint32_t page) const { return pages_[page]; }
+  void set_page(std::uint32_t page, SharedPage with) { place(page) = std::move(with); }
   // The first page from this one on that takes memory; kBlockPages: none.
   std::uint32_t next_page(std::uint32_t page) const {
-    while (page < pages_.size() && pages_[page].empty()) ++page;
+    while (page < pages_.size() && pages_[page] == nullptr) ++page;
     return page < pages_.size() ? page : static_cast<std::uint32_t>(kBlockPages);
   }
 
  private:
-  Bytes& touched(std::uint32_t page) {
+  SharedPage& place(std::uint32_t page) {
     CHECK(page < kBlockPages, page);
     if (pages_.empty()) pages_.resize(kBlockPages);
-    if (pages_[page].empty()) pages_[page].resize(kPageBytes);
     return pages_[page];
+  }
+  Page& touched(std::uint32_t page) {
+    SharedPage& there = place(page);
+    if (there == nullptr) {
+      there = std::make_shared<Page>();
+    } else if (there.use_count() > 1) {
+      there = page_with(*there);
+    }
+    return *there;
   }
 
   // piece(page, offset in it, bytes before this piece, bytes of it)
@@ -73,7 +81,7 @@ class Image {
     }
   }
 
-  std::vector<Bytes> pages_;  // empty, or kBlockPages of them, each empty or of kPageBytes
+  std::vector<SharedPage> pages_;  // empty, or kBlockPages of them
 };
 
 // The part's writes.

@@ -47,10 +47,27 @@ TEST(Image, knows_its_pages_by_their_digests) {
   EXPECT_NE(image.digest(1), image.digest(2));
 }
 
+TEST(Image, keeps_what_it_shares_as_it_is) {
+  Image image;
+  image.write(10, Bytes(4, std::byte{1}));
+  const SharedPage shared = image.share(0);
+  const Image copy = image;
+  image.write(12, Bytes(1, std::byte{2}));
+  EXPECT_EQ((*shared)[12], std::byte{1});
+  EXPECT_EQ(copy.page(0)[12], std::byte{1});
+  EXPECT_EQ(image.page(0)[11], std::byte{1});
+  EXPECT_EQ(image.page(0)[12], std::byte{2});
+  Image other;
+  other.set_page(7, shared);
+  EXPECT_EQ(other.share(7), shared);
+  other.write(7 * kPageBytes, Bytes(1, std::byte{3}));
+  EXPECT_EQ((*shared)[0], std::byte{0});
+}
+
 TEST(Image, names_its_pages_in_order) {
   Image image;
   image.write(5 * kPageBytes - 1, Bytes(2));
-  image.set_page(63, Bytes(kPageBytes));
+  image.set_page(63, page_with(Bytes(kPageBytes)));
   EXPECT_EQ(image.next_page(0), 4u);
   EXPECT_EQ(image.next_page(5), 5u);
   EXPECT_EQ(image.next_page(6), 63u);

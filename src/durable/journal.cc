@@ -25,8 +25,7 @@ tl::unexpected<Error> damaged(const char* what) {
 }  // namespace
 
 void encode(const Note& note, Bytes& out) {
-  const std::span<const std::byte> tail =
-      note.part.empty() ? std::span<const std::byte>(note.bytes) : note.part.bytes();
+  const auto part = note.part.empty() ? std::span<const std::byte>() : note.part.bytes();
   const Head head{.kind = note.kind,
                   .complete = note.complete,
                   .coordinator = note.id.coordinator.value,
@@ -34,10 +33,11 @@ void encode(const Note& note, Bytes& out) {
                   .sequence = note.id.sequence,
                   .block = note.block.value,
                   .offset = note.offset,
-                  .bytes = static_cast<std::uint32_t>(tail.size())};
+                  .bytes = static_cast<std::uint32_t>(part.size() + note.pages.size() * kPageBytes)};
   const auto bytes = std::as_bytes(std::span(&head, 1));
   out.insert(out.end(), bytes.begin(), bytes.end());
-  out.insert(out.end(), tail.begin(), tail.end());
+  out.insert(out.end(), part.begin(), part.end());
+  for (const SharedPage& page : note.pages) out.insert(out.end(), page->begin(), page->end());
 }
 
 Result<> Kept::take(std::span<const std::byte> notes) {
@@ -55,14 +55,14 @@ Result<> Kept::take(std::span<const std::byte> notes) {
               .complete = head.complete != 0,
               .id = {NodeId{head.coordinator}, Epoch{head.epoch}, head.sequence},
               .offset = head.offset,
-              .part = {},
-              .bytes = {}};
+              .part = {}};
     if (head.kind == NoteKind::kRecorded) {
       const auto part = Part::parse(tail);
       if (!part) return damaged("a record without a part");
       note.part = *part;
     } else {
-      note.bytes.assign(tail.begin(), tail.end());
+      if (tail.size() % kPageBytes != 0) return damaged("pages of no block");
+      note.pages = pages_with(tail);
     }
     GALLOCY_TRY(take(note));
   }
@@ -90,11 +90,9 @@ Result<> Kept::take(const Note& note) {
       has.records.erase(record);
       return {};
     case NoteKind::kPages: {
-      const std::size_t count = note.bytes.size() / kPageBytes;
-      if (note.bytes.size() % kPageBytes != 0 || note.offset + count > kBlockPages) return damaged("pages of no block");
-      for (std::size_t i = 0; i < count; ++i)
-        has.image.set_page(note.offset + static_cast<std::uint32_t>(i),
-                           std::span(note.bytes).subspan(i * kPageBytes, kPageBytes));
+      if (note.offset + note.pages.size() > kBlockPages) return damaged("pages of no block");
+      std::uint32_t at = note.offset;
+      for (const SharedPage& page : note.pages) has.image.set_page(at++, page);
       return {};
     }
     case NoteKind::kCompleted:

@@ -31,7 +31,7 @@ struct Note {
   TransactionId id;
   std::uint32_t offset = 0;  // of the first page
   Part part;
-  Bytes bytes;
+  std::vector<SharedPage> pages{};
 };
 
 void encode(const Note& note, Bytes& out);

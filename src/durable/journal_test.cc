@@ -15,13 +15,11 @@ Part part_writing(std::uint64_t value) {
   return parts_of(std::span(&item, 1))->front().second;
 }
 
-Note note(NoteKind kind) {
-  return {.kind = kind, .block = kBlock, .complete = true, .id = kId, .part = {}, .bytes = {}};
-}
+Note note(NoteKind kind) { return {.kind = kind, .block = kBlock, .complete = true, .id = kId, .part = {}}; }
 
 Bytes journal() {
   Bytes bytes;
-  encode({.kind = NoteKind::kEpoch, .epoch = Epoch{5}, .id = {}, .part = {}, .bytes = {}}, bytes);
+  encode({.kind = NoteKind::kEpoch, .epoch = Epoch{5}, .id = {}, .part = {}}, bytes);
   encode(note(NoteKind::kBegun), bytes);
   Note recorded = note(NoteKind::kRecorded);
   recorded.part = part_writing(42);
@@ -62,7 +60,7 @@ TEST(Journal, has_the_pages_of_a_block_that_is_restored) {
   encode(begun, bytes);
   Note pages = note(NoteKind::kPages);
   pages.offset = 3;
-  pages.bytes.assign(2 * kPageBytes, std::byte{1});
+  pages.pages = pages_with(Bytes(2 * kPageBytes, std::byte{1}));
   encode(pages, bytes);
   Kept kept;
   ASSERT_TRUE(kept.take(bytes));

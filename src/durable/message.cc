@@ -42,12 +42,13 @@ bool take_tail(Message& m, std::span<const std::byte> tail) {
     return true;
   }
   if (m.verb == Verb::kReadReply && tail.size() > wire::kMaxDurableReadBytes) return false;
-  if (m.verb == Verb::kPages) {
-    const std::size_t pages = tail.size() / kPageBytes;
-    if (tail.size() % kPageBytes != 0 || pages == 0 || pages > wire::kMaxDurablePages || pages > kBlockPages - m.offset)
-      return false;
+  if (m.verb == Verb::kPages && m.pages.empty()) {
+    if (tail.size() % kPageBytes != 0 || tail.size() / kPageBytes > wire::kMaxDurablePages) return false;
+    m.pages = pages_with(tail);
+    tail = {};
   }
-  if (m.verb != Verb::kReadReply && m.verb != Verb::kPages) return tail.empty();
+  if (m.verb == Verb::kPages && (m.pages.empty() || m.pages.size() > kBlockPages - m.offset)) return false;
+  if (m.verb != Verb::kReadReply) return tail.empty();
   m.bytes.assign(tail.begin(), tail.end());
   return true;
 }
@@ -79,11 +80,12 @@ Bytes encode(const Message& m) {
   wire::ByteWriter writer(body);
   writer.put(head_of(m));
   writer.put_bytes(tail_of(m));
+  for (const SharedPage& page : m.pages) writer.put_bytes(*page);
   return body;
 }
 
 std::optional<Message> decode(wire::MessageType type, std::span<const std::byte> body,
-                              std::span<const std::byte> payload) {
+                              std::span<const std::byte> payload, std::vector<SharedPage> pages) {
   const auto number = static_cast<std::uint16_t>(static_cast<std::uint16_t>(type) - kFirst);
   if (number > static_cast<std::uint16_t>(Verb::kReleased)) return std::nullopt;
   wire::ByteReader reader(body);
@@ -98,7 +100,9 @@ std::optional<Message> decode(wire::MessageType type, std::span<const std::byte>
                   .offset = head.offset,
                   .length = head.length,
                   .part = {},
-                  .bytes = {}};
+                  .bytes = {},
+                  .pages = std::move(pages)};
+  if (!message.pages.empty() && (message.verb != Verb::kPages || !payload.empty())) return std::nullopt;
   if (!payload.empty() && reader.left() > 0) return std::nullopt;
   if (!makes_sense(message) || !take_tail(message, payload.empty() ? reader.get_bytes(reader.left()) : payload))
     return std::nullopt;

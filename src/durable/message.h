@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "durable/page.h"
 #include "durable/part.h"
 #include "durable/types.h"
 
@@ -45,6 +46,7 @@ struct Message {
   std::uint32_t length = 0;
   Part part;
   Bytes bytes;
+  std::vector<SharedPage> pages{};
 
   Outcome outcome() const { return static_cast<Outcome>(detail); }
   Status status() const { return static_cast<Status>(detail); }
@@ -55,10 +57,11 @@ struct Message {
 
 wire::MessageType type_of(const Message& message);
 wire::DurableHead head_of(const Message& message);
-std::span<const std::byte> tail_of(const Message& message);  // valid as long as the message is
-Bytes encode(const Message& message);                        // both
-// Nothing, if these bytes are no message. The tail is in `payload` if that is not empty.
+// What follows, but for pages; valid as long as the message is.
+std::span<const std::byte> tail_of(const Message& message);
+Bytes encode(const Message& message);  // all of it
+// Nothing, if these bytes are no message. The tail is in `payload` if that is not empty, or in `pages`.
 std::optional<Message> decode(wire::MessageType type, std::span<const std::byte> body,
-                              std::span<const std::byte> payload = {});
+                              std::span<const std::byte> payload = {}, std::vector<SharedPage> pages = {});
 
 }  // namespace gallocy::durable

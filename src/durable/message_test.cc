@@ -32,7 +32,7 @@ std::vector<Message> one_of_each() {
     if (m.verb == Verb::kReplicate || m.verb == Verb::kStatus) m.detail = 2;
     if (m.verb == Verb::kStatus) m.other = BlockId{9};
     if (m.verb == Verb::kSynced) m.detail = 1;
-    if (m.verb == Verb::kPages) m.offset = 62, m.bytes.resize(2 * kPageBytes, std::byte{2});
+    if (m.verb == Verb::kPages) m.offset = 62, m.pages = pages_with(Bytes(2 * kPageBytes, std::byte{2}));
     if (m.verb == Verb::kPagesTaken) m.length = 2;
     messages.push_back(m);
   }
@@ -50,6 +50,7 @@ TEST(Message, comes_out_as_it_went_in) {
     EXPECT_EQ(again->id, message.id);
     EXPECT_EQ(again->block, message.block);
     EXPECT_EQ(again->bytes, message.bytes);
+    EXPECT_EQ(again->pages.size(), message.pages.size());
     if (body.size() == sizeof(wire::DurableHead)) continue;
     const auto whole = std::span(body);
     const auto head = whole.first(sizeof(wire::DurableHead)), tail = whole.subspan(sizeof(wire::DurableHead));

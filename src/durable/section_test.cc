@@ -85,7 +85,7 @@ TEST(Section, writes_all_that_was_stored) {
     Frames frames;
     Image image;
     for (std::uint32_t p = 0; p < 8; ++p) {
-      if (!prng.one_in(4)) image.set_page(p, random_page(prng));
+      if (!prng.one_in(4)) image.set_page(p, page_with(random_page(prng)));
     }
     for (std::uint64_t stores = prng.below(40); stores > 0; --stores) {
       const auto p = static_cast<std::uint32_t>(prng.below(8));

@@ -21,13 +21,16 @@ using durable::NoteKind;
 constexpr BlockId kBlock{4096};
 constexpr NodeId kSelf{1};
 
-Note epoch(std::uint32_t number) {
-  return {.kind = NoteKind::kEpoch, .epoch = Epoch{number}, .id = {}, .part = {}, .bytes = {}};
-}
-Note begun() { return {.kind = NoteKind::kBegun, .block = kBlock, .id = {}, .part = {}, .bytes = {}}; }
+Note epoch(std::uint32_t number) { return {.kind = NoteKind::kEpoch, .epoch = Epoch{number}, .id = {}, .part = {}}; }
+Note begun() { return {.kind = NoteKind::kBegun, .block = kBlock, .id = {}, .part = {}}; }
 Note pages(std::byte with) {
-  durable::Bytes bytes(2 * kPageBytes, with);
-  return {.kind = NoteKind::kPages, .block = kBlock, .id = {}, .offset = 3, .part = {}, .bytes = std::move(bytes)};
+  const durable::Bytes bytes(2 * kPageBytes, with);
+  return {.kind = NoteKind::kPages,
+          .block = kBlock,
+          .id = {},
+          .offset = 3,
+          .part = {},
+          .pages = durable::pages_with(bytes)};
 }
 
 class DurableDiskTest : public ::testing::Test {

@@ -188,7 +188,7 @@ bool DurableService::frame_arrived(NodeId from, wire::MessageType type, std::spa
     const os::MutexLock lock(mu_);
     return lease_news(from, type, body);
   }
-  const auto message = durable::decode(type, body, payload);
+  const auto message = durable::decode(type, body, payload, take_arrived(from, type));
   if (!message) return false;
   const os::MutexLock lock(mu_);
   if (stopped_) return true;
@@ -241,8 +241,39 @@ void DurableService::carry_out(const durable::Effects& effects) {
   }
 }
 
+// Pages are received where the image will have them.
+std::size_t DurableService::payload_target(NodeId from, const wire::FrameHeader& header, std::span<iovec, 64> target) {
+  const std::size_t count = header.payload_bytes / kPageBytes;
+  if (wire::MessageType{header.type} != wire::kDurablePages || header.payload_bytes % kPageBytes != 0 ||
+      count > wire::kMaxDurablePages)
+    return 0;
+  auto& pages = arriving_[from];
+  pages.clear();
+  for (std::size_t i = 0; i < count; ++i) {
+    pages.push_back(durable::page_to_fill());
+    target[i] = {pages[i]->data(), kPageBytes};
+  }
+  return count;
+}
+
+std::vector<durable::SharedPage> DurableService::take_arrived(NodeId from, wire::MessageType type) {
+  return type == wire::kDurablePages ? std::exchange(arriving_[from], {}) : std::vector<durable::SharedPage>();
+}
+
+void DurableService::send_pages(NodeId to, const durable::Message& message) {
+  const wire::DurableHead head = head_of(message);
+  std::array<iovec, wire::kMaxDurablePages> pieces;
+  for (std::size_t i = 0; i < message.pages.size(); ++i) pieces[i] = {message.pages[i]->data(), kPageBytes};
+  mesh_->send(to,
+              {.type = static_cast<std::uint16_t>(type_of(message)),
+               .body_bytes = sizeof head,
+               .payload_bytes = static_cast<std::uint32_t>(message.pages.size() * kPageBytes)},
+              std::as_bytes(std::span(&head, 1)), std::span(pieces).first(message.pages.size()), net::WhenFull::kQueue);
+}
+
 void DurableService::send(const durable::Outgoing& outgoing) {
   const durable::Message& message = outgoing.message;
+  if (!message.pages.empty()) return send_pages(outgoing.to, message);
   const wire::DurableHead head = head_of(message);
   const std::span<const std::byte> tail = tail_of(message);
   const auto type = static_cast<std::uint16_t>(type_of(message));

@@ -67,6 +67,8 @@ class DurableService {
   void connection_lost(NodeId peer);
   void connection_made(NodeId peer);
 
+  // As net::FrameSink's; on the poller.
+  std::size_t payload_target(NodeId from, const wire::FrameHeader& header, std::span<iovec, 64> target);
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body,
                      std::span<const std::byte> payload);
   void tick();  // every 100 ms or so
@@ -103,6 +105,8 @@ class DurableService {
   void carry_out(const durable::Effects& effects) REQUIRES(mu_);
   void carry_out_written() REQUIRES(mu_);
   void send(const durable::Outgoing& outgoing) REQUIRES(mu_);
+  void send_pages(NodeId to, const durable::Message& message) REQUIRES(mu_);
+  std::vector<durable::SharedPage> take_arrived(NodeId from, wire::MessageType type);
   void ended(Waiter& waiter, durable::Outcome outcome, BlockId block) REQUIRES(mu_);
   void tell(Waiter& waiter) REQUIRES(mu_);
   void stop_locked(const Error& reason) REQUIRES(mu_);
@@ -114,6 +118,9 @@ class DurableService {
   net::Mesh* const mesh_;
   Waiting* waiting_ = nullptr;
   std::atomic<bool> turn_open_{false};  // something has been handed to the core since the last end of a turn
+
+  // The poller's: of a frame of each node that is not whole yet.
+  std::unordered_map<NodeId, std::vector<durable::SharedPage>> arriving_;
 
   os::Mutex mu_;
   std::optional<durable::Core> core_ GUARDED_BY(mu_);  // since the log has this node as a member

@@ -268,8 +268,9 @@ void Runtime::beat(std::int64_t now) {
 
 std::size_t Runtime::payload_target(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
                                     std::span<iovec, 64> target) {
-  const bool has_pages = header.type >> 8 == 0x1 && !peers_[from.value].lost;
-  return has_pages ? memory_->payload_target(from, header, body, target) : 0;
+  if (peers_[from.value].lost) return 0;
+  if (header.type >> 8 == 0x9) return durable_->payload_target(from, header, target);
+  return header.type >> 8 == 0x1 ? memory_->payload_target(from, header, body, target) : 0;
 }
 
 void Runtime::frame_arrived(NodeId from, const wire::FrameHeader& header, std::span<const std::byte> body,
