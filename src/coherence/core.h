@@ -94,6 +94,12 @@ class Core {
   void add_region(const RegionSpec& spec);
   void remove_region(PageId first_page);
   bool knows(BlockId block) const { return find(first_page(block)) != nullptr; }
+  // Nodes whose log is ahead of this one's may send it such messages about regions that it does not know yet. They wait
+  // with the driver, in order, until it does.
+  static bool may_be_early(wire::MessageType type, const wire::PageMessage& m) {
+    const bool fence = type == wire::MessageType::kPageInvalidate && (m.flags & wire::kPageFence) != 0;
+    return type == wire::MessageType::kPageRequest || fence;
+  }
 
   // A thread of this node wants `want` on the page. hold_us: its minimum hold, if longer than usual (a thread that lost
   // the page again and again before it could make its access).
@@ -278,6 +284,7 @@ class Core {
   PageSet forget_pending(BlockId block, PageSet pages);
   bool on_data(NodeId from, const wire::PageMessage& m);
   bool on_decline(const wire::PageMessage& m);
+  bool owner_lost(BlockId block, const wire::PageMessage& m);
   bool on_forward(NodeId from, const wire::PageMessage& m);
   bool on_invalidate(NodeId from, const wire::PageMessage& m);
   bool prediction_was_wrong(BlockId block, PageSet pages);

@@ -257,9 +257,15 @@ bool Core::on_put(NodeId owner, const wire::PageMessage& m) {
   return true;
 }
 
-bool Core::on_put_ack(NodeId, const wire::PageMessage& m) {
+bool Core::on_put_ack(NodeId from, const wire::PageMessage& m) {
   const BlockId block{m.block};
-  if (m.origin != options_.self.value) learn_home(block, NodeId{m.origin}, m.home_version);  // refused
+  if (m.origin != options_.self.value) {  // refused
+    learn_home(block, NodeId{m.origin}, m.home_version);
+    // The home that this node knew is dead, and the log named a former one. Whom that one believes may be dead, too:
+    // then the pages stay here, and are not sent again and again.
+    BlockState& state = block_state(block);
+    if (home_of(block) == from && state.was_home == 0) state.home_plus_one = static_cast<std::uint16_t>(m.origin + 1);
+  }
   RegionPages& r = region(block);
   PageSet given = 0, back = 0;
   for_each(m.pages, [&](unsigned i) {

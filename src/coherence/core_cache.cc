@@ -210,8 +210,9 @@ bool Core::on_data(NodeId from, const wire::PageMessage& m) {
 
 bool Core::on_decline(const wire::PageMessage& m) {
   const BlockId block{m.block};
-  if (m.requester != options_.self.value) return false;
-  if (is_home(block) && (m.flags & wire::kPageLost) != 0) {
+  const bool lost = (m.flags & wire::kPageLost) != 0;
+  if (m.requester != options_.self.value) return is_home(block) && lost && owner_lost(block, m);
+  if (is_home(block) && lost) {
     Transaction* t = transaction_of(block, m.pages);
     for_each(m.pages, [&](unsigned i) { local(page_at(block, i)).lost = 1; });
     if (t != nullptr) {
@@ -223,11 +224,23 @@ bool Core::on_decline(const wire::PageMessage& m) {
   RegionPages& r = region(block);
   for_each(pages, [&](unsigned i) { r.local(page_at(block, i)).prefetched = r.local(page_at(block, i)).sample = 0; });
   counters_.declined += count(pages);
-  if ((m.flags & wire::kPageLost) != 0) {
+  if (lost) {
     lose(block, pages, NodeId{m.origin});
   } else if (pages != 0) {
     wake(block, pages);
   }
+  return true;
+}
+
+// The owner, whom the home has asked to pass the pages on to another node, has lost them.
+bool Core::owner_lost(BlockId block, const wire::PageMessage& m) {
+  Transaction* t = transaction_of(block, m.pages);
+  if (t == nullptr || t->id != m.transaction) return true;  // a death has made it void
+  const NodeId requester = t->requester;
+  for_each(m.pages, [&](unsigned i) { local(page_at(block, i)).lost = 1; });
+  close(block, split_off(block, t, m.pages));
+  decline(block, requester, m.pages, wire::kPageLost);
+  serve_queue(block);
   return true;
 }
 
@@ -243,14 +256,19 @@ bool Core::on_forward(NodeId from, const wire::PageMessage& m) {
   }
   PageSet owned = 0;
   for_each(m.pages, [&](unsigned i) { owned |= r.local(page_at(block, i)).right() == Access::kWrite ? set_of(i) : 0; });
-  if (m.requester == options_.self.value || (owned != m.pages && m.requester != from.value)) return false;
-  if (owned != m.pages) {  // given to a node that then died, for which the home now asks for itself
+  PageSet lost = 0;
+  for_each(m.pages & ~owned, [&](unsigned i) { lost |= r.local(page_at(block, i)).lost != 0 ? set_of(i) : 0; });
+  if (m.requester == options_.self.value || ((owned | lost) != m.pages && m.requester != from.value)) return false;
+  // Given to a node that then died, for which the home now asks for itself; or sent to a former home that died, so that
+  // nobody knows whether it has passed them on (puts_without).
+  if (owned != m.pages) {
     send(from, wire::MessageType::kPageDecline,
          {.block = m.block,
           .pages = m.pages & ~owned,
-          .requester = from.value,
+          .requester = m.requester,
           .origin = options_.self.value,
-          .flags = wire::kPageLost});
+          .flags = wire::kPageLost,
+          .transaction = m.transaction});
     if (owned == 0) return true;
   }
   // The home will hear of the death too, and ask for itself.

@@ -7,11 +7,13 @@
 namespace gallocy::coherence {
 
 void Core::node_died(NodeId node, std::uint64_t now, Effects& effects) {
-  if (node == options_.self || !alive(node)) return;
+  if (node == options_.self) return;
   now_ = now;
+  any_death_ = true;
+  // Of one that was gone when this node came: those who knew it may have dropped requests of this node because of it.
+  if (!alive(node)) return ask_again_later();
   effects_ = &effects;
   note_presence(node, false);
-  any_death_ = true;
   room_[node.value] = 0;
   receiving_[node.value] = {};
   std::erase_if(deferred_, [&](const Deferred& d) { return d.from == node; });

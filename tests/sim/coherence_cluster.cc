@@ -39,27 +39,38 @@ CoherenceCluster::CoherenceCluster(const Options& options, CoherenceObserver& ob
     : options_(options),
       observer_(observer),
       prng_(options.seed),
-      network_(static_cast<std::uint16_t>(options.nodes.size()), options.seed) {
-  std::uint64_t pages = 0;
+      network_(std::max(options.most_nodes, static_cast<std::uint16_t>(options.nodes.size())), options.seed),
+      nodes_(network_.nodes()) {
+  std::uint64_t pages = options.most_pages;
   for (const auto& region : options.regions) pages = std::max(pages, region.first_page.value + region.pages);
   latest_.resize(pages);
   may_be_lost_.resize(pages);
-  receiving_.resize(options.nodes.size() * options.nodes.size());
+  receiving_.resize(nodes_.size() * nodes_.size());
+  superseded_.resize(nodes_.size());
   in_region_.resize(pages / kBlockPages);
   ever_home_.resize(in_region_.size());
-  for (const auto& region : options.regions) {
-    for (std::uint64_t b = 0; b < region.pages / kBlockPages; ++b)
-      in_region_[region.first_page.value / kBlockPages + b] = true;
-  }
   for (const coherence::Options& of_node : options.nodes) {
-    auto& node = *nodes_.emplace_back(std::make_unique<Node>(pages));
-    if (options.locks) node.memory.random_locks.emplace(options.seed + of_node.self.value);
-    node.core = std::make_unique<coherence::Core>(of_node, node.memory);
-    for (const auto& region : options.regions) node.core->add_region(region);
+    start(of_node.self, of_node);
+    for (const auto& region : options.regions) add_region(of_node.self, region);
   }
-  for (std::uint64_t b = 0; b < in_region_.size(); ++b) {
-    if (in_region_[b]) ever_home_[b].insert(nodes_[0]->core->home_of(BlockId{b}));
+}
+
+void CoherenceCluster::start(NodeId node, const coherence::Options& options) {
+  auto& n = nodes_[node.value] = std::make_unique<Node>(latest_.size());
+  if (options_.locks) n->memory.random_locks.emplace(options_.seed + node.value);
+  n->core = std::make_unique<coherence::Core>(options, n->memory);
+}
+
+void CoherenceCluster::add_region(NodeId node, const coherence::RegionSpec& region) {
+  coherence::Core& core = *nodes_[node.value]->core;
+  core.add_region(region);
+  for (std::uint64_t p = 0; p < region.pages; p += kBlockPages) {
+    const BlockId block = block_of(PageId{region.first_page.value + p});
+    CHECK(block.value < in_region_.size(), block);
+    in_region_[block.value] = true;
+    ever_home_[block.value].insert(core.home_of(block));
   }
+  for (auto& [from, message] : std::exchange(nodes_[node.value]->parked, {})) receive(from, node, std::move(message));
 }
 
 void CoherenceCluster::copy_from(const CoherenceCluster& other) {
@@ -68,6 +79,7 @@ void CoherenceCluster::copy_from(const CoherenceCluster& other) {
   network_ = other.network_;
   latest_ = other.latest_;
   may_be_lost_ = other.may_be_lost_;
+  superseded_ = other.superseded_;
   receiving_ = other.receiving_;
   ever_home_ = other.ever_home_;
   steps_ = other.steps_;
@@ -85,6 +97,7 @@ void CoherenceCluster::copy_from(const CoherenceCluster& other) {
 std::uint64_t CoherenceCluster::digest() const {
   std::uint64_t sum = 0;
   for (std::uint16_t n = 0; n < count(); ++n) {
+    if (nodes_[n] == nullptr) continue;
     const Node& node = *nodes_[n];
     sum = mix(sum, CoreInspector::whole_digest(*node.core, now_));
     for (std::size_t page = 0; page < latest_.size(); ++page) {
@@ -125,7 +138,8 @@ std::uint64_t CoherenceCluster::read(NodeId node, PageId page, unsigned word) {
   CHECK(view(node, page) >= Access::kRead, node, page);
   const std::uint64_t value = frame(node, page)[word];
   trace([&] { return fmt::format("node {} reads {}:{} = {}", node, page, word, value); });
-  CHECK(value == latest_[page.value][word], "stale read", node, page, word, value, latest_[page.value][word]);
+  CHECK(value == latest_[page.value][word] || superseded(node), "stale read", node, page, word, value,
+        latest_[page.value][word]);
   return value;
 }
 
@@ -237,9 +251,7 @@ PageSet CoherenceCluster::wanted_of(NodeId from, NodeId to, const CoherenceMessa
 void CoherenceCluster::deliver(NodeId from, NodeId to) {
   auto delivery = network_.deliver(from, to);
   if (!delivery.message) {
-    trace([&] { return fmt::format("node {} learns that {} died", to, from); });
-    step(to, [&](coherence::Core& core, Effects& effects) { core.node_died(from, now_, effects); });
-    return;
+    return node_died(to, from);
   }
   trace([&] { return fmt::format("{} -> {} {}", from, to, describe(*delivery.message)); });
   if (options_.mutant == Mutant::kReorder && network_.pending(from, to) != 0 && chance(4)) {
@@ -250,10 +262,25 @@ void CoherenceCluster::deliver(NodeId from, NodeId to) {
   receive(from, to, std::move(*delivery.message));
 }
 
+void CoherenceCluster::node_died(NodeId node, NodeId dead) {
+  trace([&] { return fmt::format("node {} learns that {} died", node, dead); });
+  step(node, [&](coherence::Core& core, Effects& effects) { core.node_died(dead, now_, effects); });
+}
+
+void CoherenceCluster::drop(NodeId from, NodeId to) {
+  const auto delivery = network_.deliver(from, to);
+  receiving_[std::size_t{from.value} * count() + to.value] = false;
+  if (!delivery.message) return;
+  trace([&] { return fmt::format("{} -> {} lost: {}", from, to, describe(*delivery.message)); });
+  note_sent_to_the_dead(delivery.message->type, delivery.message->body);
+}
+
 void CoherenceCluster::receive(NodeId from, NodeId to, CoherenceMessage message) {
   const std::size_t pair = std::size_t{from.value} * count() + to.value;
   const bool placed = receiving_[pair];
   receiving_[pair] = false;
+  if (!core(to).knows(BlockId{message.body.block}) && coherence::Core::may_be_early(message.type, message.body))
+    return nodes_[to.value]->parked.emplace_back(from, std::move(message)), void();
   if (options_.mutant == Mutant::kLatePayload) {
     message.payload.clear();
     for_each_page(BlockId{message.body.block}, message.body.carried,
@@ -263,6 +290,7 @@ void CoherenceCluster::receive(NodeId from, NodeId to, CoherenceMessage message)
   const bool late = options_.mutant == Mutant::kMapBeforeBytes;
   if (!late) place(to, message, wanted);
   bool accepted = false;
+  CHECK(core(to).knows(BlockId{message.body.block}), "unknown region", from, to, describe(message));
   step(to, [&](coherence::Core& c, Effects& effects) {
     accepted = c.message(from, message.type, message.body, message.tail, now_, effects);
   });
@@ -296,7 +324,7 @@ void CoherenceCluster::announce_room(NodeId node, bool has_any) {
   const coherence::Core& core = *nodes_[node.value]->core;
   const std::uint64_t budget = core.options().budget_pages, used = core.frames_in_use();
   for (std::uint16_t n = 0; n < count(); ++n) {
-    if (NodeId{n} != node && alive(NodeId{n}) && alive(node))
+    if (NodeId{n} != node && alive(NodeId{n}) && alive(node) && observer_.linked(node, NodeId{n}))
       nodes_[n]->core->set_room(node, has_any && budget > used ? std::min<std::uint64_t>(budget - used, 1 << 20) : 0);
   }
 }
@@ -325,6 +353,7 @@ void CoherenceCluster::carry_out(NodeId node, Effects& effects) {
       case Effect::Kind::kHomeMoved:
         trace([&] { return fmt::format("  node {} is home of block {}", effect.node, effect.block); });
         ever_home_[effect.block.value].insert(node);
+        if (superseded(node)) note_end(node);
         observer_.home_moved(effect.node, effect.block);
         break;
       case Effect::Kind::kLost:
@@ -353,13 +382,16 @@ void CoherenceCluster::protect(NodeId node, const Effect& effect) {
       CHECK(effect.to >= pin->second.access, "takes away a pinned page", node, page);
     if (effect.to == Access::kNone) return;
     for (std::uint16_t n = 0; n < count(); ++n) {
+      if (NodeId{n} == node || !alive(NodeId{n})) continue;
       const Access other = view(NodeId{n}, page);
-      if (NodeId{n} == node || !alive(NodeId{n}) || other == Access::kNone) continue;
+      if (other == Access::kNone) continue;
+      if (may_be_old(NodeId{n}, other) || may_be_old(node, effect.to)) continue;
       CHECK(effect.to == Access::kRead && other == Access::kRead, "two writers, or a writer and a reader", node, n,
             page);
     }
     if (options_.mutant == Mutant::kNone)
-      CHECK(frame(node, page) == latest_[page.value], "accessible with stale bytes", node, page);
+      CHECK(frame(node, page) == latest_[page.value] || may_be_old(node, effect.to), "accessible with stale bytes",
+            node, page);
   });
 }
 
@@ -377,7 +409,9 @@ void CoherenceCluster::send(NodeId node, const Effect& effect, const Effects& ef
     CHECK(!nodes_[node.value]->frozen.contains(page), "sends a frozen page", node, page);
     message.payload.push_back(frame(node, page));
   });
-  if (!alive(effect.node)) return note_sent_to_the_dead(message.type, message.body);
+  if (!counts(effect.node) || !counts(node)) note_sent_to_the_dead(message.type, message.body);
+  if (!alive(effect.node)) return;
+  if (!observer_.linked(node, effect.node)) return note_sent_to_the_dead(message.type, message.body);
   if (options_.mutant == Mutant::kGrantMore && message.type == MessageType::kPageData && chance(4))
     message.body.access = 2;
   if (options_.mutant == Mutant::kDropMessage && chance(64)) return;
@@ -409,13 +443,26 @@ void CoherenceCluster::discard(NodeId node, const Effect& effect) {
 
 // ---------------------------------------------------------------------------------------------- deaths
 
-void CoherenceCluster::note_crash(NodeId node) {
-  trace([&] { return fmt::format("node {} dies", node); });
-  // The chain of forwards that finds a block leads through all its homes.
+void CoherenceCluster::supersede(NodeId node) {
+  if (superseded(node)) return;
+  trace([&] { return fmt::format("the log has node {} dead", node); });
+  superseded_[node.value] = true;
+  note_end(node);
+  for (std::uint16_t n = 0; n < count(); ++n) note_cut(NodeId{n}, node, 0), note_cut(node, NodeId{n}, 0);
+  note_what_is_gone(node);
+}
+
+// The chain of forwards that finds a block leads through all its homes.
+void CoherenceCluster::note_end(NodeId node) {
   for (std::uint64_t b = 0; b < in_region_.size(); ++b) {
     if (!in_region_[b] || !ever_home_[b].contains(node)) continue;
     for (unsigned i = 0; i < kBlockPages; ++i) may_be_lost_[b * kBlockPages + i] = true;
   }
+}
+
+void CoherenceCluster::note_crash(NodeId node) {
+  trace([&] { return fmt::format("node {} dies", node); });
+  note_end(node);
   std::ranges::fill(nodes_[node.value]->memory.view, Access::kNone);
   for (std::uint16_t to = 0; to < count(); ++to) receiving_[std::size_t{node.value} * count() + to] = false;
 }
@@ -450,7 +497,7 @@ void CoherenceCluster::note_what_is_gone(NodeId node) {
     if (!in_region_[p / kBlockPages]) continue;
     bool somewhere = false, home_lives = false;
     for (std::uint16_t n = 0; n < count(); ++n) {
-      if (!alive(NodeId{n})) continue;
+      if (!counts(NodeId{n}) || !nodes_[n]->core->knows(block_of(PageId{p}))) continue;
       const coherence::Core& core = *nodes_[n]->core;
       home_lives = home_lives || core.home_of(block_of(PageId{p})) == NodeId{n};
       somewhere =
@@ -460,10 +507,10 @@ void CoherenceCluster::note_what_is_gone(NodeId node) {
     // A page on its way between two survivors is with nobody for a moment, and not lost.
     for (std::uint16_t a = 0; a < count() && !somewhere; ++a) {
       for (std::uint16_t b = 0; b < count() && !somewhere; ++b) {
-        if (!alive(NodeId{b})) continue;
+        if (!counts(NodeId{b})) continue;
         for (const auto& m : network_.in_flight(NodeId{a}, NodeId{b})) {
           const bool carries = m && m->body.block == p / kBlockPages &&
-                               coherence::contains(m->body.carried, p % kBlockPages) && alive(NodeId{a});
+                               coherence::contains(m->body.carried, p % kBlockPages) && counts(NodeId{a});
           // A Put that a Forward has overtaken is no copy.
           if (carries &&
               (m->type != MessageType::kPagePut || CoreInspector::local(core(NodeId{a}), PageId{p}).evicting != 0))
@@ -492,9 +539,9 @@ void CoherenceCluster::check_block(BlockId block) {
     const PageId page = page_at(block, i);
     unsigned readers = 0, writers = 0;
     for (std::uint16_t n = 0; n < count(); ++n) {
-      if (!alive(NodeId{n})) continue;
+      if (!alive(NodeId{n}) || !core(NodeId{n}).knows(block)) continue;
       const coherence::LocalPage& p = CoreInspector::local(core(NodeId{n}), page);
-      if (p.right() == Access::kNone || p.evicting != 0) continue;
+      if (p.right() == Access::kNone || p.evicting != 0 || may_be_old(NodeId{n}, p.right())) continue;
       (p.right() == Access::kWrite ? writers : readers) += 1;
       CHECK(frame(NodeId{n}, page) == latest_[page.value], "a right on stale bytes", core(NodeId{n}).describe(page));
     }

@@ -67,6 +67,7 @@ class CoherenceObserver {
  public:
   virtual ~CoherenceObserver() = default;
   virtual void sent(NodeId, NodeId) {}
+  virtual bool linked(NodeId, NodeId) { return true; }  // else what one sends the other is lost
   virtual void woken(NodeId, BlockId, coherence::PageSet) {}
   virtual void lost(NodeId, BlockId, coherence::PageSet) {}
   virtual void home_moved(NodeId, BlockId) {}
@@ -84,6 +85,9 @@ class CoherenceCluster {
     bool check_every_page = true;  // after each step; else a sample of the steps
     bool homes_given = false;      // nodes are told at random to give homes away
     bool locks = false;            // pages seem to have locks that are held, and are frozen for a while, at random
+    // Of clusters that grow: how many nodes and pages there may be. The others come by start() and add_region().
+    std::uint16_t most_nodes = 0;
+    std::uint64_t most_pages = 0;
   };
   CoherenceCluster(const Options& options, CoherenceObserver& observer);
 
@@ -120,14 +124,32 @@ class CoherenceCluster {
   // The node stops now; `surviving(to, in_flight)` of its messages still arrive.
   template <typename Surviving>
   void crash(NodeId node, Surviving surviving) {
+    stop(node, surviving);
+    network_.tell_of_end(node);
+  }
+
+  // In a cluster whose members are in a log each node learns of what becomes of others when its own log says so.
+  void start(NodeId node, const coherence::Options& options);
+  void add_region(NodeId node, const coherence::RegionSpec& region);
+  void node_joined(NodeId node, NodeId other) { nodes_[node.value]->core->node_joined(other); }
+  void node_died(NodeId node, NodeId dead);
+  // The log has it dead, whether it knows that or not. Some go on without it: what it has read may be old from now on,
+  // and what only it has is lost.
+  void supersede(NodeId node);
+  bool superseded(NodeId node) const { return superseded_[node.value]; }
+  // It stops now, and nobody learns of it here.
+  template <typename Surviving>
+  void stop(NodeId node, Surviving surviving) {
     note_crash(node);
-    network_.kill(node, [&](NodeId to, std::size_t in_flight) {
+    network_.silence(node, [&](NodeId to, std::size_t in_flight) {
       const std::size_t kept = surviving(to, in_flight);
       note_cut(node, to, kept);
       return kept;
     });
     note_what_is_gone(node);
   }
+  // The oldest message from one node to another does not arrive: their connection is lost.
+  void drop(NodeId from, NodeId to);
 
   // Leaving in order: the steps of coherence::Core. The last: the others learn that it has gone, when all it sent them
   // has arrived. Nothing may be lost by it.
@@ -144,7 +166,7 @@ class CoherenceCluster {
   void check_rest();
 
   std::uint16_t count() const { return static_cast<std::uint16_t>(nodes_.size()); }
-  bool alive(NodeId node) const { return network_.alive(node); }
+  bool alive(NodeId node) const { return nodes_[node.value] != nullptr && network_.alive(node); }
   const coherence::Core& core(NodeId node) const { return *nodes_[node.value]->core; }
   const Network<CoherenceMessage>& network() const { return network_; }
   std::uint64_t digest() const;  // of everything that decides what happens next
@@ -173,9 +195,12 @@ class CoherenceCluster {
     std::unique_ptr<coherence::Core> core;
     std::unordered_map<PageId, Pinned> pinned;
     std::unordered_multiset<PageId> frozen;
-    std::vector<coherence::Effect> late;  // kSendBeforeProtect: protections not carried out yet
+    std::vector<coherence::Effect> late;                      // kSendBeforeProtect: protections not carried out yet
+    std::vector<std::pair<NodeId, CoherenceMessage>> parked;  // about regions that it does not know yet
   };
 
+  bool counts(NodeId node) const { return alive(node) && !superseded(node); }
+  bool may_be_old(NodeId node, Access access) const { return superseded(node) && access == Access::kRead; }
   Access view(NodeId node, PageId page) const { return nodes_[node.value]->memory.view[page.value]; }
   PageWords& frame(NodeId node, PageId page) { return nodes_[node.value]->memory.frames[page.value]; }
   // Runs one event of a core and carries out what it asks for.
@@ -192,6 +217,7 @@ class CoherenceCluster {
   void check_lost(NodeId node, BlockId block, coherence::PageSet pages);
   void check_block(BlockId block);
   void check_page_at_rest(PageId page, NodeId home);
+  void note_end(NodeId node);
   void note_crash(NodeId node);
   void note_cut(NodeId from, NodeId to, std::size_t kept);
   void note_what_is_gone(NodeId node);
@@ -210,6 +236,7 @@ class CoherenceCluster {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<PageWords> latest_;            // what was written last
   std::vector<bool> receiving_;              // by pair: begin_receiving() was called for the oldest message
+  std::vector<bool> superseded_;             // by node
   std::vector<bool> in_region_;              // by block
   std::vector<std::set<NodeId>> ever_home_;  // by block
   std::vector<bool> may_be_lost_;            // by page: its only copy was, or may have been, with a node that died

@@ -59,7 +59,7 @@ class CoherenceHistory : public testing::Test, private CoherenceObserver {
   }
   bool deliver() {
     bool any = false;
-    for (const auto [from, to] : {std::pair{kHome, kOther}, std::pair{kOther, kHome}}) {
+    for (const auto& [from, to] : {std::pair{kHome, kOther}, std::pair{kOther, kHome}}) {
       for (; !cluster_.network().in_flight(from, to).empty(); any = true) cluster_.deliver(from, to);
     }
     return any;

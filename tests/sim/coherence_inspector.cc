@@ -5,6 +5,10 @@
 
 namespace gallocy::coherence {
 
+bool CoreInspector::wants_hint(const Core& core, BlockId block) {
+  return !core.alive(core.home_of(block)) && core.block_state(block).was_home == 0;
+}
+
 PageSet CoreInspector::on_their_way_from(const Core& core, BlockId block, NodeId owner) {
   PageSet pages = 0;
   if (const auto found = core.activity_.find(block); found != core.activity_.end()) {
@@ -15,6 +19,23 @@ PageSet CoreInspector::on_their_way_from(const Core& core, BlockId block, NodeId
 
 bool CoreInspector::at_rest(const Core& core) {
   return core.activity_.empty() && core.puts_.empty() && core.pending_.empty() && core.deferred_.empty();
+}
+
+std::string CoreInspector::under_way(const Core& core) {
+  std::string text;
+  for (const auto& [block, activity] : core.activity_) {
+    text += fmt::format("; block {}: {} requests wait", block, activity.queue.size());
+    for (const Core::Transaction& t : activity.open) {
+      text += fmt::format(", pages {:x} for {} from {} flags {} done {} back {}", t.pages, t.requester, t.owner,
+                          t.flags, t.await_done, t.await_write_back);
+      for (const Core::Ack& ack : t.acks) text += fmt::format(" ack of {}", ack.node);
+    }
+  }
+  for (const auto& [block, home] : core.puts_) text += fmt::format("; block {} put to {}", block, home);
+  for (const auto& [block, pages] : core.pending_) text += fmt::format("; block {} awaits {:x}", block, pages);
+  for (const Core::Deferred& d : core.deferred_)
+    text += fmt::format("; block {} pages {:x} put off for {}", d.message.block, d.message.pages, d.from);
+  return text;
 }
 
 void CoreInspector::check_bounds(const Core& core) {

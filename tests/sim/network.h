@@ -81,14 +81,17 @@ class Network {
   // The same with `surviving(receiver, in_flight)` deciding how many messages in flight to a receiver still arrive.
   template <typename Surviving>
   void kill(NodeId node, Surviving surviving) {
-    CHECK(alive(node), node);
-    alive_[node.value] = false;
+    end(node, surviving, [this](std::size_t out) { push(out, std::nullopt); });
+  }
+
+  // The same in two steps; without the second, nobody learns of it here.
+  template <typename Surviving>
+  void silence(NodeId node, Surviving surviving) {
+    end(node, surviving, [](std::size_t) {});
+  }
+  void tell_of_end(NodeId node) {
     for (std::uint16_t i = 0; i < nodes_; ++i) {
-      truncate(index(NodeId{i}, node), 0);
-      if (!alive_[i]) continue;
-      const std::size_t out = index(node, NodeId{i});
-      truncate(out, surviving(NodeId{i}, channels_[out].queue.size()));
-      push(out, std::nullopt);
+      if (alive_[i]) push(index(node, NodeId{i}), std::nullopt);
     }
   }
 
@@ -126,6 +129,19 @@ class Network {
   };
 
   std::size_t index(NodeId from, NodeId to) const { return std::size_t{from.value} * nodes_ + to.value; }
+
+  template <typename Surviving, typename Then>
+  void end(NodeId node, Surviving surviving, Then then) {
+    CHECK(alive(node), node);
+    alive_[node.value] = false;
+    for (std::uint16_t i = 0; i < nodes_; ++i) {
+      truncate(index(NodeId{i}, node), 0);
+      if (!alive_[i]) continue;
+      const std::size_t out = index(node, NodeId{i});
+      truncate(out, surviving(NodeId{i}, channels_[out].queue.size()));
+      then(out);
+    }
+  }
 
   void push(std::size_t at, std::optional<Message> message) {
     Channel& channel = channels_[at];
