@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "os/clock.h"
+#include "runtime/memory_following.h"
 
 namespace gallocy::runtime {
 namespace {
@@ -19,20 +20,6 @@ using coherence::FaultOutcome;
 constexpr std::uint64_t kBudgetSlack = 8;
 constexpr std::int64_t kExhaustedUs = 2'000'000;
 constexpr std::int64_t kRoomCheckNs = 1'000'000;
-
-coherence::PlacementKind placement_kind(Placement::Kind kind) {
-  switch (kind) {
-    case Placement::Kind::kFirstTouch:
-      return coherence::PlacementKind::kFirstTouch;
-    case Placement::Kind::kInterleave:
-      return coherence::PlacementKind::kInterleave;
-    case Placement::Kind::kNode:
-      return coherence::PlacementKind::kNode;
-    case Placement::Kind::kBlocked:
-      return coherence::PlacementKind::kBlocked;
-  }
-  return coherence::PlacementKind::kFirstTouch;
-}
 
 // How long a page stays for a thread that leaves the fault handler. Returning and making the access takes 1 or 2 µs,
 // but a timer that fires meanwhile takes the core from the thread for ten.
@@ -79,11 +66,7 @@ Result<> Memory::add_region(const std::string& name, std::uint64_t address, std:
   GALLOCY_ASSIGN(region.frames, os::PageFrames::map(address, region.bytes));
   GALLOCY_TRY(engine_->add(region.frames->program_view(), region.bytes));
   const os::MutexLock lock(mu_);
-  core_.add_region({.first_page = page_of(address),
-                    .pages = region.bytes / kPageBytes,
-                    .placement = placement_kind(placement.kind),
-                    .node = NodeId{static_cast<std::uint16_t>(placement.node)},
-                    .anchors = std::move(members)});
+  core_.add_region(region_spec(address, region.bytes, placement, std::move(members)));
   regions_.push_back(std::move(region));
   std::vector<Parked> parked;
   parked.swap(parked_);
@@ -91,7 +74,7 @@ Result<> Memory::add_region(const std::string& name, std::uint64_t address, std:
     if (!core_.knows(BlockId{p.message.block})) {
       parked_.push_back(p);
     } else {
-      (void)core_.message(p.from, wire::MessageType::kPageRequest, p.message, {}, now_us(), effects_);
+      (void)core_.message(p.from, p.type, p.message, {}, now_us(), effects_);
       carry_out();
     }
   }

@@ -221,9 +221,10 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   // uffd-thread: faults whose threads sleep in the kernel. They are asked again when their page wakes.
   std::unordered_map<PageId, Access> kernel_waiters_ GUARDED_BY(mu_);
   std::vector<PageId> woken_ GUARDED_BY(mu_);
-  // Requests for regions that this node's log has not reached yet.
+  // About regions that this node's log has not reached yet.
   struct Parked {
     NodeId from;
+    wire::MessageType type;
     wire::PageMessage message;
   };
   std::vector<Parked> parked_ GUARDED_BY(mu_);

@@ -14,7 +14,7 @@ using coherence::Effect;
 using coherence::FaultOutcome;
 using coherence::PageSet;
 
-constexpr std::size_t kMostParked = 4096;  // a request per thread of the cluster that is ahead of us in the log
+constexpr std::size_t kMostParked = 4096;  // a message per thread of the cluster that is ahead of us in the log
 
 }  // namespace
 
@@ -170,10 +170,10 @@ bool Memory::page_message(NodeId from, wire::MessageType type, std::span<const s
   const std::size_t tail_bytes = body.size() - sizeof m;
   if (tail_bytes != 0 && tail_bytes != sizeof tail) return false;
   std::memcpy(static_cast<void*>(tail), body.data() + sizeof m, tail_bytes);
-  if (type == wire::MessageType::kPageRequest && m.block < kWindowBytes / kBlockBytes &&
+  if (coherence::Core::may_be_early(type, m) && m.block < kWindowBytes / kBlockBytes &&
       !core_.knows(BlockId{m.block})) {
     if (parked_.size() >= kMostParked) return false;
-    parked_.push_back({from, m});
+    parked_.push_back({from, type, m});
     return true;
   }
   const bool accepted = core_.message(from, type, m, {tail, tail_bytes / sizeof tail[0]}, now_us(), effects_);

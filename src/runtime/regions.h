@@ -86,7 +86,7 @@ class Regions {
   // The number of the cluster, if its log is on disk; 0: it is in memory.
   std::uint64_t cluster() const { return disk_ != nullptr ? disk_->identity().cluster : options_.cluster; }
   // Tells the log that these blocks have their homes there, as one who gave them away.
-  Result<> publish_homes(std::vector<std::pair<BlockId, NodeId>> homes);
+  Result<> publish_homes(const std::vector<std::pair<BlockId, NodeId>>& homes);
   std::uint32_t shards() const { return options_.shards; }
   // f(the log of the first shard, which has the members), under mu_.
   template <typename F>
@@ -118,6 +118,8 @@ class Regions {
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
   // There is no link to it any more. The log decides whether it is dead: see set_member_news().
   void node_lost(NodeId node);
+  // The memory has heard of a death. It believed the dead node to be the home of blocks of which the log knows more.
+  void tell_homes_again();
   void peer_up(const vmm::Life& peer);  // there is a link to it now
   void tick();                          // every 100 ms or so
   // The log's timers. They are coarse (tens of milliseconds), and the poller's turns are frequent enough for them: to
@@ -148,10 +150,7 @@ class Regions {
   vmm::Log& first() REQUIRES(mu_) { return shards_.front().log; }
   const vmm::Log& first() const REQUIRES(mu_) { return shards_.front().log; }
   const vmm::Region* region(RegionId id) const REQUIRES(mu_);
-  const vmm::Region* region_at(BlockId block) const REQUIRES(mu_);
   const vmm::Region* region_named(std::string_view name) const REQUIRES(mu_);
-  template <typename F>
-  void for_each_region(F f) REQUIRES(mu_);
   void start_logs() REQUIRES(mu_);
   void hand_in(vmm::Entry entry, std::uint64_t ticket, Turn& turn) REQUIRES(mu_);
   void send_all(std::uint32_t shard, const vmm::Effects& effects) REQUIRES(mu_);
@@ -167,7 +166,6 @@ class Regions {
   bool has_begun(const vmm::Log& log) const {
     return log.machine().standing({self_, options_.life}) != vmm::Standing::kUnknown;
   }
-  void take_hints(const vmm::Machine& machine);
   // The end of a turn: sends what the logs have gathered, and does what they ask for.
   void carry_out(Turn& turn) REQUIRES(mu_);
   void follow(ShardLog& shard, vmm::Effects& effects) REQUIRES(mu_);
@@ -187,7 +185,7 @@ class Regions {
   void answer_newcomer(const vmm::Resolved& resolved) REQUIRES(mu_);
   void appeared(const vmm::Region& region) REQUIRES(mu_);
   void announce_new_homes() REQUIRES(mu_);
-  std::vector<vmm::BlockHomes> entries_of(std::vector<std::pair<BlockId, NodeId>> homes) REQUIRES(mu_);
+  std::vector<vmm::BlockHomes> entries_of(const std::vector<std::pair<BlockId, NodeId>>& homes) const REQUIRES(mu_);
   bool drop_the_dead(vmm::BlockHomes& homes);
   // A pointer into a region may reach a node before the log does, so map() and attach() return when all nodes have it.
   Result<> wait_until_everywhere(RegionId region, std::int64_t deadline_ns);

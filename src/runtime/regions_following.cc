@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "os/clock.h"
+#include "runtime/memory_following.h"
 #include "runtime/regions.h"
 
 namespace gallocy::runtime {
@@ -21,6 +22,13 @@ void Regions::node_lost(NodeId node) {
   for (std::size_t i = 0; i < turn.size(); ++i) shards_[i].log.peer_down({node, life_of(node)}, now_us(), turn[i]);
   carry_out(turn);
   members_changed();
+}
+
+void Regions::tell_homes_again() {
+  const os::MutexLock lock(mu_);
+  for (const ShardLog& shard : shards_) {
+    if (!shard.recalls) recall_homes(memory_, shard.log.machine());
+  }
 }
 
 void Regions::peer_up(const vmm::Life& peer) {
@@ -141,7 +149,7 @@ void Regions::follow(ShardLog& shard, vmm::Effects& effects) {
   for (const vmm::Applied& applied : effects.applied) {
     if (applied.outcome) follow(shard, applied);
   }
-  if (shard.recalls && has_begun(shard.log)) shard.recalls = false, take_hints(shard.log.machine());
+  if (shard.recalls && has_begun(shard.log)) shard.recalls = false, recall_homes(memory_, shard.log.machine());
 }
 
 bool Regions::can_do_without_us(const vmm::Log& log) const { return !log.votes() || log.machine().members().empty(); }
@@ -172,10 +180,7 @@ void Regions::follow(const ShardLog& shard, const vmm::Applied& applied) {
     if (const vmm::Region* region = machine.region(applied.outcome->region)) appeared(*region);
   } else if (const auto* homes = std::get_if<vmm::BlockHomes>(&applied.entry)) {
     if (shard.recalls) return;
-    for (const vmm::HomeRun& run : homes->runs) {
-      if (run.home != applied.proposer) memory_.home_given(run.first, run.count, applied.proposer, run.home);
-      memory_.home_hint(run.first, run.count, run.home);
-    }
+    follow_homes(memory_, applied.proposer, *homes);
   } else if (const auto* leaves = std::get_if<vmm::MemberLeaves>(&applied.entry)) {
     leaver_news_due_ = true;
     if (&shard == &shards_.front() && leaves->node == self_) leaves_at_ = applied.index;
@@ -216,14 +221,7 @@ void Regions::take_over(const ShardLog& shard) {
   if (&shard == &shards_.front() && machine.leaver() == self_) leaves_at_ = machine.applied();
   for (const auto& [id, region] : machine.regions()) appeared(region);
   follow_anchors(machine);
-  if (!shard.recalls) take_hints(machine);
-}
-
-void Regions::take_hints(const vmm::Machine& machine) {
-  for (const auto& [id, region] : machine.regions()) {
-    region.homes.for_each_run(
-        [&](BlockId first, std::uint64_t count, NodeId home) { memory_.home_hint(first, count, home); });
-  }
+  if (!shard.recalls) recall_homes(memory_, machine);
 }
 
 void Regions::appeared(const vmm::Region& region) {

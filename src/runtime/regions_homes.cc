@@ -1,6 +1,8 @@
 // Regions: homes of blocks on their way into the log.
 #include <algorithm>
+#include <iterator>
 
+#include "runtime/memory_following.h"
 #include "runtime/regions.h"
 
 namespace gallocy::runtime {
@@ -10,36 +12,22 @@ void Regions::announce_new_homes() {
   std::vector<std::pair<BlockId, NodeId>> homes;
   for (const BlockId block : memory_.take_new_homes()) homes.emplace_back(block, self_);
   Turn turn(shards_.size());
-  for (vmm::BlockHomes& entry : entries_of(std::move(homes))) hand_in(std::move(entry), next_ticket_++, turn);
+  for (vmm::BlockHomes& entry : entries_of(homes)) hand_in(std::move(entry), next_ticket_++, turn);
   carry_out(turn);
 }
 
-// As few as will hold them.
-std::vector<vmm::BlockHomes> Regions::entries_of(std::vector<std::pair<BlockId, NodeId>> homes) {
-  std::ranges::sort(homes);
+std::vector<vmm::BlockHomes> Regions::entries_of(const std::vector<std::pair<BlockId, NodeId>>& homes) const {
   std::vector<vmm::BlockHomes> entries;
-  for (const auto& [block, home] : homes) {
-    const vmm::Region* region = region_at(block);
-    if (region == nullptr) continue;
-    if (entries.empty() || entries.back().region != region->id || entries.back().runs.size() == vmm::kMaxHomeRuns)
-      entries.push_back({.region = region->id, .runs = {}});
-    auto& runs = entries.back().runs;
-    const bool continues =
-        !runs.empty() && runs.back().home == home && runs.back().first.value + runs.back().count == block.value;
-    if (continues) {
-      ++runs.back().count;
-    } else {
-      runs.push_back({.first = block, .count = 1, .home = home});
-    }
-  }
+  for (const ShardLog& shard : shards_)
+    std::ranges::move(home_entries(shard.log.machine(), homes), std::back_inserter(entries));
   return entries;
 }
 
-Result<> Regions::publish_homes(std::vector<std::pair<BlockId, NodeId>> homes) {
+Result<> Regions::publish_homes(const std::vector<std::pair<BlockId, NodeId>>& homes) {
   std::vector<vmm::BlockHomes> entries;
   {
     const os::MutexLock lock(mu_);
-    entries = entries_of(std::move(homes));
+    entries = entries_of(homes);
   }
   for (vmm::BlockHomes& entry : entries) {
     // What a node got that has died, perhaps just now, is lost: there is nothing to tell of it.

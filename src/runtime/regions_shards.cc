@@ -35,11 +35,4 @@ const vmm::Region* Regions::region(RegionId id) const {
   return shards_[vmm::shard_of(vmm::UnmapRegion{.region = id}, options_.shards)].log.machine().region(id);
 }
 
-const vmm::Region* Regions::region_at(BlockId block) const {
-  for (const ShardLog& shard : shards_) {
-    if (const vmm::Region* const region = shard.log.machine().region_at(block)) return region;
-  }
-  return nullptr;
-}
-
 }  // namespace gallocy::runtime

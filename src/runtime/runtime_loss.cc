@@ -36,6 +36,7 @@ void Runtime::lost(NodeId peer, std::string_view reason, LogLevel level) {
 void Runtime::bury(NodeId peer) {
   if (peers_[peer.value].buried.exchange(true)) return;
   memory_->node_died(peer);
+  regions_->tell_homes_again();
   sync_->node_died(peer);
   threads_->node_died(peer);
   if (steward_ != nullptr) steward_->gone(peer);

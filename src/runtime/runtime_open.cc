@@ -37,6 +37,7 @@ Result<> Runtime::enter_cluster() {
                                          .spin = settings_.spin,
                                          .loop_spin = settings_.loop_spin}));
   settings_.self = steward_->self();
+  take_more(false);  // pages of regions that it does not know yet
   return {};
 }
 
@@ -63,6 +64,7 @@ Result<> Runtime::settle_in() {
   GALLOCY_TRY(steward_->await_welcome());
   const auto joined = regions_->join(steward_->address(), settings_.open->join_timeout);
   if (!joined) return steward_->not_settled(joined.error());
+  take_more(true);
   std::vector<NodeId> gone;
   regions_->look([&](const vmm::Log& log) {
     for (const auto& [node, member] : log.machine().all_members()) {
