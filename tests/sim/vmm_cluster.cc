@@ -284,12 +284,14 @@ void VmmCluster::carry_out(NodeId node, const vmm::Effects& effects) {
   if (effects.restored) {
     ++restores_;
     n.followed = n.log->machine().applied();
+    if (on_restored) on_restored(node);
   }
   for (const vmm::Applied& applied : effects.applied) {
     CHECK(applied.index > n.followed, applied.index, n.followed);
     n.followed = applied.index;
     const auto dead = applied.outcome ? vmm::buried(applied.entry, *applied.outcome) : std::nullopt;
     if (dead) expel(node, *dead);
+    if (on_applied && applied.outcome) on_applied(node, applied);
   }
   for (const raft::Persist& persist : effects.persist) begin_write(node, persist);
   for (const vmm::Send& each : effects.sends) {

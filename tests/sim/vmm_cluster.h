@@ -79,8 +79,10 @@ class VmmCluster {
   vmm::Ticket fresh_ticket() { return vmm::Ticket{++last_ticket_}; }
   void propose(NodeId node, vmm::Entry entry, vmm::Ticket ticket);
   std::function<void(vmm::Ticket, const Result<vmm::Outcome>&)> on_resolved;
-  // What else a node consists of: it begins, ends, has followed the log, has lost its connection to another, has one.
-  std::function<void(NodeId)> on_start, on_end, on_change;
+  // What else a node consists of: it begins, ends, has followed the log (entry by entry, or a snapshot took their
+  // place), has lost its connection to another, has one.
+  std::function<void(NodeId)> on_start, on_end, on_change, on_restored;
+  std::function<void(NodeId, const vmm::Applied&)> on_applied;
   std::function<void(NodeId, NodeId other)> on_peer_down, on_peer_up;
   std::function<bool(NodeId)> is_needed;  // who leaves waits for it to end
 

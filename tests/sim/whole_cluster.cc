@@ -17,17 +17,32 @@ constexpr const char* kRegion = "accounts";
 
 }  // namespace
 
-std::uint64_t WholeCluster::digest() const { return mix(log_.digest(), digest_); }
+std::uint64_t WholeCluster::digest() const { return mix(mix(log_.digest(), digest_), memory_ ? memory_->digest() : 0); }
 
 WholeCluster::WholeCluster(const WholeOptions& options)
     : options_(options), prng_(options.log.seed * 31 + 5), log_(options.log) {
   log_.on_start = [this](NodeId node) { started(node); };
   log_.on_end = [this](NodeId node) { ended(node); };
   log_.on_change = [this](NodeId node) { followed(node); };
-  log_.on_peer_up = [this](NodeId node, NodeId other) { host(node).lease.connection_made(other); };
+  log_.on_peer_up = [this](NodeId node, NodeId other) { linked(node, other); };
   log_.on_peer_down = [this](NodeId node, NodeId other) { lost(node, other); };
+  if (options.coherent) begin_memory();
   for (std::uint16_t n = 0; n < nodes(); ++n) started(NodeId{n});
   map_region();
+}
+
+void WholeCluster::begin_memory() {
+  const Mutant mutant = options_.bug == WholeBug::kPagesPlaced ? Mutant::kPlaceEverything : Mutant::kNone;
+  memory_.emplace(log_, WholeMemoryOptions{.seed = options_.log.seed * 17 + 1,
+                                           .trace = options_.trace,
+                                           .mutant = mutant,
+                                           .ignores_homes = options_.bug == WholeBug::kPagesNoHomes});
+  memory_->on_send = [this](NodeId from, NodeId to) {
+    enqueue(from, to, {.kind = Frame::Kind::kPages, .message = {}, .asked_us = 0});
+  };
+  memory_->is_linked = [this](NodeId from, NodeId to) { return up(to) && !log_.parted(from, to); };
+  log_.on_applied = [this](NodeId node, const vmm::Applied& applied) { memory_->applied(node, applied); };
+  log_.on_restored = [this](NodeId node) { memory_->restored(node); };
 }
 
 // When all founders are members.
@@ -56,6 +71,7 @@ std::vector<NodeId> WholeCluster::up_nodes() const {
 void WholeCluster::started(NodeId node) {
   if (node.value >= hosts_.size()) hosts_.resize(node.value + std::size_t{1});
   hosts_[node.value].emplace(node);
+  if (memory_) memory_->start(node, up_nodes());
   tick(node, log_.life(node));
 }
 
@@ -66,7 +82,26 @@ void WholeCluster::ended(NodeId node) {
     if (ends.second == node) link.frames.clear();
     if (ends.first == node) link.frames.resize(prng_.below(link.frames.size() + 1));
   }
+  if (memory_) memory_->stop(node, [&](NodeId to) { return pages_on(node, to); });
   if (on_end) on_end(node);
+}
+
+std::size_t WholeCluster::pages_on(NodeId from, NodeId to) const {
+  const auto link = links_.find({from, to});
+  if (link == links_.end()) return 0;
+  return static_cast<std::size_t>(std::ranges::count(link->second.frames, Frame::Kind::kPages, &Frame::kind));
+}
+
+void WholeCluster::linked(NodeId node, NodeId other) {
+  Host& h = host(node);
+  h.lease.connection_made(other);
+  if (!memory_) return;
+  // The log had it dead before it came.
+  if (h.buried.contains(other))
+    return log_.at(1, [this, node, other] {
+      if (up(node) && up(other)) log_.miss(node, other);
+    });
+  memory_->node_joined(node, other);
 }
 
 void WholeCluster::lost(NodeId node, NodeId other) {
@@ -74,6 +109,7 @@ void WholeCluster::lost(NodeId node, NodeId other) {
   h.lease.connection_lost(other);
   // The other end sees it, when the link lets it.
   if (up(other)) enqueue(node, other, {.kind = Frame::Kind::kClosed, .message = {}, .asked_us = 0});
+  if (memory_ && options_.bug == WholeBug::kPagesAtOnce) memory_->bury(node, other);
   if (options_.bug != WholeBug::kDeathAtOnce || !h.durable) return;
   durable::Membership membership = h.durable->history().membership();
   ++membership.epoch.value;
@@ -84,7 +120,27 @@ void WholeCluster::lost(NodeId node, NodeId other) {
 
 // ---------------------------------------------------------------------------------------------- the log
 
+// As Runtime::bury_the_declared. Nothing more is taken from them.
+void WholeCluster::bury_the_declared(NodeId node) {
+  Host& h = host(node);
+  const vmm::Machine& machine = log_.log(node).machine();
+  if (std::exchange(h.told_of_deaths, machine.epoch()) == machine.epoch()) return;
+  std::vector<NodeId> dead;
+  for (const auto& [other, member] : machine.all_members()) {
+    if (member.state == vmm::MemberState::kDied && h.buried.insert(other).second) dead.push_back(other);
+  }
+  for (const NodeId other : dead) bury(node, other);
+}
+
+void WholeCluster::bury(NodeId node, NodeId dead) {
+  memory_->supersede(dead);
+  if (node == dead) return;  // it ends soon
+  if (!log_.parted(node, dead)) log_.miss(node, dead);
+  if (options_.bug != WholeBug::kPagesUntold) memory_->bury(node, dead);
+}
+
 void WholeCluster::followed(NodeId node) {
+  if (memory_) bury_the_declared(node);
   Host& h = host(node);
   const vmm::Machine& machine = log_.log(node).machine();
   if (!h.durable) return begin(node, machine);
@@ -146,6 +202,7 @@ void WholeCluster::commit(NodeId node, durable::Ticket ticket, std::span<const d
 void WholeCluster::tick(NodeId node, std::uint64_t life) {
   log_.at(1 + prng_.below(kTickUs), [this, node, life] {
     if (!up(node) || log_.life(node) != life) return;
+    if (memory_) memory_->beat(node);
     if (Host& h = host(node); h.durable) {
       ask_for_lease(node);
       h.durable->flush();
@@ -203,9 +260,13 @@ void WholeCluster::deliver(NodeId from, NodeId to) {
   Link& link = links_[{from, to}];
   if (link.frames.empty() || log_.is_cut(from, to)) return;
   const bool same = log_.life(from) == link.life_from && up(to) && log_.life(to) == link.life_to;
+  const bool arrives = same && !log_.parted(to, from), pages = link.frames.front().kind == Frame::Kind::kPages;
+  if (arrives && pages && memory_->begin_receiving(from, to))
+    return log_.at(1 + prng_.below(options_.delay_us), [this, from, to] { deliver(from, to); });
   const Frame frame = std::move(link.frames.front());
   link.frames.pop_front();
-  if (!same || log_.parted(to, from)) return;
+  if (!arrives && pages) memory_->drop(from, to);
+  if (!arrives) return;
   digest_ = mix(digest_, now() * 1000 + from.value * 31 + to.value);
   arrived(from, to, frame);
 }
@@ -217,6 +278,8 @@ void WholeCluster::arrived(NodeId from, NodeId to, const Frame& frame) {
       return send(to, from, {.kind = Frame::Kind::kAnswer, .message = {}, .asked_us = frame.asked_us});
     case Frame::Kind::kClosed:
       return log_.miss(to, from);
+    case Frame::Kind::kPages:
+      return memory_->arrive(from, to);
     case Frame::Kind::kAnswer:
       h.lease.answered(from, frame.asked_us);
       break;
@@ -296,6 +359,7 @@ std::string WholeCluster::describe(NodeId node) {
 
 void WholeCluster::check_rest() {
   CHECK(restored(), "redundancy is not back");
+  if (memory_) memory_->check_rest();
   for (const NodeId node : up_nodes()) {
     const Core& core = *host(node).durable;
     CHECK(core.open() == 0, "hangs", node, core.open());

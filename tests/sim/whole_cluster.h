@@ -1,12 +1,15 @@
 // WholeCluster: nodes put together as runtime/ does it: the VMM log on Raft says who the members are, and durable
 // memory follows it, under leases. Their messages travel on one link for each pair: in order, whole, and delayed while
 // the link is cut. Who hears nothing of another for a second takes it for dead, and proposes its death to the log.
+//
+// With coherent memory (whole_memory.h) a node that ended comes back as somebody else only: a number comes once.
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,6 +19,7 @@
 #include "runtime/durable_following.h"
 #include "runtime/lease.h"
 #include "vmm_cluster.h"
+#include "whole_memory.h"
 
 namespace gallocy::sim {
 
@@ -26,6 +30,10 @@ enum class WholeBug : unsigned char {
   kLongLease,     // one that lasts longer than what others take for death
   kDeathAtOnce,   // a node that has lost another goes on without it before the log has said so
   kForgetRegion,  // a node that comes back does not know which blocks it keeps
+  kPagesAtOnce,   // the coherent memory of a node that has lost another goes on without it before the log has said so
+  kPagesUntold,   // it never hears of a death
+  kPagesNoHomes,  // it does not follow what the log says of homes
+  kPagesPlaced,   // it receives bytes into frames whose core did not want them
 };
 
 struct WholeOptions {
@@ -33,7 +41,9 @@ struct WholeOptions {
   std::uint64_t delay_us = 1000;
   std::uint8_t backups = 1;
   std::uint64_t blocks = 4;
+  bool coherent = false;  // with coherent memory
   durable::Options durable;
+  bool trace = false;  // of that memory
   WholeBug bug = WholeBug::kNone;
 };
 
@@ -46,6 +56,7 @@ class WholeCluster {
   std::function<void(NodeId)> on_end;
 
   VmmCluster& log() { return log_; }
+  WholeMemory* memory() { return memory_ ? &*memory_ : nullptr; }
   std::uint64_t now() const { return log_.now(); }
   std::uint16_t nodes() const { return log_.nodes(); }
   bool up(NodeId node) const { return log_.up(node); }
@@ -73,7 +84,7 @@ class WholeCluster {
 
  private:
   struct Frame {
-    enum class Kind : unsigned char { kDurable, kAsk, kAnswer, kClosed } kind{};
+    enum class Kind : unsigned char { kDurable, kAsk, kAnswer, kClosed, kPages } kind{};  // kPages: of `memory_`
     durable::Message message;
     std::uint64_t asked_us = 0;
   };
@@ -83,6 +94,8 @@ class WholeCluster {
     std::optional<durable::Core> durable;
     runtime::Lease lease;
     RegionId next_region{1};
+    std::set<NodeId> buried;
+    Epoch told_of_deaths{};
     std::vector<std::pair<NodeId, durable::Message>> early;  // before it has heard that it is a member
   };
   struct Link {
@@ -92,12 +105,17 @@ class WholeCluster {
   };
 
   Host& host(NodeId node) { return *hosts_[node.value]; }
+  void begin_memory();
   void map_region();
   void started(NodeId node);
   void ended(NodeId node);
   void followed(NodeId node);
   void begin(NodeId node, const vmm::Machine& machine);
+  void linked(NodeId node, NodeId other);
   void lost(NodeId node, NodeId other);
+  void bury_the_declared(NodeId node);
+  void bury(NodeId node, NodeId dead);
+  std::size_t pages_on(NodeId from, NodeId to) const;
   void tick(NodeId node, std::uint64_t life);
   void ask_for_lease(NodeId node);
   void carry_out(NodeId node);
@@ -110,6 +128,7 @@ class WholeCluster {
   const WholeOptions options_;
   Prng prng_;
   VmmCluster log_;
+  std::optional<WholeMemory> memory_;
   std::deque<std::optional<Host>> hosts_;  // of those that are up
   std::map<std::pair<NodeId, NodeId>, Link> links_;
   std::uint64_t digest_ = 0, messages_ = 0, silences_ = 0;

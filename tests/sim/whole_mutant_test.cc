@@ -12,35 +12,42 @@ namespace {
 
 constexpr std::uint64_t kBatch = 5;
 
-bool fails(std::uint64_t first_seed, WholeBug bug, bool crashes) {
-  return fails_in_a_child(120, [&] {
-    for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed)
-      (void)run_whole(seed, {.crashes = crashes, .joins = crashes && seed % 2 == 0, .bug = bug});
-  });
-}
-
 struct Bug {
   WholeBug bug;
   const char* name;
-  bool crashes = true;         // or nothing but links that are cut
+  bool crashes = true;  // or nothing but links that are cut
+  bool coherent = false;
   std::uint64_t seeds = 2000;  // among which one must fail
 };
+
+bool fails(std::uint64_t first_seed, const Bug& bug) {
+  return fails_in_a_child(120, [&] {
+    for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed) {
+      const bool joins = bug.crashes && seed % 2 == 0;
+      (void)run_whole(seed, {.crashes = bug.crashes, .joins = joins, .coherent = bug.coherent, .bug = bug.bug});
+    }
+  });
+}
 
 class WholeMutant : public testing::TestWithParam<Bug> {};
 
 TEST_P(WholeMutant, is_caught) {
   const Bug& bug = GetParam();
   std::uint64_t seed = 1;
-  while (seed <= bug.seeds && !fails(seed, bug.bug, bug.crashes)) seed += kBatch;
+  while (seed <= bug.seeds && !fails(seed, bug)) seed += kBatch;
   std::printf("%s: caught among seeds %llu …\n", bug.name, static_cast<unsigned long long>(seed));
   EXPECT_LE(seed, bug.seeds) << "not caught";
 }
 
 constexpr Bug kBugs[] = {
-    {WholeBug::kNoLease, "no_lease", false},
-    {WholeBug::kLongLease, "long_lease", false},
-    {WholeBug::kDeathAtOnce, "death_at_once"},
-    {WholeBug::kForgetRegion, "forget_region"},
+    {.bug = WholeBug::kNoLease, .name = "no_lease", .crashes = false},
+    {.bug = WholeBug::kLongLease, .name = "long_lease", .crashes = false},
+    {.bug = WholeBug::kDeathAtOnce, .name = "death_at_once"},
+    {.bug = WholeBug::kForgetRegion, .name = "forget_region"},
+    {.bug = WholeBug::kPagesAtOnce, .name = "pages_at_once", .crashes = false, .coherent = true},
+    {.bug = WholeBug::kPagesUntold, .name = "pages_untold", .coherent = true},
+    {.bug = WholeBug::kPagesNoHomes, .name = "pages_no_homes", .coherent = true},
+    {.bug = WholeBug::kPagesPlaced, .name = "pages_placed", .coherent = true},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, WholeMutant, testing::ValuesIn(kBugs),

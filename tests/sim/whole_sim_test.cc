@@ -1,6 +1,7 @@
-// Seeded simulations of whole nodes: Raft, the VMM's log, leases and durable memory together.
+// Seeded simulations of whole nodes: Raft, the VMM's log, leases, durable memory and coherent memory together.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "coherence_seeds.h"
@@ -9,9 +10,10 @@
 namespace gallocy::sim {
 namespace {
 
-WholeReport run_seeds(std::uint64_t usually, const WholeWorkload& workload) {
+WholeReport run_seeds(std::uint64_t usually, WholeWorkload workload) {
   WholeReport sum;
-  const std::uint64_t seeds = for_each_seed(usually, [&](std::uint64_t seed, bool) {
+  const std::uint64_t seeds = for_each_seed(usually, [&](std::uint64_t seed, bool trace) {
+    workload.trace = trace;
     const WholeReport r = run_whole(seed, workload);
     sum.messages += r.messages;
     sum.crashes += r.crashes;
@@ -24,29 +26,77 @@ WholeReport run_seeds(std::uint64_t usually, const WholeWorkload& workload) {
     sum.several += r.several;
     sum.conflicts += r.conflicts;
     sum.unknown += r.unknown;
+    sum.pages.accesses += r.pages.accesses;
+    sum.pages.faults += r.pages.faults;
+    sum.pages.answered += r.pages.answered;
+    sum.pages.lost += r.pages.lost;
+    sum.pages.longest_wait_us = std::max(sum.pages.longest_wait_us, r.pages.longest_wait_us);
+    sum.memory.homes_moved += r.memory.homes_moved;
+    sum.memory.homes_told += r.memory.homes_told;
+    sum.memory.evicted += r.memory.evicted;
+    sum.memory.spilled += r.memory.spilled;
+    sum.memory.buried += r.memory.buried;
   });
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf("%llu seeds, %llu messages; %llu crashes, %llu cuts, %llu silences, %llu deaths, %llu joins; ", n(seeds),
               n(sum.messages), n(sum.crashes), n(sum.cuts), n(sum.silences), n(sum.deaths), n(sum.joins));
   std::printf("%llu reads, %llu transactions committed (%llu in several blocks), %llu conflicts, %llu unknown\n",
               n(sum.reads), n(sum.committed), n(sum.several), n(sum.conflicts), n(sum.unknown));
+  std::printf("%llu accesses of pages, %llu faults, %llu waited for, at most %llu ms, %llu lost; ",
+              n(sum.pages.accesses), n(sum.pages.faults), n(sum.pages.answered), n(sum.pages.longest_wait_us / 1000),
+              n(sum.pages.lost));
+  std::printf("%llu homes moved, %llu told by the log; %llu pages evicted, %llu lent; %llu deaths told\n",
+              n(sum.memory.homes_moved), n(sum.memory.homes_told), n(sum.memory.evicted), n(sum.memory.spilled),
+              n(sum.memory.buried));
   EXPECT_GT(sum.committed, 50 * seeds);
   return sum;
 }
 
+void expect_use_of_pages(const WholeReport& sum) {
+  EXPECT_GT(sum.pages.answered, 0u);
+  EXPECT_GT(sum.memory.homes_moved, 0u);
+  EXPECT_GT(sum.memory.homes_told, 0u);
+  EXPECT_GT(sum.memory.evicted, 0u);
+  EXPECT_GT(sum.memory.spilled, 0u);
+}
+
 TEST(WholeSim, everything) {
-  const WholeReport sum = run_seeds(100, {});
+  const WholeReport sum = run_seeds(40, {});
   EXPECT_GT(sum.crashes, 0u);
   EXPECT_GT(sum.silences, 0u);
   EXPECT_GT(sum.joins, 0u);
   EXPECT_GT(sum.unknown, 0u);
+  EXPECT_GT(sum.pages.lost, 0u);
+  EXPECT_GT(sum.memory.buried, 0u);
+  expect_use_of_pages(sum);
 }
 
-TEST(WholeSim, nodes_die) { EXPECT_GT(run_seeds(60, {.cuts = false, .joins = false}).deaths, 0u); }
+TEST(WholeSim, nodes_die) {
+  const WholeReport sum = run_seeds(40, {.cuts = false, .joins = false});
+  EXPECT_GT(sum.deaths, 0u);
+  EXPECT_GT(sum.pages.lost, 0u);
+  expect_use_of_pages(sum);
+}
 
-TEST(WholeSim, links_are_cut) { EXPECT_GT(run_seeds(60, {.crashes = false, .joins = false}).silences, 0u); }
+TEST(WholeSim, links_are_cut) {
+  const WholeReport sum = run_seeds(30, {.crashes = false, .joins = false});
+  EXPECT_GT(sum.silences, 0u);
+  expect_use_of_pages(sum);
+}
 
-TEST(WholeSim, undisturbed) { EXPECT_EQ(run_seeds(20, {.crashes = false, .cuts = false, .joins = false}).deaths, 0u); }
+TEST(WholeSim, undisturbed) {
+  const WholeReport sum = run_seeds(10, {.crashes = false, .cuts = false, .joins = false});
+  EXPECT_EQ(sum.deaths, 0u);
+  EXPECT_EQ(sum.pages.lost, 0u);
+  expect_use_of_pages(sum);
+}
+
+TEST(WholeSim, nodes_begin_other_lives) {
+  const WholeReport sum = run_seeds(80, {.coherent = false});
+  EXPECT_GT(sum.crashes, 0u);
+  EXPECT_GT(sum.silences, 0u);
+  EXPECT_GT(sum.unknown, 0u);
+}
 
 TEST(WholeSim, a_seed_replayed_gives_the_same_digest) {
   for (std::uint64_t seed = 1; seed <= 3; ++seed) EXPECT_EQ(run_whole(seed, {}).digest, run_whole(seed, {}).digest);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <set>
 
 #include "base/check.h"
@@ -16,6 +17,8 @@ constexpr std::uint64_t kMillisecond = 1000;
 constexpr std::uint64_t kUnrestUs = 12'000 * kMillisecond;
 constexpr std::uint64_t kPatienceUs = 60'000 * kMillisecond;
 constexpr std::uint16_t kMostNodes = 8;
+constexpr std::uint16_t kMostNumbers = WholeMemory::kMostNodes - 6;  // so many more may be on their way
+constexpr std::uint64_t kRegionEveryUs = 2'000 * kMillisecond;
 
 WholeOptions cluster_options(std::uint64_t seed, const WholeWorkload& workload) {
   Prng prng(seed * 173 + 3);
@@ -29,6 +32,8 @@ WholeOptions cluster_options(std::uint64_t seed, const WholeWorkload& workload) 
   o.blocks = 1 + prng.below(6);
   o.durable.pages_in_flight = static_cast<unsigned>(1 + prng.below(4));
   o.durable.most_put_off = 1 + prng.below(40);
+  o.coherent = workload.coherent;
+  o.trace = workload.trace;
   o.bug = workload.bug;
   return o;
 }
@@ -40,8 +45,10 @@ class Simulation {
         prng_(seed),
         options_(cluster_options(seed, workload)),
         cluster_(options_),
-        clients_(prng_, kMostNodes, memory()) {
+        clients_(prng_, most_nodes(), memory()) {
+    if (options_.coherent) threads_.emplace(prng_, cluster_.log(), *cluster_.memory());
     client_every_us_ = 500 + prng_.below(20 * kMillisecond);
+    thread_every_us_ = 3 * kMillisecond + prng_.below(50 * kMillisecond);
     cluster_.on_read = [this](NodeId, const durable::ReadDone& done) { clients_.read_done(done); };
     cluster_.on_commit = [this](NodeId, const durable::CommitDone& done) { clients_.commit_done(done); };
     cluster_.on_end = [this](NodeId node) { ended(node); };
@@ -50,6 +57,7 @@ class Simulation {
   WholeReport run() {
     run_until_restored("the cluster did not begin");
     next_work();
+    if (threads_) next_region(), next_access();
     next_trouble();
     cluster_.log().run_for(kUnrestUs);
     stopped_ = true;
@@ -64,6 +72,10 @@ class Simulation {
     report_.digest = cluster_.digest();
     report_.messages = cluster_.messages();
     report_.silences = cluster_.silences();
+    if (threads_) {
+      report_.pages = threads_->counters();
+      report_.memory = cluster_.memory()->counters();
+    }
     return report_;
   }
 
@@ -81,21 +93,50 @@ class Simulation {
 
   NodeId any_node() { return NodeId{static_cast<std::uint16_t>(prng_.below(cluster_.nodes()))}; }
 
+  std::uint16_t most_nodes() const { return options_.coherent ? kMostNumbers : kMostNodes; }
+  std::size_t working() const { return clients_.working() + (threads_ ? threads_->working() : 0); }
+
+  bool is_at_rest() {
+    if (!is_calm() || working() > 0) return false;
+    for (std::uint16_t n = 0; n < cluster_.nodes() && threads_; ++n) {
+      if (cluster_.up(NodeId{n}) && !cluster_.memory()->is_at_rest(NodeId{n})) return false;
+    }
+    return true;
+  }
+
   void run_until_restored(const char* otherwise) {
     const std::uint64_t until = cluster_.now() + kPatienceUs;
     do cluster_.log().run_for(50 * kMillisecond);
-    while (cluster_.now() < until && !(is_calm() && clients_.working() == 0));
+    while (cluster_.now() < until && !is_at_rest());
     // What was put off has been sent, and is forgotten.
     cluster_.log().run_for(1'000 * kMillisecond);
-    if (!is_calm()) std::fputs(state().c_str(), stderr);
-    CHECK(is_calm() && clients_.working() == 0, otherwise, clients_.working());
+    if (!is_at_rest()) std::fputs(state().c_str(), stderr);
+    CHECK(is_at_rest(), otherwise, working());
   }
 
   void next_work() {
-    cluster_.log().at(1 + prng_.below(client_every_us_), [this] {
+    // Most numbers are those of nodes that are gone.
+    const std::uint64_t every = options_.coherent ? client_every_us_ / 3 : client_every_us_;
+    cluster_.log().at(1 + prng_.below(every), [this] {
       if (stopped_) return;
       clients_.begin_work();
       next_work();
+    });
+  }
+
+  void next_access() {
+    cluster_.log().at(1 + prng_.below(thread_every_us_), [this] {
+      if (stopped_) return;
+      threads_->begin_work();
+      next_access();
+    });
+  }
+
+  // What is lost with nodes stays lost.
+  void next_region() {
+    if (const NodeId node = any_node(); !stopped_ && cluster_.serves(node)) cluster_.memory()->map_region(node);
+    cluster_.log().at(prng_.below(kRegionEveryUs), [this] {
+      if (!stopped_) next_region();
     });
   }
 
@@ -161,7 +202,7 @@ class Simulation {
   }
 
   void crash(NodeId node) {
-    if (may_die_ == 0 || !cluster_.up(node)) return;
+    if (may_die_ == 0 || !cluster_.up(node) || !may_come_back()) return;
     --may_die_;
     ++report_.crashes;
     cluster_.log().crash(node);
@@ -169,6 +210,7 @@ class Simulation {
 
   void ended(NodeId node) {
     clients_.node_ended(node);
+    if (threads_) threads_->node_ended(node);
     ++report_.deaths;
     gone_.insert(node);
     cluster_.log().at(prng_.below(2'000 * kMillisecond), [this, node] {
@@ -176,15 +218,27 @@ class Simulation {
     });
   }
 
+  // There are numbers left.
+  bool may_come_back() {
+    return !options_.coherent || cluster_.nodes() + cluster_.log().arriving() + gone_.size() < kMostNumbers;
+  }
+
+  std::size_t up_nodes() const {
+    std::size_t count = 0;
+    for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) count += cluster_.up(NodeId{n});
+    return count;
+  }
+
   // In another life, or as somebody else.
   void come_back(NodeId node) {
     gone_.erase(node);
-    const bool as_another = workload_.joins && cluster_.nodes() < kMostNodes && prng_.one_in(3);
+    const bool as_another = options_.coherent || (workload_.joins && cluster_.nodes() < kMostNodes && prng_.one_in(3));
     cluster_.log().arrive(as_another ? kNoNode : node);
   }
 
   void join() {
-    if (cluster_.nodes() + cluster_.log().arriving() >= kMostNodes) return;
+    const std::size_t there = options_.coherent ? up_nodes() : cluster_.nodes();
+    if (there + cluster_.log().arriving() >= kMostNodes || !may_come_back()) return;
     ++report_.joins;
     cluster_.log().arrive();
   }
@@ -192,7 +246,7 @@ class Simulation {
   // For a while, of which others may take it for dead, and the log has one die.
   void cut() {
     const NodeId one = any_node(), other = any_node();
-    if (one == other || may_die_ == 0 || !cluster_.up(one) || !cluster_.up(other)) return;
+    if (one == other || may_die_ == 0 || !cluster_.up(one) || !cluster_.up(other) || !may_come_back()) return;
     --may_die_;
     ++report_.cuts;
     std::vector<std::pair<NodeId, NodeId>> links;
@@ -225,6 +279,7 @@ class Simulation {
         if (m != n && cluster_.up(NodeId{m}) && cluster_.log().parted(NodeId{n}, NodeId{m}))
           text += fmt::format(", parted from {}", m);
       }
+      if (threads_) text += ", memory: " + cluster_.memory()->under_way(NodeId{n});
       const raft::Core* core = cluster_.log().core(NodeId{n});
       if (core == nullptr) continue;
       text += fmt::format(", term {}, leader {:x}, log {} … {} … {}", core->term(), core->leader().value,
@@ -232,6 +287,7 @@ class Simulation {
       for (const raft::ServerId s : core->configuration().voters) text += fmt::format(" +{:x}", s.value);
       for (const raft::ServerId s : core->configuration().learners) text += fmt::format(" -{:x}", s.value);
     }
+    if (threads_) text += threads_->describe();
     return text + "\n";
   }
 
@@ -240,7 +296,8 @@ class Simulation {
   const WholeOptions options_;
   WholeCluster cluster_;
   DurableClients clients_;
-  std::uint64_t client_every_us_ = 0;
+  std::optional<PageThreads> threads_;
+  std::uint64_t client_every_us_ = 0, thread_every_us_ = 0;
   std::set<NodeId> gone_;
   unsigned may_die_ = 0, cuts_ = 0;
   bool stopped_ = false;
