@@ -287,7 +287,8 @@ void free_badly(const Call& call) {
   const std::string& what = call.arguments.at(0);
   if (node.id() == 0) *handed = static_cast<char*>(gallocy::allocate(100));
   program::need(node.barrier());
-  if (node.id() == 0) {
+  // One of them says it: lines of two nodes may come in any order.
+  if (node.id() == 0 && what != "twice_here") {
     std::printf("pointer %p\n", static_cast<void*>(*handed));
     std::fflush(stdout);
   }
