@@ -36,5 +36,5 @@ for nodes in 1 2; do
   expect '^debugged_variable = 4711$'
   expect '^\*debugged_pointer = .*17'
   expect '^\$1 = 4711$'
-  rm "$scratch/input"
+  rm "$scratch/input" "$scratch/out"
 done
