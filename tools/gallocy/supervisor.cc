@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+
 #include "children.h"
 #include "net/rendezvous_frames.h"
 
@@ -110,9 +112,7 @@ Verdict Supervisor::host_lost(const std::vector<NodeId>& nodes, std::string_view
   if (ending_ || gone.empty()) return {};
   const auto what =
       fmt::format("{} on {}: {}", net::rendezvous::name_nodes(gone), nodes_[gone.front().value].host, reason);
-  if (policy_ == OnPeerLost::kContinue && formed_ && running_ > 0) {
-    return {.message = fmt::format("lost {}; the other {} go on", what, running_)};
-  }
+  if (may_go_on_without()) return {.message = fmt::format("lost {}; {}", what, others_go_on(running_))};
   ending_ = true;
   note_status(static_cast<int>(ErrorCode::kPeerLost));
   return {.message = fmt::format("lost {}{}", what, ended_others()), .end_all = true};
@@ -135,17 +135,24 @@ void Supervisor::note_status(int status) {
 }
 
 Verdict Supervisor::broken(NodeId node, std::string_view what, int status) {
-  // Nodes that have not all met yet cannot go on without one another.
-  if (policy_ == OnPeerLost::kContinue && formed_ && running_ > 0) {
-    const auto others = running_ - (nodes_[node.value].running ? 1 : 0);
-    return {.message = fmt::format("{} {}; the other {} go on", describe(node), what, others)};
-  }
+  const auto others = running_ - (nodes_[node.value].running ? 1 : 0);
+  if (may_go_on_without()) return {.message = fmt::format("{} {}; {}", describe(node), what, others_go_on(others))};
   ending_ = true;
   note_status(status);
-  const auto others = running_ - (nodes_[node.value].running ? 1 : 0);
   return {.message = fmt::format("{} {}{}", describe(node), what,
                                  others == 0 ? "" : fmt::format("; ended the other {}", others)),
           .end_all = true};
+}
+
+// Nodes that have not all met yet cannot go on without one another. Those that have ended in order met all that lived
+// before, and may be told of first.
+bool Supervisor::may_go_on_without() const {
+  const bool others_are_well = running_ > 0 || std::ranges::any_of(nodes_, &Instance::finished);
+  return policy_ == OnPeerLost::kContinue && formed_ && others_are_well;
+}
+
+std::string Supervisor::others_go_on(std::size_t others) {
+  return others > 0 ? fmt::format("the other {} go on", others) : "the others have ended";
 }
 
 std::string Supervisor::ended_others() const {

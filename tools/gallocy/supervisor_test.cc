@@ -84,6 +84,17 @@ TEST_F(SupervisorTest, survivors_go_on_only_when_the_cluster_was_formed) {
   EXPECT_EQ(supervisor.exit_status(), 3) << "that of the survivors";
 }
 
+// A killed process closes its connections before its end can be waited for.
+TEST_F(SupervisorTest, survivors_may_end_before_a_death_is_noticed) {
+  auto supervisor = formed(OnPeerLost::kContinue);
+  for (const unsigned survivor : {0u, 2u}) {
+    supervisor.finished(id(survivor));
+    supervisor.exited(id(survivor), 0);
+  }
+  EXPECT_THAT(supervisor.exited(id(1), SIGKILL).message, HasSubstr("the others have ended"));
+  EXPECT_EQ(supervisor.exit_status(), 0);
+}
+
 TEST_F(SupervisorTest, a_lost_node_is_ended_so_that_it_cannot_come_back) {
   auto supervisor = formed(OnPeerLost::kContinue);
   const auto verdict = supervisor.lost(id(1), "silent");
