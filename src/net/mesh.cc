@@ -192,6 +192,16 @@ Mesh::Counters MeshImpl::counters(NodeId peer) const {
 
 }  // namespace
 
+void Mesh::queue(NodeId to, wire::MessageType type, std::span<const std::byte> body, std::span<const iovec> payload) {
+  std::size_t payload_bytes = 0;
+  for (const iovec& piece : payload) payload_bytes += piece.iov_len;
+  send(to,
+       {.type = static_cast<std::uint16_t>(type),
+        .body_bytes = static_cast<std::uint32_t>(body.size()),
+        .payload_bytes = static_cast<std::uint32_t>(payload_bytes)},
+       body, payload, WhenFull::kQueue);
+}
+
 Result<std::unique_ptr<Mesh>> Mesh::open(MeshOptions options) { return MeshImpl::open(std::move(options)); }
 
 }  // namespace gallocy::net

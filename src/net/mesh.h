@@ -125,6 +125,8 @@ class Mesh {
   // before the call returns. A thread that is not the poller waits while the peer's outbox is full.
   virtual void send(NodeId to, const wire::FrameHeader& header, std::span<const std::byte> body,
                     std::span<const iovec> payload, WhenFull when_full = WhenFull::kWait) = 0;
+  // The same in short, with kQueue.
+  void queue(NodeId to, wire::MessageType type, std::span<const std::byte> body, std::span<const iovec> payload = {});
 
   // For the loop thread: waits up to `timeout` for frames (spinning first, as configured) and delivers what is there.
   // While the role is claimed by another thread it waits for that to end instead.

@@ -83,11 +83,7 @@ void Process::send(NodeId node, wire::MessageType type, std::span<const std::byt
   std::vector<std::byte> body(head.begin(), head.end());
   if (!is_payload) body.insert(body.end(), trailing.begin(), trailing.end());
   const iovec payload{const_cast<std::byte*>(trailing.data()), trailing.size()};
-  runtime_.mesh()->send(node,
-                        {.type = static_cast<std::uint16_t>(type),
-                         .body_bytes = static_cast<std::uint32_t>(body.size()),
-                         .payload_bytes = is_payload ? static_cast<std::uint32_t>(trailing.size()) : 0},
-                        body, {&payload, is_payload ? std::size_t{1} : 0}, net::WhenFull::kQueue);
+  runtime_.mesh()->queue(node, type, body, {&payload, is_payload ? std::size_t{1} : 0});
 }
 
 void Process::post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing) {

@@ -15,6 +15,19 @@ constexpr std::chrono::milliseconds kRetry{200};
 
 }  // namespace
 
+Result<std::unique_ptr<raft::Store>> open_store(LogDirectory& files, NodeId self, raft::PersistentState& found,
+                                                std::string_view if_damaged) {
+  std::vector<std::string> said;
+  auto store = raft::Store::open(files, {}, found, said);
+  for (const std::string& line : said)
+    log_event(LogLevel::kWarn, "log_recovered", "node", self, "directory", files.path(), "what", line);
+  if (store) return std::make_unique<raft::Store>(*std::move(store));
+  const Error& error = store.error();
+  const bool damaged = error.code == ErrorCode::kProtocol;
+  return fail(error.code,
+              fmt::format("{}: {}{}{}", files.path(), error.message, damaged ? "; " : "", damaged ? if_damaged : ""));
+}
+
 DiskWriter::DiskWriter(raft::Store& store, std::string directory, NodeId self)
     : store_(store), directory_(std::move(directory)), self_(self) {}
 

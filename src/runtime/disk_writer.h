@@ -10,12 +10,15 @@
 
 #include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "raft/store.h"
+#include "runtime/log_directory.h"
 
 namespace gallocy::runtime {
 
@@ -23,6 +26,11 @@ struct DiskEvents {
   std::function<void(std::uint64_t sequence)> written;  // this write and all before it are on disk
   std::function<void()> full;
 };
+
+// What is in the folder, and in `found` what it holds. Tears that were mended go to the log. `if_damaged`: what to do
+// then, for whoever reads the error.
+Result<std::unique_ptr<raft::Store>> open_store(LogDirectory& files, NodeId self, raft::PersistentState& found,
+                                                std::string_view if_damaged);
 
 class DiskWriter {
  public:

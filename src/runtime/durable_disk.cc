@@ -1,8 +1,8 @@
 #include "runtime/durable_disk.h"
 
 #include <algorithm>
+#include <string_view>
 
-#include "base/log.h"
 #include "wire/raft.h"
 
 namespace gallocy::runtime {
@@ -11,12 +11,8 @@ namespace {
 constexpr raft::Term kTerm{1};                 // of all entries: they are nobody's but this node's
 constexpr std::size_t kLeastBytes = 64 << 20;  // of notes that are worth writing everything anew for
 
-tl::unexpected<Error> unusable(const std::string& folder, const Error& error) {
-  const std::string advice = error.code == ErrorCode::kProtocol
-                                 ? "; remove this folder, and the others restore what the node had of durable memory"
-                                 : "";
-  return fail(error.code, fmt::format("{}: {}{}", folder, error.message, advice));
-}
+constexpr std::string_view kIfDamaged =
+    "remove this folder, and the others restore what the node had of durable memory";
 
 }  // namespace
 
@@ -29,12 +25,7 @@ Result<std::unique_ptr<DurableDisk>> DurableDisk::open(const std::string& direct
 
 Result<> DurableDisk::recover() {
   raft::PersistentState state;
-  std::vector<std::string> said;
-  auto store = raft::Store::open(*files_, {}, state, said);
-  for (const std::string& line : said)
-    log_event(LogLevel::kWarn, "log_recovered", "node", self_, "directory", files_->path(), "what", line);
-  if (!store) return unusable(files_->path(), store.error());
-  store_ = std::make_unique<raft::Store>(*std::move(store));
+  GALLOCY_ASSIGN(store_, open_store(*files_, self_, state, kIfDamaged));
   writer_.emplace(*store_, files_->path(), self_);
   durable::Bytes notes;
   if (state.snapshot.state) notes = *state.snapshot.state;
@@ -42,8 +33,9 @@ Result<> DurableDisk::recover() {
   for (const raft::Entry& entry : state.entries) notes.insert(notes.end(), entry.bytes().begin(), entry.bytes().end());
   bytes_ = notes.size() - bytes_anew_;
   last_ = LogIndex{state.snapshot.index.value + state.entries.size()};
-  if (auto taken = found_.take(notes); !taken) return unusable(files_->path(), taken.error());
-  return {};
+  auto taken = found_.take(notes);
+  return taken ? Result<>()
+               : fail(taken.error().code, fmt::format("{}: {}; {}", files_->path(), taken.error().message, kIfDamaged));
 }
 
 std::uint64_t DurableDisk::write(const std::vector<durable::Note>& notes) {

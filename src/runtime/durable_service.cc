@@ -264,11 +264,7 @@ void DurableService::send_pages(NodeId to, const durable::Message& message) {
   const wire::DurableHead head = head_of(message);
   std::array<iovec, wire::kMaxDurablePages> pieces;
   for (std::size_t i = 0; i < message.pages.size(); ++i) pieces[i] = {message.pages[i]->data(), kPageBytes};
-  mesh_->send(to,
-              {.type = static_cast<std::uint16_t>(type_of(message)),
-               .body_bytes = sizeof head,
-               .payload_bytes = static_cast<std::uint32_t>(message.pages.size() * kPageBytes)},
-              std::as_bytes(std::span(&head, 1)), std::span(pieces).first(message.pages.size()), net::WhenFull::kQueue);
+  mesh_->queue(to, type_of(message), std::as_bytes(std::span(&head, 1)), std::span(pieces).first(message.pages.size()));
 }
 
 void DurableService::send(const durable::Outgoing& outgoing) {
@@ -276,19 +272,14 @@ void DurableService::send(const durable::Outgoing& outgoing) {
   if (!message.pages.empty()) return send_pages(outgoing.to, message);
   const wire::DurableHead head = head_of(message);
   const std::span<const std::byte> tail = tail_of(message);
-  const auto type = static_cast<std::uint16_t>(type_of(message));
+  if (tail.size() > kCopiedBytes) {
+    const iovec payload{const_cast<std::byte*>(tail.data()), tail.size()};
+    return mesh_->queue(outgoing.to, type_of(message), std::as_bytes(std::span(&head, 1)), std::span(&payload, 1));
+  }
   std::array<std::byte, sizeof head + kCopiedBytes> body;
   std::memcpy(body.data(), &head, sizeof head);
-  if (tail.size() <= kCopiedBytes) {
-    if (!tail.empty()) std::memcpy(body.data() + sizeof head, tail.data(), tail.size());
-    const auto bytes = std::span<const std::byte>(body).first(sizeof head + tail.size());
-    return mesh_->send(outgoing.to, {.type = type, .body_bytes = static_cast<std::uint32_t>(bytes.size())}, bytes, {},
-                       net::WhenFull::kQueue);
-  }
-  const iovec payload{const_cast<std::byte*>(tail.data()), tail.size()};
-  mesh_->send(outgoing.to,
-              {.type = type, .body_bytes = sizeof head, .payload_bytes = static_cast<std::uint32_t>(tail.size())},
-              std::span<const std::byte>(body).first(sizeof head), std::span(&payload, 1), net::WhenFull::kQueue);
+  if (!tail.empty()) std::memcpy(body.data() + sizeof head, tail.data(), tail.size());
+  mesh_->queue(outgoing.to, type_of(message), std::span<const std::byte>(body).first(sizeof head + tail.size()));
 }
 
 // ---------------------------------------------------------------------------------------------- the lease
@@ -306,9 +297,7 @@ void DurableService::ask_for_lease() {
   if (core_->regions().empty()) return;
   const wire::LeaseNews news{.asked_us = now_us()};
   for (const NodeId node : core_->history().members()) {
-    if (node == self_) continue;
-    mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::kLeaseAsk), .body_bytes = sizeof news},
-                std::as_bytes(std::span(&news, 1)), {}, net::WhenFull::kQueue);
+    if (node != self_) mesh_->queue(node, wire::kLeaseAsk, std::as_bytes(std::span(&news, 1)));
   }
 }
 
@@ -317,8 +306,7 @@ bool DurableService::lease_news(NodeId from, wire::MessageType type, std::span<c
   if (body.size() != sizeof news) return false;
   std::memcpy(&news, body.data(), sizeof news);
   if (type == wire::kLeaseAsk) {
-    mesh_->send(from, {.type = static_cast<std::uint16_t>(wire::kLeaseAnswer), .body_bytes = sizeof news}, body, {},
-                net::WhenFull::kQueue);
+    mesh_->queue(from, wire::kLeaseAnswer, body);
     return true;
   }
   if (news.asked_us > now_us()) return false;

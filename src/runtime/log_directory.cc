@@ -65,18 +65,16 @@ Result<> LogDirectory::take() {
 // ---------------------------------------------------------------------------------------------- whose it is
 
 Result<std::optional<LogIdentity>> LogDirectory::identity() {
-  const auto bytes = read(kIdentity);
-  if (!bytes && bytes.error().code == ErrorCode::kNotFound) return std::nullopt;
-  if (!bytes) return tl::unexpected(bytes.error());
-  const std::string text(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+  GALLOCY_ASSIGN(const auto line, text(kIdentity));
+  if (!line) return std::nullopt;
   LogIdentity found;
   unsigned node = 0, nodes = 0, shards = 0;
   int end = 0;
   const int count =
-      std::sscanf(text.c_str(), "gallocy log 2 cluster %" SCNx64 " node %u of %u shards %u life %" SCNu64 "\n%n",
+      std::sscanf(line->c_str(), "gallocy log 2 cluster %" SCNx64 " node %u of %u shards %u life %" SCNu64 "\n%n",
                   &found.cluster, &node, &nodes, &shards, &found.life, &end);
-  if (count != 5 || static_cast<std::size_t>(end) != text.size() || nodes > kMaxNodes || node >= nodes || shards == 0 ||
-      shards > wire::kMaxShards)
+  if (count != 5 || static_cast<std::size_t>(end) != line->size() || nodes > kMaxNodes || node >= nodes ||
+      shards == 0 || shards > wire::kMaxShards)
     return fail(ErrorCode::kProtocol,
                 fmt::format("{}/{} is damaged, or of another version of gallocy", path_, kIdentity));
   found.node = NodeId{static_cast<std::uint16_t>(node)};
@@ -92,15 +90,20 @@ Result<> LogDirectory::set_identity(const LogIdentity& identity) {
 }
 
 Result<std::vector<std::string>> LogDirectory::contacts() {
-  const auto bytes = read(kContacts);
-  if (!bytes && bytes.error().code == ErrorCode::kNotFound) return {};
-  if (!bytes) return tl::unexpected(bytes.error());
-  std::istringstream text(std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()));
-  return std::vector<std::string>(std::istream_iterator<std::string>(text), {});
+  GALLOCY_ASSIGN(const auto found, text(kContacts));
+  std::istringstream words(found.value_or(""));
+  return std::vector<std::string>(std::istream_iterator<std::string>(words), {});
 }
 
 Result<> LogDirectory::set_contacts(const std::vector<std::string>& contacts) {
   return replace(kContacts, fmt::format("{}\n", fmt::join(contacts, "\n")));
+}
+
+Result<std::optional<std::string>> LogDirectory::text(const std::string& name) {
+  const auto bytes = read(name);
+  if (bytes) return std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+  if (bytes.error().code == ErrorCode::kNotFound) return std::nullopt;
+  return tl::unexpected(bytes.error());
 }
 
 // Whole or not at all.

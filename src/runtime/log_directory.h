@@ -51,6 +51,7 @@ class LogDirectory final : public raft::StoreFiles {
  private:
   explicit LogDirectory(std::string path) : path_(std::move(path)) {}
   Result<> take();
+  Result<std::optional<std::string>> text(const std::string& name);
   Result<> replace(const std::string& name, const std::string& text);
   Result<int> writable(const std::string& name);
   void forget(const std::string& name);

@@ -94,14 +94,7 @@ Result<> LogDisk::open_log(std::uint32_t shard) {
     GALLOCY_ASSIGN(log.own_files, LogDirectory::open(shard_path(shard)));
   }
   LogDirectory& files = shard > 0 ? *log.own_files : *files_;
-  std::vector<std::string> said;
-  auto store = raft::Store::open(files, {}, log.found, said);
-  for (const std::string& line : said)
-    log_event(LogLevel::kWarn, "log_recovered", "node", identity_.node, "directory", files.path(), "what", line);
-  if (!store)
-    return fail(store.error().code,
-                fmt::format("{}: {}; let it join with an empty directory", files.path(), store.error().message));
-  log.store = std::make_unique<raft::Store>(*std::move(store));
+  GALLOCY_ASSIGN(log.store, open_store(files, identity_.node, log.found, "let it join with an empty directory"));
   log.writer.emplace(*log.store, files.path(), identity_.node);
   return {};
 }

@@ -91,9 +91,7 @@ bool Memory::atomic_request(const wire::AtomicRequest& r) {
     if (NodeId{r.requester} == options_.coherence.self) finish_atomic(r.ticket, 0, /*lost=*/true);
     return true;
   }
-  const wire::FrameHeader header{.type = static_cast<std::uint16_t>(wire::MessageType::kAtomicRequest),
-                                 .body_bytes = sizeof r};
-  options_.mesh->send(home, header, std::as_bytes(std::span(&r, 1)), {}, net::WhenFull::kQueue);
+  options_.mesh->queue(home, wire::MessageType::kAtomicRequest, std::as_bytes(std::span(&r, 1)));
   return true;
 }
 
@@ -113,10 +111,8 @@ bool Memory::try_atomic(const wire::AtomicRequest& r) {
     return true;
   }
   const wire::AtomicReply reply{.ticket = r.ticket, .before = before};
-  const wire::FrameHeader header{.type = static_cast<std::uint16_t>(wire::MessageType::kAtomicReply),
-                                 .body_bytes = sizeof reply};
   if (dead_[r.requester]) return true;
-  options_.mesh->send(NodeId{r.requester}, header, std::as_bytes(std::span(&reply, 1)), {}, net::WhenFull::kQueue);
+  options_.mesh->queue(NodeId{r.requester}, wire::MessageType::kAtomicReply, std::as_bytes(std::span(&reply, 1)));
   return true;
 }
 

@@ -1,7 +1,5 @@
 #include "runtime/memory_following.h"
 
-#include <algorithm>
-
 namespace gallocy::runtime {
 namespace {
 
@@ -30,8 +28,8 @@ coherence::RegionSpec region_spec(std::uint64_t address, std::uint64_t bytes, Pl
           .anchors = std::move(anchors)};
 }
 
-std::vector<vmm::BlockHomes> home_entries(const vmm::Machine& machine, std::vector<std::pair<BlockId, NodeId>> homes) {
-  std::ranges::sort(homes);
+std::vector<vmm::BlockHomes> home_entries(const vmm::Machine& machine,
+                                          std::span<const std::pair<BlockId, NodeId>> homes) {
   std::vector<vmm::BlockHomes> entries;
   for (const auto& [block, home] : homes) {
     const vmm::Region* region = machine.region_at(block);

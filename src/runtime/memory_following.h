@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -14,8 +15,9 @@ namespace gallocy::runtime {
 coherence::RegionSpec region_spec(std::uint64_t address, std::uint64_t bytes, Placement placement,
                                   std::vector<NodeId> anchors);
 
-// As few entries as will hold the homes of these blocks.
-std::vector<vmm::BlockHomes> home_entries(const vmm::Machine& machine, std::vector<std::pair<BlockId, NodeId>> homes);
+// As few entries as will hold the homes of those of these blocks, ascending, that are in a region of the log.
+std::vector<vmm::BlockHomes> home_entries(const vmm::Machine& machine,
+                                          std::span<const std::pair<BlockId, NodeId>> homes);
 
 // An entry of the log says where blocks are. Whoever names another than itself gave them away, and leaves.
 template <typename Memory>

@@ -70,11 +70,7 @@ void Memory::send_pages(const Effect& effect) {
       payload[pieces++] = {view + first * kPageBytes, length * kPageBytes};
     });
   }
-  const wire::FrameHeader header{
-      .type = static_cast<std::uint16_t>(effect.type),
-      .body_bytes = static_cast<std::uint32_t>(body_bytes),
-      .payload_bytes = static_cast<std::uint32_t>(coherence::count(effect.message.carried) * kPageBytes)};
-  options_.mesh->send(effect.node, header, {body, body_bytes}, {payload, pieces}, net::WhenFull::kQueue);
+  options_.mesh->queue(effect.node, effect.type, {body, body_bytes}, {payload, pieces});
 }
 
 void Memory::wake(BlockId block, PageSet pages) {

@@ -86,7 +86,7 @@ class Regions {
   // The number of the cluster, if its log is on disk; 0: it is in memory.
   std::uint64_t cluster() const { return disk_ != nullptr ? disk_->identity().cluster : options_.cluster; }
   // Tells the log that these blocks have their homes there, as one who gave them away.
-  Result<> publish_homes(const std::vector<std::pair<BlockId, NodeId>>& homes);
+  Result<> publish_homes(std::vector<std::pair<BlockId, NodeId>> homes);
   std::uint32_t shards() const { return options_.shards; }
   // f(the log of the first shard, which has the members), under mu_.
   template <typename F>
@@ -185,7 +185,7 @@ class Regions {
   void answer_newcomer(const vmm::Resolved& resolved) REQUIRES(mu_);
   void appeared(const vmm::Region& region) REQUIRES(mu_);
   void announce_new_homes() REQUIRES(mu_);
-  std::vector<vmm::BlockHomes> entries_of(const std::vector<std::pair<BlockId, NodeId>>& homes) const REQUIRES(mu_);
+  std::vector<vmm::BlockHomes> entries_of(std::vector<std::pair<BlockId, NodeId>> homes) const REQUIRES(mu_);
   bool drop_the_dead(vmm::BlockHomes& homes);
   // A pointer into a region may reach a node before the log does, so map() and attach() return when all nodes have it.
   Result<> wait_until_everywhere(RegionId region, std::int64_t deadline_ns);

@@ -22,11 +22,7 @@ void Regions::start_disk(const vmm::MemberJoined& self) {
   std::memcpy(body.data(), &mine, sizeof mine);
   body.insert(body.end(), wish.body.begin(), wish.body.end());
   for (const NodeId node : options_.founders) {
-    if (node == self_) continue;
-    mesh_->send(
-        node,
-        {.type = static_cast<std::uint16_t>(wire::kVmmCluster), .body_bytes = static_cast<std::uint32_t>(body.size())},
-        body, {}, net::WhenFull::kQueue);
+    if (node != self_) mesh_->queue(node, wire::kVmmCluster, body);
   }
   const auto tell = [this](std::uint32_t shard, auto what) {
     const os::MutexLock lock(mu_);

@@ -79,8 +79,7 @@ void Regions::tell_if_everywhere(RegionId region) {
 
 void Regions::send_news(NodeId to, wire::MessageType type, RegionId region) {
   const wire::RegionNews news{.region = region.value};
-  mesh_->send(to, {.type = static_cast<std::uint16_t>(type), .body_bytes = sizeof news},
-              std::as_bytes(std::span(&news, 1)), {}, net::WhenFull::kQueue);
+  mesh_->queue(to, type, std::as_bytes(std::span(&news, 1)));
 }
 
 }  // namespace gallocy::runtime

@@ -12,22 +12,23 @@ void Regions::announce_new_homes() {
   std::vector<std::pair<BlockId, NodeId>> homes;
   for (const BlockId block : memory_.take_new_homes()) homes.emplace_back(block, self_);
   Turn turn(shards_.size());
-  for (vmm::BlockHomes& entry : entries_of(homes)) hand_in(std::move(entry), next_ticket_++, turn);
+  for (vmm::BlockHomes& entry : entries_of(std::move(homes))) hand_in(std::move(entry), next_ticket_++, turn);
   carry_out(turn);
 }
 
-std::vector<vmm::BlockHomes> Regions::entries_of(const std::vector<std::pair<BlockId, NodeId>>& homes) const {
+std::vector<vmm::BlockHomes> Regions::entries_of(std::vector<std::pair<BlockId, NodeId>> homes) const {
+  std::ranges::sort(homes);
   std::vector<vmm::BlockHomes> entries;
   for (const ShardLog& shard : shards_)
     std::ranges::move(home_entries(shard.log.machine(), homes), std::back_inserter(entries));
   return entries;
 }
 
-Result<> Regions::publish_homes(const std::vector<std::pair<BlockId, NodeId>>& homes) {
+Result<> Regions::publish_homes(std::vector<std::pair<BlockId, NodeId>> homes) {
   std::vector<vmm::BlockHomes> entries;
   {
     const os::MutexLock lock(mu_);
-    entries = entries_of(homes);
+    entries = entries_of(std::move(homes));
   }
   for (vmm::BlockHomes& entry : entries) {
     // What a node got that has died, perhaps just now, is lost: there is nothing to tell of it.

@@ -17,9 +17,7 @@ void Regions::hand_in(vmm::Entry entry, std::uint64_t ticket, Turn& turn) {
 
 void Regions::send_all(std::uint32_t shard, const vmm::Effects& effects) {
   for (const vmm::Send& send : effects.sends) {
-    const wire::FrameHeader header{.type = static_cast<std::uint16_t>(wire::type_in_shard(send.type, shard)),
-                                   .body_bytes = static_cast<std::uint32_t>(send.body.size())};
-    for (const NodeId to : send.to) mesh_->send(to, header, send.body, {}, net::WhenFull::kQueue);
+    for (const NodeId to : send.to) mesh_->queue(to, wire::type_in_shard(send.type, shard), send.body);
   }
 }
 

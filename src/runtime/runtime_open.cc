@@ -158,8 +158,7 @@ void Runtime::leaver_changed(NodeId node, bool leaves, LogIndex index) {
 void Runtime::say_farewell(NodeId node, LogIndex index) {
   if (!peers_[node.value].present) return;
   const wire::Farewell body{.applied = index.value};
-  mesh_->send(node, {.type = static_cast<std::uint16_t>(wire::MessageType::kFarewell), .body_bytes = sizeof body},
-              std::as_bytes(std::span(&body, 1)), {}, net::WhenFull::kQueue);
+  mesh_->queue(node, wire::MessageType::kFarewell, std::as_bytes(std::span(&body, 1)));
 }
 
 // ---------------------------------------------------------------------------------------------- leaving

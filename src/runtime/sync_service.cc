@@ -18,10 +18,7 @@ void SyncService::carry_out() {
   for (std::size_t i = 0; i < effects_.size(); ++i) {  // they may grow
     const sync::Effect effect = effects_[i];
     if (effect.kind == sync::Effect::Kind::kSend) {
-      mesh_->send(effect.node,
-                  {.type = static_cast<std::uint16_t>(wire::frame_type(effect.message.verb)),
-                   .body_bytes = sizeof effect.message},
-                  std::as_bytes(std::span(&effect.message, 1)), {}, net::WhenFull::kQueue);
+      mesh_->queue(effect.node, wire::frame_type(effect.message.verb), std::as_bytes(std::span(&effect.message, 1)));
     } else if (const auto recall = recalls_.find(effect.waiter.value); recall != recalls_.end()) {
       const wire::SyncRecall taken = recall->second;
       recalls_.erase(recall);
@@ -110,8 +107,7 @@ std::size_t SyncService::give_back() {
   const auto kept = core_.kept();
   for (const sync::Core::Kept& one : kept) {
     const wire::SyncRecall recall{.object = one.id.value, .is_shared_mutex = one.is_shared_mutex};
-    mesh_->send(one.home, {.type = static_cast<std::uint16_t>(wire::kSyncRecall), .body_bytes = sizeof recall},
-                std::as_bytes(std::span(&recall, 1)), {}, net::WhenFull::kQueue);
+    mesh_->queue(one.home, wire::kSyncRecall, std::as_bytes(std::span(&recall, 1)));
   }
   return kept.size();
 }

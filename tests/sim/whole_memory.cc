@@ -181,7 +181,8 @@ void WholeMemory::map_region(NodeId node) {
 void WholeMemory::beat(NodeId node) {
   std::vector<std::pair<BlockId, NodeId>> homes;
   for (const BlockId block : std::exchange(nodes_.at(node).new_homes, {})) homes.emplace_back(block, node);
-  for (vmm::BlockHomes& entry : runtime::home_entries(machine(node), std::move(homes)))
+  std::ranges::sort(homes);
+  for (vmm::BlockHomes& entry : runtime::home_entries(machine(node), homes))
     log_.propose(node, std::move(entry), log_.fresh_ticket());
   // It has all regions of before it came.
   if (machine(node).is_member(node)) cluster_.announce_room(node);
