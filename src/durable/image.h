@@ -63,7 +63,7 @@ class Image {
   Page& touched(std::uint32_t page) {
     SharedPage& there = place(page);
     if (there == nullptr) {
-      there = std::make_shared<Page>();
+      there = page_of_zeros();
     } else if (there.use_count() > 1) {
       there = page_with(*there);
     }
