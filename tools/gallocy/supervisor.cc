@@ -112,7 +112,7 @@ Verdict Supervisor::host_lost(const std::vector<NodeId>& nodes, std::string_view
   if (ending_ || gone.empty()) return {};
   const auto what =
       fmt::format("{} on {}: {}", net::rendezvous::name_nodes(gone), nodes_[gone.front().value].host, reason);
-  if (may_go_on_without()) return {.message = fmt::format("lost {}; {}", what, others_go_on(running_))};
+  if (may_go_on(running_)) return {.message = fmt::format("lost {}; {}", what, others_go_on(running_))};
   ending_ = true;
   note_status(static_cast<int>(ErrorCode::kPeerLost));
   return {.message = fmt::format("lost {}{}", what, ended_others()), .end_all = true};
@@ -136,7 +136,7 @@ void Supervisor::note_status(int status) {
 
 Verdict Supervisor::broken(NodeId node, std::string_view what, int status) {
   const auto others = running_ - (nodes_[node.value].running ? 1 : 0);
-  if (may_go_on_without()) return {.message = fmt::format("{} {}; {}", describe(node), what, others_go_on(others))};
+  if (may_go_on(others)) return {.message = fmt::format("{} {}; {}", describe(node), what, others_go_on(others))};
   ending_ = true;
   note_status(status);
   return {.message = fmt::format("{} {}{}", describe(node), what,
@@ -146,8 +146,8 @@ Verdict Supervisor::broken(NodeId node, std::string_view what, int status) {
 
 // Nodes that have not all met yet cannot go on without one another. Those that have ended in order met all that lived
 // before, and may be told of first.
-bool Supervisor::may_go_on_without() const {
-  const bool others_are_well = running_ > 0 || std::ranges::any_of(nodes_, &Instance::finished);
+bool Supervisor::may_go_on(std::size_t others) const {
+  const bool others_are_well = others > 0 || std::ranges::any_of(nodes_, &Instance::finished);
   return policy_ == OnPeerLost::kContinue && formed_ && others_are_well;
 }
 

@@ -66,7 +66,7 @@ class Supervisor {
   };
   void note_status(int status);
   Verdict broken(NodeId node, std::string_view what, int status);
-  bool may_go_on_without() const;
+  bool may_go_on(std::size_t others) const;
   static std::string others_go_on(std::size_t others);
   std::string ended_others() const;
   std::vector<NodeId> strike(const std::vector<NodeId>& nodes);

@@ -95,6 +95,14 @@ TEST_F(SupervisorTest, survivors_may_end_before_a_death_is_noticed) {
   EXPECT_EQ(supervisor.exit_status(), 0);
 }
 
+TEST_F(SupervisorTest, the_last_one_that_is_lost_ends_the_launch) {
+  auto supervisor = formed(OnPeerLost::kContinue);
+  supervisor.exited(id(0), SIGKILL);
+  EXPECT_FALSE(supervisor.lost(id(1), "silent").end_all);
+  EXPECT_TRUE(supervisor.lost(id(2), "silent").end_all);
+  EXPECT_EQ(supervisor.exit_status(), 70);
+}
+
 TEST_F(SupervisorTest, a_lost_node_is_ended_so_that_it_cannot_come_back) {
   auto supervisor = formed(OnPeerLost::kContinue);
   const auto verdict = supervisor.lost(id(1), "silent");
