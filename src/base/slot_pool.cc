@@ -20,6 +20,7 @@ SlotPool::SlotPool(std::size_t bytes) : bytes_(bytes) {
 }
 
 void* SlotPool::take() {
+  in_use_.fetch_add(1, std::memory_order_relaxed);
   const std::lock_guard lock(mu_);
   if (free_ != nullptr) return std::exchange(free_, free_->next);
   if (static_cast<std::size_t>(end_of_fresh_ - fresh_) < bytes_) add_chunk();
@@ -27,6 +28,7 @@ void* SlotPool::take() {
 }
 
 void SlotPool::give_back(void* slot) {
+  in_use_.fetch_sub(1, std::memory_order_relaxed);
   const std::lock_guard lock(mu_);
   free_ = new (slot) Free{free_};
 }

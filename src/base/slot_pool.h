@@ -5,6 +5,7 @@
 // Threads: any.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 
@@ -17,7 +18,7 @@ class SlotPool {
   SlotPool(const SlotPool&) = delete;
   SlotPool& operator=(const SlotPool&) = delete;
 
-  std::size_t slot_bytes() const { return bytes_; }
+  std::size_t in_use() const { return in_use_.load(std::memory_order_relaxed); }  // slots
   void* take();
   void give_back(void* slot);
 
@@ -28,6 +29,7 @@ class SlotPool {
   void add_chunk();
 
   const std::size_t bytes_;
+  std::atomic<std::size_t> in_use_{0};
   std::mutex mu_;
   Free* free_ = nullptr;                                  // guarded by mu_
   std::byte *fresh_ = nullptr, *end_of_fresh_ = nullptr;  // guarded by mu_; never taken yet

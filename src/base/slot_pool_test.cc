@@ -34,8 +34,10 @@ TEST(SlotPool, gives_again_what_was_given_back) {
   void* const second = pool.take();
   pool.give_back(first);
   pool.give_back(second);
+  EXPECT_EQ(pool.in_use(), 0u);
   EXPECT_EQ(pool.take(), second);
   EXPECT_EQ(pool.take(), first);
+  EXPECT_EQ(pool.in_use(), 2u);
 }
 
 TEST(SlotPool, serves_many_threads) {

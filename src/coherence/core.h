@@ -171,6 +171,10 @@ class Core {
   // Gives back all frames whose bytes this node has no right to any more.
   void trim(std::uint64_t now, Effects& effects);
   std::uint64_t frames_in_use() const { return frames_in_use_; }
+  // So much of the budget is for something else from now on; a part of it is always left for frames.
+  void reserve(std::uint64_t pages, std::uint64_t now, Effects& effects);
+  std::uint64_t budget() const;      // of frames, in pages
+  std::uint64_t kept_pages() const;  // that would be lost with this node: as it is their home, or owns them
   // The other nodes have no room either and this one is over its budget.
   bool exhausted() const { return exhausted_; }
 
@@ -383,7 +387,7 @@ class Core {
   std::unordered_map<PageId, std::uint64_t> longer_hold_us_;  // of pages that a thread lost again and again
   std::optional<PageId> faulting_;  // during fault(): it must not leave before the thread has had its access
   std::deque<BlockId> blocks_with_frames_;
-  std::uint64_t frames_in_use_ = 0;
+  std::uint64_t frames_in_use_ = 0, reserved_pages_ = 0;
   std::uint64_t evicting_ = 0;         // pages sent home by Put and not acknowledged
   std::unordered_set<BlockId> homes_;  // blocks in use whose home this node is
   std::unordered_set<BlockId> given_;  // blocks whose home it was, or might have become

@@ -20,13 +20,41 @@ void Core::list_block(BlockId block) {
   blocks_with_frames_.push_back(block);
 }
 
+// Without any frame nothing could be touched.
+std::uint64_t Core::budget() const {
+  const std::uint64_t least = std::max<std::uint64_t>(1, options_.budget_pages / 16);
+  return std::max(least, options_.budget_pages - std::min(options_.budget_pages, reserved_pages_));
+}
+
+void Core::reserve(std::uint64_t pages, std::uint64_t now, Effects& effects) {
+  now_ = now;
+  effects_ = &effects;
+  reserved_pages_ = pages;
+  keep_budget();
+  effects_ = nullptr;
+}
+
+std::uint64_t Core::kept_pages() const {
+  std::uint64_t pages = 0;
+  for (const BlockId block : blocks_with_frames_) {
+    RegionPages& r = *find(first_page(block));
+    const bool at_home = is_home(block);
+    for (unsigned i = 0; i < kBlockPages; ++i) {
+      const LocalPage& p = r.local(page_at(block, i));
+      pages += p.frame != 0 && (at_home || p.right() == Access::kWrite) ? 1 : 0;
+    }
+  }
+  return pages;
+}
+
 void Core::keep_budget() {
   exhausted_ = false;
   // What is sent home by Put frees its frame when the acknowledgement comes.
-  if (frames_in_use_ - evicting_ <= options_.budget_pages) return;
+  const std::uint64_t most = budget();
+  if (frames_in_use_ - evicting_ <= most) return;
   // Down to 1/16 below the budget at once, so that not every fault evicts. The hand passes a block up to three times:
   // used lately, unmapped, evicted.
-  const std::uint64_t goal = options_.budget_pages - options_.budget_pages / 16;
+  const std::uint64_t goal = most - most / 16;
   for (const bool spill : {false, true}) {
     for (std::size_t steps = 3 * blocks_with_frames_.size(); steps > 0 && frames_in_use_ - evicting_ > goal; --steps) {
       const BlockId block = blocks_with_frames_.front();
@@ -42,7 +70,7 @@ void Core::keep_budget() {
       const std::uint64_t left = frames_in_use_ - evicting_ - goal;
       if (is_home(block) == spill) (void)(spill ? spill_block(block, left) : evict_block(block, left));
     }
-    if (frames_in_use_ - evicting_ <= options_.budget_pages) return;
+    if (frames_in_use_ - evicting_ <= most) return;
   }
   exhausted_ = true;
 }

@@ -68,6 +68,9 @@ class DurableService {
   void connection_made(NodeId peer);
 
   // As net::FrameSink's; on the poller.
+  // Of images, and of what becomes part of images or was: in this process.
+  static std::uint64_t pages_in_use() { return durable::page_slots().in_use(); }
+
   std::size_t payload_target(NodeId from, const wire::FrameHeader& header, std::span<iovec, 64> target);
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body,
                      std::span<const std::byte> payload);

@@ -210,7 +210,7 @@ void Memory::die_of_loss(PageId page) {
 // A node that is far over its budget takes no more frames before it has found room for some of them elsewhere; if it
 // does not find any for long, the cluster's memory is exhausted.
 bool Memory::must_wait_for_room() {
-  const std::uint64_t budget = options_.coherence.budget_pages;
+  const std::uint64_t budget = core_.budget();
   if (!core_.exhausted() || core_.frames_in_use() < budget + budget / kBudgetSlack) {
     exhausted_since_us_ = 0;
     return false;

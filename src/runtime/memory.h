@@ -129,9 +129,11 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   NodeId home_of(std::uint64_t address);  // kNoNode: nobody touched it yet
   // If this node is the home of the address's block, `to` becomes that. False: something of the block is under way.
   bool give_home(std::uint64_t address, NodeId to);
+  void reserve(std::uint64_t pages);  // of the budget, for other things than frames
   std::uint64_t room_pages();
   struct Summary {
     std::uint64_t budget_pages = 0, used_pages = 0;
+    std::uint64_t kept_pages = 0;   // of the used ones: others have at most copies
     std::uint64_t home_blocks = 0;  // of those of which pages are here
   };
   Summary summary();

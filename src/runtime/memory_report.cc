@@ -21,11 +21,19 @@ NodeId Memory::home_of(std::uint64_t address) {
 
 Memory::Summary Memory::summary() {
   const os::MutexLock lock(mu_);
-  Summary summary{.budget_pages = options_.coherence.budget_pages, .used_pages = core_.frames_in_use()};
+  Summary summary{.budget_pages = options_.coherence.budget_pages,
+                  .used_pages = core_.frames_in_use(),
+                  .kept_pages = core_.kept_pages()};
   for (const BlockId block : core_.blocks_with_frames()) {
     summary.home_blocks += core_.home_of(block) == options_.coherence.self ? 1 : 0;
   }
   return summary;
+}
+
+void Memory::reserve(std::uint64_t pages) {
+  const os::MutexLock lock(mu_);
+  core_.reserve(pages, now_us(), effects_);
+  carry_out();
 }
 
 std::uint64_t Memory::room_of(const std::vector<NodeId>& nodes) {
@@ -37,7 +45,7 @@ std::uint64_t Memory::room_of(const std::vector<NodeId>& nodes) {
 
 std::uint64_t Memory::room_pages() {
   const os::MutexLock lock(mu_);
-  const std::uint64_t budget = options_.coherence.budget_pages;
+  const std::uint64_t budget = core_.budget();
   // Stale frames are kept for their next use while memory is plenty, but they are room.
   if (core_.frames_in_use() > budget / 2) {
     core_.trim(now_us(), effects_);

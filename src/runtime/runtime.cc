@@ -246,6 +246,7 @@ std::int64_t Runtime::housekeeping() {
 }
 
 void Runtime::beat(std::int64_t now) {
+  memory_->reserve(DurableService::pages_in_use());
   const wire::Heartbeat body{.room_pages = takes_more_ ? memory_->room_pages() : 0};
   std::vector<NodeId> peers;
   for_each_peer([&](NodeId node, Peer&) { peers.push_back(node); });

@@ -322,7 +322,7 @@ void CoherenceCluster::home_hint(NodeId node, BlockId block, NodeId home) {
 
 void CoherenceCluster::announce_room(NodeId node, bool has_any) {
   const coherence::Core& core = *nodes_[node.value]->core;
-  const std::uint64_t budget = core.options().budget_pages, used = core.frames_in_use();
+  const std::uint64_t budget = core.budget(), used = core.frames_in_use();
   for (std::uint16_t n = 0; n < count(); ++n) {
     if (NodeId{n} != node && alive(NodeId{n}) && alive(node) && observer_.linked(node, NodeId{n}))
       nodes_[n]->core->set_room(node, has_any && budget > used ? std::min<std::uint64_t>(budget - used, 1 << 20) : 0);

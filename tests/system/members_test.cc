@@ -231,6 +231,33 @@ TEST_F(Members, wrong_use_is_one_clear_line) {
   end_all();
 }
 
+// What the first node has is lent to the second when durable memory needs the room.
+TEST_F(Members, have_less_room_for_pages_when_more_is_durable) {
+  constexpr std::uint64_t kMiB = 1 << 20;
+  memory_ = "64M";
+  add_node();
+  expect_done(*tenant({"fill", "data", "40", "7"}));
+  add_node();
+  expect_done(*tenant({"keep", "safe", "28", "5"}));
+  nlohmann::json report;
+  const auto has_room = [&] {
+    report = status();
+    return std::ranges::all_of(report.at("nodes"), [&](const nlohmann::json& node) {
+      if (!node.contains("memory")) return false;
+      const nlohmann::json& memory = node.at("memory");
+      const auto durable = memory.at("durable").get<std::uint64_t>(), used = memory.at("used").get<std::uint64_t>();
+      return durable >= 28 * kMiB && durable + used <= 65 * kMiB;
+    });
+  };
+  EXPECT_TRUE(eventually(has_room, kSoon)) << report;
+  expect_done(*tenant({"check", "data", "40", "7", "kept", "safe", "28", "5"}));
+  const auto refused = tool({"leave", addresses_[1]});
+  EXPECT_NE(refused->wait(kSoon), 0);
+  EXPECT_THAT(refused->error(), HasSubstr("the others have room for"));
+  for (const auto& node : nodes_) node->signal(SIGKILL);
+  for (const auto& node : nodes_) EXPECT_NE(node->wait(kSoon), 0);
+}
+
 TEST_F(Members, on_several_hosts_with_encryption) {
   hosts_ = std::make_unique<FakeHosts>(3);
   if (!hosts_->made()) GTEST_SKIP() << "no network namespaces here";

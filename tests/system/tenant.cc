@@ -3,6 +3,8 @@
 //
 //   fill NAME MIB SEED   writes the region
 //   check NAME MIB SEED  reads all of it
+//   keep NAME MIB SEED   the same in durable(1) memory
+//   kept NAME MIB SEED
 //   turns NAME N         N times: a counter is raised under a named mutex
 //   sum NAME N           expects the counter to be N
 //   stay                 waits for SIGTERM
@@ -15,7 +17,9 @@
 //                        and of two that want the same, one. Every tenth is said. Until SIGTERM, if N is 0
 #include <signal.h>
 
+#include <algorithm>
 #include <deque>
+#include <vector>
 
 #include "program.h"
 
@@ -23,6 +27,8 @@ namespace {
 
 using program::need;
 using program::wrong;
+
+constexpr std::size_t kBlockWords = (256 << 10) / sizeof(std::uint64_t);
 
 std::uint64_t word_at(std::uint64_t index, std::uint64_t seed) { return (index + 1) * 0x9e3779b97f4a7c15 ^ seed; }
 
@@ -41,6 +47,35 @@ void check(const std::string& name, std::uint64_t mib, std::uint64_t seed) {
     if (data[i] != word_at(i, seed))
       wrong("word %lu of %s is %lx, not %lx", i, name.c_str(), data[i], word_at(i, seed));
   }
+}
+
+// f(a thousand words of durable memory or less, which of the region the first is), in a transaction each.
+template <typename F>
+void for_durable_words(const std::string& name, std::uint64_t mib, F f) {
+  const auto region = need(gallocy::Node::current()->map({.name = name, .bytes = mib << 20, .durable_backups = 1}));
+  auto* const data = static_cast<std::uint64_t*>(region.data());
+  std::vector<std::uint64_t> some(1000);
+  for (std::uint64_t at = 0; at < (mib << 20) / sizeof *data; at += some.size()) {
+    some.resize(std::min<std::uint64_t>(1000, kBlockWords - at % kBlockWords));
+    need(gallocy::transact([&](gallocy::Transaction& t) { f(t, data + at, at, some); }));
+  }
+}
+
+void keep(const std::string& name, std::uint64_t mib, std::uint64_t seed) {
+  for_durable_words(name, mib, [&](auto& t, auto* data, std::uint64_t at, auto& some) {
+    for (std::uint64_t i = 0; i < some.size(); ++i) some[i] = word_at(at + i, seed);
+    t.write(data, some.data(), some.size() * sizeof some[0]);
+  });
+}
+
+void kept(const std::string& name, std::uint64_t mib, std::uint64_t seed) {
+  for_durable_words(name, mib, [&](auto& t, auto* data, std::uint64_t at, auto& some) {
+    t.read(data, some.data(), some.size() * sizeof some[0]);
+    for (std::uint64_t i = 0; i < some.size(); ++i) {
+      if (some[i] != word_at(at + i, seed))
+        wrong("word %lu of %s is %lx, not %lx", at + i, name.c_str(), some[i], word_at(at + i, seed));
+    }
+  });
 }
 
 void turns(const std::string& name, std::uint64_t count) {
@@ -62,7 +97,7 @@ void stay() {
   ::sigwait(&end, &got);
 }
 
-constexpr std::size_t kAccounts = 64, kBlockWords = (256 << 10) / sizeof(std::int64_t);
+constexpr std::size_t kAccounts = 64;
 
 // In blocks of their own, so that most transfers concern several companies; the first has what each node has done.
 std::int64_t* bank(const std::string& name) {
@@ -173,6 +208,9 @@ int main(int count, char** arguments) {
     if (action == "fill" || action == "check") {
       const auto mib = number(), seed = number();
       action == "fill" ? fill(name, mib, seed) : check(name, mib, seed);
+    } else if (action == "keep" || action == "kept") {
+      const auto mib = number(), seed = number();
+      action == "keep" ? keep(name, mib, seed) : kept(name, mib, seed);
     } else if (action == "turns") {
       turns(name, number());
     } else if (action == "sum") {

@@ -45,8 +45,9 @@ std::string node_line(const json& node, const std::vector<std::uint64_t>& newest
     roles += (roles.empty() ? "" : ",") + log.at("role").get<std::string>();
     lag += newest_entries[i] - log.at("applied").get<std::uint64_t>();
   }
-  return fmt::format("{:>5}  {:<22} {:<8} {:>4} {:>11} of {:>9} {:>8}\n", number, address, roles, lag,
-                     size_text(memory.at("used")), size_text(memory.at("budget")),
+  const auto used = memory.at("used").get<std::uint64_t>(), durable = memory.at("durable").get<std::uint64_t>();
+  return fmt::format("{:>5}  {:<22} {:<8} {:>4} {:>11} of {:>9} {:>10} {:>8}\n", number, address, roles, lag,
+                     size_text(used + durable), size_text(memory.at("budget")), size_text(durable),
                      memory.at("homes").get<std::uint64_t>());
 }
 
@@ -65,7 +66,7 @@ std::string status_table(const json& report) {
   const json& regions = report.at("cluster").at("regions");
   std::string text = fmt::format("{} nodes, {} regions, epoch {}\n\n", nodes.size(), regions.size(),
                                  report.at("cluster").at("epoch").get<unsigned>());
-  text += " node  address                log       lag          memory used    homes\n";
+  text += " node  address                log       lag              memory used    durable    homes\n";
   const std::vector<std::uint64_t> newest_entries = newest(nodes);
   for (const json& node : nodes) text += node_line(node, newest_entries);
   if (regions.empty()) return text;
