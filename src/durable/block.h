@@ -27,6 +27,7 @@ struct Record {
   bool dropping = false;          // it is void; kept until the others have dropped it
   Company::Members awaiting = 0;  // who has not said yet that it has applied or dropped it
   std::vector<Other> others;
+  bool heard = false;  // its coordinator has said that it is not decided yet
 };
 
 struct Block {
@@ -37,12 +38,13 @@ struct Block {
   std::vector<Record> records;  // in the order of their preparation
 
   // Primary, in this epoch.
-  bool settled = true;                                // the others have the same records
-  bool used = false;                                  // others may have records, even if there are none here
-  Company::Members unsynced = 0;                      // who has not said so yet
-  Company::Members incomplete = 0;                    // whose image is not complete, as far as is known
-  std::vector<std::pair<NodeId, Message>> reads;      // of bytes that a prepared transaction writes
-  std::vector<std::pair<NodeId, Message>> unsettled;  // prepares, aborts and questions that wait until it is settled
+  bool settled = true;                            // the others have the same records
+  bool used = false;                              // others may have records, even if there are none here
+  Company::Members unsynced = 0;                  // who has not said so yet
+  Company::Members incomplete = 0;                // whose image is not complete, as far as is known
+  std::vector<std::pair<NodeId, Message>> reads;  // of bytes that a prepared transaction writes
+  // Prepares, aborts and questions that wait until it is settled; prepares that wait for news of a record.
+  std::vector<std::pair<NodeId, Message>> unsettled;
 
   Record* find(const TransactionId& transaction) {
     for (Record& record : records) {

@@ -204,7 +204,7 @@ void Core::begin_epoch(Epoch before) {
     block.unsettled.clear();
     // The others drop it too when they have this node's records; or a new primary decides about it once more.
     erase_if(block, [](const Record& r) { return r.dropping; });
-    for (Record& record : block.records) record.others.clear();
+    for (Record& record : block.records) record.others.clear(), record.heard = false;
   }
   // A company of one is settled at once, and asks the companies of other blocks: those of now.
   std::vector<Block*> unsettled;

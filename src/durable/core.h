@@ -194,6 +194,7 @@ class Core {
   bool on_commit(NodeId from, const Message& m);
   bool on_abort(NodeId from, const Message& m);
   bool on_resolved(NodeId from, const Message& m);
+  bool awaits_news(const Block& block, const Part& part) const;
   Outcome validate(const Block& block, const Part& part) const;
   void record(Block& block, const Message& prepare);
   void apply(Block& block, Record& record);

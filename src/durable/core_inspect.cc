@@ -72,7 +72,8 @@ void add_to(Digest& digest, const Block& block) {
   for (const Record& record : block.records) {
     digest.add(record.id);
     digest.add(record.confirmed.value);
-    digest.add(std::uint64_t{record.committed} << 9 | std::uint64_t{record.dropping} << 8 | record.awaiting);
+    digest.add(std::uint64_t{record.heard} << 10 | std::uint64_t{record.committed} << 9 |
+               std::uint64_t{record.dropping} << 8 | record.awaiting);
     for (const Record::Other& other : record.others)
       digest.add(other.block.value << 2 | static_cast<std::uint64_t>(other.status));
   }

@@ -20,7 +20,10 @@ bool Core::on_read(NodeId from, const Message& m) {
   const auto locked = [&](const Record& r) {
     return holds_locks(r) && (all ? r.part.wants(m.offset, m.length) : r.part.writes_to(m.offset, m.length));
   };
-  if (std::ranges::any_of(block->records, locked) && !is(Mutant::kReadThroughLock)) {
+  // Whoever reads in order to write gets what no death can change: the next primary of a company that is not settled
+  // may have a record that this one has not, of a coordinator that is dead, and go on with it.
+  const bool wavers = all && !block->settled && !is(Mutant::kReadUnsettled);
+  if (wavers || (std::ranges::any_of(block->records, locked) && !is(Mutant::kReadThroughLock))) {
     block->reads.emplace_back(from, m);
     return true;
   }
@@ -38,15 +41,17 @@ bool Core::on_prepare(NodeId from, const Message& m) {
   Block* block = led_block(m.block);
   if (block == nullptr || m.id.coordinator != from || !alive(m.id) || m.part.empty()) return false;
   const bool alone = block->company.size() == 1;
-  if (const Record* known = block->find(m.id)) {
+  if (Record* known = block->find(m.id)) {
     // In the epoch before; the others have it, or get it, with begin_sync.
     if (alone && holds_locks(*known))
       send(from, {.verb = Verb::kPrepared, .id = m.id, .block = m.block, .detail = std::uint8_t(Vote::kCompany)});
+    known->heard = true;
+    serve_unsettled(*block);
     return true;
   }
   // A backup may have a record of the former primary that this one does not. Until it has gone, nobody may hear that
   // this transaction did not happen: if this node died, the backup would go on with it.
-  if (!block->settled && !is(Mutant::kNotSettled)) {
+  if ((!block->settled && !is(Mutant::kNotSettled)) || awaits_news(*block, m.part)) {
     block->unsettled.emplace_back(from, m);
     return true;
   }
@@ -58,6 +63,16 @@ bool Core::on_prepare(NodeId from, const Message& m) {
     record(*block, m);
   }
   return true;
+}
+
+// A record of an epoch before is in the way, and may be of a transaction whose caller was told that it happened: the
+// lock of its section has passed on then, and the next one must not be in conflict with it. Its coordinator says what
+// has become of it as soon as it has got to this epoch, and if that died, the participants decide; neither waits for a
+// prepare, so there is no deadlock. "Not decided" is an answer too.
+bool Core::awaits_news(const Block& block, const Part& part) const {
+  return block.complete && !is(Mutant::kRefuseUnheard) && std::ranges::any_of(block.records, [&](const Record& r) {
+           return holds_locks(r) && !r.heard && r.part.conflicts(part);
+         });
 }
 
 // Nobody waits for a lock, so there is no deadlock; the caller tries again.
@@ -84,6 +99,7 @@ Outcome Core::validate(const Block& block, const Part& part) const {
 void Core::record(Block& block, const Message& prepare) {
   block.used = true;
   add_record(block, prepare.id, prepare.part);
+  block.records.back().heard = true;
   Message replicate = prepare;
   replicate.verb = Verb::kReplicate;
   replicate.detail = static_cast<std::uint8_t>(Status::kPrepared);
@@ -118,6 +134,8 @@ bool Core::on_abort(NodeId from, const Message& m) {
   if (record == nullptr && !block->settled) {
     block->unsettled.emplace_back(from, m);
   } else if (record == nullptr) {
+    std::erase_if(block->unsettled,
+                  [&](const auto& w) { return w.second.verb == Verb::kPrepare && w.second.id == m.id; });
     send(from, {.verb = Verb::kDone, .id = m.id, .block = m.block});
   } else if (record->committed) {
     return false;
@@ -146,6 +164,7 @@ void Core::commit_record(Block& block, const TransactionId& id) {
   serve_reads(block);
   if (record.awaiting == 0 || is(Mutant::kDoneEarly) || (is(Mutant::kForgetWhenCommitted) && !alive(id)))
     resolved(block, id);
+  serve_unsettled(block);
 }
 
 void Core::drop_record(Block& block, const TransactionId& id) {

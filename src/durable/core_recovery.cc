@@ -54,6 +54,7 @@ void Core::settle(Block& block) {
   for (const TransactionId& id : ids) {
     if (!alive(id) && block.find(id) != nullptr) recover(block, id);
   }
+  serve_reads(block);
   serve_unsettled(block);
 }
 

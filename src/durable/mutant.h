@@ -30,6 +30,8 @@ enum class Mutant : unsigned char {
   kReleaseEarly,         // a member that leaves is let go before what it keeps is at another
   kBlindSection,         // a section compares nothing
   kReadPastComparisons,  // no read waits for comparisons
+  kRefuseUnheard,        // a prepare does not wait for news of a record of an epoch before
+  kReadUnsettled,        // a section reads before the company has its new primary's records
   kForgetReadPages,      // a section compares only the pages that it may write
   kNoteNoRecords,        // what was prepared is not in the journal
   kNoteNoErasure,        // nor that a record is gone

@@ -40,8 +40,8 @@ TEST_P(DurableMutant, is_caught) {
   EXPECT_LE(seed, bug.seeds) << "not caught";
 }
 
-// kKeepVotes, kNotSettled, kForgetWhenCommitted and kKeepApplied need deaths at exact moments: DurableScenario has
-// them.
+// kKeepVotes, kNotSettled, kForgetWhenCommitted, kKeepApplied and kReadUnsettled need deaths at exact moments:
+// DurableScenario has them.
 constexpr Bug kBugs[] = {
     {Mutant::kAcknowledgeEarly, "acknowledge_early"},
     {Mutant::kAcceptStale, "accept_stale"},

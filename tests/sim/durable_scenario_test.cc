@@ -6,6 +6,7 @@
 namespace gallocy::sim {
 namespace {
 
+using durable::Await;
 using durable::Lease;
 using durable::Mutant;
 using durable::Outcome;
@@ -282,6 +283,126 @@ TEST(DurableScenario, what_comes_from_a_later_epoch_waits) {
   s.hear(2, Epoch{2});
   s.deliver_all();
   EXPECT_EQ(s.outcome(1), Outcome::kDone);
+}
+
+// One whose caller was told that it happened, of a coordinator that lives: its primary has applied it and dies before
+// its backup has. Who comes next has read what it wrote, from the dead primary. Node 0 hears of the death last.
+void commit_that_only_the_dead_primary_has_applied(DurableScript& s, BlockId block) {
+  s.commit(0, 1, {block}, 7);
+  s.deliver(0, 1);
+  s.deliver(1, 2);
+  s.deliver(2, 0);
+  EXPECT_EQ(s.outcome(1), Outcome::kDone);
+  s.deliver(0, 1);
+  s.read(3, 2, block, Await::kAll);
+  s.deliver(3, 1);
+  s.deliver(1, 3);
+  EXPECT_EQ(s.read_value(2), 7u);
+  s.crash(1);
+  for (const unsigned node : {2, 3, 4, 5, 6}) s.hear(node, Epoch{2});
+  const unsigned added = s[2].company(block)[1].value;
+  ASSERT_GT(added, 3u);
+  s.deliver(2, added);
+  s.deliver(added, 2);
+  EXPECT_EQ(s.value(2, block), 0u);
+}
+
+// What the next one is told, before and after the coordinator of the first has heard of the death, or has died too.
+std::pair<std::optional<Outcome>, std::optional<Outcome>> next_after_a_death(Mutant mutant, bool coordinator_dies) {
+  DurableScript s(7, 1, mutant);
+  const BlockId block = s.block_of({1, 2});
+  commit_that_only_the_dead_primary_has_applied(s, block);
+  s.commit(3, 3, {block}, 8, 7);
+  s.deliver(3, 2);
+  s.deliver(2, 3);
+  const auto before = s.outcome(3);
+  if (coordinator_dies) {
+    s.crash(0);
+    s.epoch();
+  }
+  s.epoch();
+  s.deliver_all();
+  EXPECT_EQ(s.value(2, block), before ? 7u : 8u);
+  EXPECT_EQ(s[2].records() + s[3].open(), 0u);
+  return {before, s.outcome(3)};
+}
+
+TEST(DurableScenario, who_comes_next_waits_for_news_of_one_before_the_death) {
+  for (const bool coordinator_dies : {false, true}) {
+    const auto [before, after] = next_after_a_death(Mutant::kNone, coordinator_dies);
+    EXPECT_FALSE(before);
+    EXPECT_EQ(after, Outcome::kDone) << coordinator_dies;
+  }
+  EXPECT_EQ(next_after_a_death(Mutant::kRefuseUnheard, false).first, Outcome::kConflict);
+}
+
+// It is refused elsewhere while it waits for the news, and its caller is told so: it must not be prepared afterwards.
+TEST(DurableScenario, who_waits_for_news_can_be_aborted) {
+  DurableScript s(7, 1);
+  const BlockId a = s.block_of({1, 2}), b = s.block_of({4, 5});
+  commit_that_only_the_dead_primary_has_applied(s, a);
+  s.commit(3, 3, {a, b}, 8, 7);
+  s.deliver(3, 2);
+  s.deliver(3, 4);
+  s.deliver(4, 3);
+  EXPECT_EQ(s.outcome(3), Outcome::kConflict);
+  s.deliver(3, 2);  // the decision
+  s.deliver(2, 3);
+  EXPECT_EQ(s[3].open(), 0u);
+  s.hear(0, Epoch{2});
+  s.deliver_all();
+  EXPECT_EQ(s.value(2, a), 7u);
+  EXPECT_EQ(s[2].records(), 0u);
+}
+
+// Each has a record of the epoch before where the other one has none. If they waited for each other's decision they
+// would wait for ever.
+TEST(DurableScenario, two_that_are_not_decided_do_not_wait_for_each_other) {
+  DurableScript s(7, 1);
+  const BlockId a = s.block_of({1, 2}), b = s.block_of({3, 4});
+  s.commit(0, 1, {a, b}, 7, 0);
+  s.commit(5, 2, {a, b}, 8, 0);
+  s.deliver(0, 1);
+  s.deliver(1, 2);
+  s.deliver(5, 3);
+  s.deliver(3, 4);
+  s.crash(6);
+  s.epoch();
+  s.deliver_all();
+  ASSERT_TRUE(s.outcome(1) && s.outcome(2));
+  EXPECT_FALSE(s.outcome(1) == Outcome::kDone && s.outcome(2) == Outcome::kDone);
+  EXPECT_EQ(s[1].records() + s[2].records() + s[3].records() + s[4].records(), 0u);
+  s.commit(0, 3, {a, b}, 9);
+  s.deliver_all();
+  EXPECT_EQ(s.outcome(3), Outcome::kDone);
+}
+
+// A section's coordinator and primary are one node. It dies when one of two backups has the record, and the one that
+// has it not is primary next. Whoever has the lock then reads there, and commits when that one has died, too. What it
+// read, and what it was told.
+std::pair<std::uint64_t, std::optional<Outcome>> read_between_two_deaths(Mutant mutant) {
+  DurableScript s(7, 2, mutant);
+  const BlockId block = s.block_of({1, 2, 3});
+  s.commit(1, 1, {block}, 7);
+  s.deliver(1, 3);  // and not to 2
+  s.crash(1);
+  s.epoch();
+  s.read(0, 2, block, Await::kAll);
+  s.deliver(0, 2);
+  s.deliver(2, 0);
+  s.crash(2);
+  s.epoch();
+  s.deliver_all();
+  const std::uint64_t value = s.read_value(2).value();
+  s.commit(0, 3, {block}, 8, value);
+  s.deliver_all();
+  return {value, s.outcome(3)};
+}
+
+TEST(DurableScenario, a_section_reads_what_no_death_changes) {
+  EXPECT_EQ(read_between_two_deaths(Mutant::kNone), std::pair(std::uint64_t{7}, std::optional(Outcome::kDone)));
+  EXPECT_EQ(read_between_two_deaths(Mutant::kReadUnsettled),
+            std::pair(std::uint64_t{0}, std::optional(Outcome::kConflict)));
 }
 
 TEST(DurableScenario, without_a_lease_nobody_is_told_anything) {

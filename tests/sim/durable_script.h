@@ -60,8 +60,8 @@ class DurableScript {
     cores_[node]->commit(durable::Ticket{ticket}, items);
     carry_out(node);
   }
-  void read(unsigned node, std::uint64_t ticket, BlockId block) {
-    cores_[node]->read(durable::Ticket{ticket}, address_of(first_page(block)), 8);
+  void read(unsigned node, std::uint64_t ticket, BlockId block, durable::Await await = durable::Await::kWrites) {
+    cores_[node]->read(durable::Ticket{ticket}, address_of(first_page(block)), 8, await);
     carry_out(node);
   }
 

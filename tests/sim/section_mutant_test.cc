@@ -46,6 +46,7 @@ constexpr Bug kBugs[] = {
     {.name = "blind_section", .mutant = Mutant::kBlindSection},
     {.name = "forget_read_pages", .mutant = Mutant::kForgetReadPages},
     {.name = "read_past_comparisons", .mutant = Mutant::kReadPastComparisons},
+    {.name = "refuse_unheard", .mutant = Mutant::kRefuseUnheard, .seeds = 10'000},
     {.name = "skip_compare", .mutant = Mutant::kSkipCompare},
     {.name = "acknowledge_early", .mutant = Mutant::kAcknowledgeEarly},
     {.name = "late_twin", .misuse = SectionMisuse::kLateTwin},
