@@ -4,25 +4,10 @@
 #include "os/clock.h"
 #include "runtime/runtime.h"
 #include "runtime/steward.h"
+#include "runtime/sync_following.h"
 #include "wire/heartbeat.h"
 
 namespace gallocy::runtime {
-namespace {
-
-// Whether the node was the home of all synchronisation objects when it left: there was none with a lower number
-// (sync::Options::founders). All nodes must be of one opinion, so the log decides.
-bool was_sync_home(const vmm::Machine& machine, NodeId node) {
-  const vmm::Member& left = *machine.member(node);
-  if (left.state != vmm::MemberState::kLeft) return false;
-  for (const auto& [other, member] : machine.all_members()) {
-    if (other >= node) break;
-    if (member.state == vmm::MemberState::kPresent || member.since > left.since) return false;
-  }
-  return true;
-}
-
-}  // namespace
-
 Result<> Runtime::enter_cluster() {
   if (!settings_.log_dir.empty()) {
     GALLOCY_ASSIGN(disk_, LogDisk::open(settings_.log_dir));
@@ -66,11 +51,7 @@ Result<> Runtime::settle_in() {
   if (!joined) return steward_->not_settled(joined.error());
   take_more(true);
   std::vector<NodeId> gone;
-  regions_->look([&](const vmm::Log& log) {
-    for (const auto& [node, member] : log.machine().all_members()) {
-      if (member.state == vmm::MemberState::kDied || was_sync_home(log.machine(), node)) gone.push_back(node);
-    }
-  });
+  regions_->look([&](const vmm::Log& log) { gone = gone_before(log.machine()); });
   sync_->introduce(gone);
   for (const NodeId node : steward_->absent()) lost(node, "it did not come back");
   // Before a region is mapped: that waits for all members, one of which may be waiting to get in here.

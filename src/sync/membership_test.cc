@@ -79,6 +79,21 @@ TEST_F(Membership, a_death_after_a_join_is_recovered_from_by_all) {
   EXPECT_EQ(finish(n2, cluster_.lock(n2, named_)), Outcome::kOwnerDied);
 }
 
+// They have registered, and said so to all who were there, but have not heard it from each other.
+TEST_F(Membership, who_comes_in_the_middle_of_a_recovery_hears_who_has_registered) {
+  join(n2, {n0, n1});
+  (void)cluster_.at(n3, WaiterId{}, [&](Core& core, Effects& effects) {
+    core.node_joined(n2, effects);
+    return Outcome::kGranted;
+  });
+  cluster_.kill(n1);
+  cluster_.run_only(wire::SyncVerb::kFlush);
+  EXPECT_TRUE(cluster_.core(n0).recovering() && cluster_.core(n2).recovering());
+  join(n3, {n0, n2}, {n1});
+  EXPECT_FALSE(cluster_.core(n0).recovering() || cluster_.core(n2).recovering() || cluster_.core(n3).recovering());
+  EXPECT_EQ(finish(n3, cluster_.lock(n3, named_)), Outcome::kGranted);
+}
+
 TEST_F(Membership, who_leaves_gives_its_tokens_back) {
   join(n2, {n0, n1});
   EXPECT_EQ(finish(n2, cluster_.lock(n2, named_)), Outcome::kGranted);

@@ -35,14 +35,14 @@ void Core::node_died(NodeId node, Effects& effects) {
   end(Outcome::kPending);
 }
 
-// The newcomer may learn of a death for itself that this node has recovered from before it came: then it waits for the
-// word of this node.
+// The newcomer may learn of a death for itself that this node had registered after before it came: then it waits for
+// the word of this node, which the others have. While frozen, this node has yet to say it.
 void Core::node_joined(NodeId node, Effects& effects) {
   CHECK(!context_.view.dead(node) && node != context_.self(), node);
   begin(WaiterId{}, effects);
   context_.view.welcome(node);
   context_.send(node, {.verb = SyncVerb::kFlush});
-  if (!rebuilding_) context_.send(node, {.verb = SyncVerb::kRebuilt});
+  if (!context_.frozen()) context_.send(node, {.verb = SyncVerb::kRebuilt});
   end(Outcome::kPending);
 }
 

@@ -541,7 +541,8 @@ void CoherenceCluster::check_block(BlockId block) {
     for (std::uint16_t n = 0; n < count(); ++n) {
       if (!alive(NodeId{n}) || !core(NodeId{n}).knows(block)) continue;
       const coherence::LocalPage& p = CoreInspector::local(core(NodeId{n}), page);
-      if (p.right() == Access::kNone || p.evicting != 0 || may_be_old(NodeId{n}, p.right())) continue;
+      // What a node has lost it shows nobody, though it may have come to be its home.
+      if (p.right() == Access::kNone || p.evicting != 0 || p.lost != 0 || may_be_old(NodeId{n}, p.right())) continue;
       (p.right() == Access::kWrite ? writers : readers) += 1;
       CHECK(frame(NodeId{n}, page) == latest_[page.value], "a right on stale bytes", core(NodeId{n}).describe(page));
     }

@@ -166,9 +166,11 @@ void VmmCluster::admitted(std::uint64_t newcomer, const vmm::Outcome& outcome) {
     if (NodeId{i} == node || !up(NodeId{i})) continue;
     nodes_[i].believed_down.erase(node);
     log(NodeId{i}).peer_up({node, n.life});
-    if (on_peer_up) on_peer_up(NodeId{i}, node);
   }
   start(node);
+  for (std::uint16_t i = 0; i < nodes() && on_peer_up; ++i) {
+    if (NodeId{i} != node && up(NodeId{i})) on_peer_up(NodeId{i}, node);
+  }
 }
 
 // Who was declared dead does not get the log any more. It is told by those who do, when it says that it lives.

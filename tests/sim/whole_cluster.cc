@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "durable_cluster.h"
 #include "network.h"
+#include "runtime/sync_following.h"
 
 namespace gallocy::sim {
 namespace {
@@ -13,11 +14,15 @@ using durable::Core;
 
 constexpr std::uint64_t kTickUs = 100'000;
 constexpr std::uint64_t kSilenceUs = 700'000, kLaterUs = 500'000;  // until a node is taken for dead
+constexpr std::uint64_t kSettleUs = 5'000;
 constexpr const char* kRegion = "accounts";
 
 }  // namespace
 
-std::uint64_t WholeCluster::digest() const { return mix(mix(log_.digest(), digest_), memory_ ? memory_->digest() : 0); }
+std::uint64_t WholeCluster::digest() const {
+  const std::uint64_t digest = mix(log_.digest(), digest_);
+  return memory_ ? mix(mix(digest, memory_->digest()), sync_->digest()) : digest;
+}
 
 WholeCluster::WholeCluster(const WholeOptions& options)
     : options_(options), prng_(options.log.seed * 31 + 5), log_(options.log) {
@@ -26,7 +31,7 @@ WholeCluster::WholeCluster(const WholeOptions& options)
   log_.on_change = [this](NodeId node) { followed(node); };
   log_.on_peer_up = [this](NodeId node, NodeId other) { linked(node, other); };
   log_.on_peer_down = [this](NodeId node, NodeId other) { lost(node, other); };
-  if (options.coherent) begin_memory();
+  if (options.coherent) begin_memory(), begin_sync();
   for (std::uint16_t n = 0; n < nodes(); ++n) started(NodeId{n});
   map_region();
 }
@@ -37,12 +42,18 @@ void WholeCluster::begin_memory() {
                                            .trace = options_.trace,
                                            .mutant = mutant,
                                            .ignores_homes = options_.bug == WholeBug::kPagesNoHomes});
-  memory_->on_send = [this](NodeId from, NodeId to) {
-    enqueue(from, to, {.kind = Frame::Kind::kPages, .message = {}, .asked_us = 0});
-  };
+  memory_->on_send = [this](NodeId from, NodeId to) { enqueue(from, to, {.kind = Frame::Kind::kPages}); };
   memory_->is_linked = [this](NodeId from, NodeId to) { return up(to) && !log_.parted(from, to); };
   log_.on_applied = [this](NodeId node, const vmm::Applied& applied) { memory_->applied(node, applied); };
   log_.on_restored = [this](NodeId node) { memory_->restored(node); };
+}
+
+void WholeCluster::begin_sync() {
+  const bool forgets = options_.bug == WholeBug::kLocksForget;
+  sync_.emplace(WholeMemory::kMostNodes, forgets ? sync::FaultInjection::kForgetOrphan : sync::FaultInjection::kNone);
+  sync_->on_send = [this](NodeId from, NodeId to, const wire::SyncMessage& message) {
+    send(from, to, {.kind = Frame::Kind::kSync, .sync = message});
+  };
 }
 
 // When all founders are members.
@@ -71,7 +82,7 @@ std::vector<NodeId> WholeCluster::up_nodes() const {
 void WholeCluster::started(NodeId node) {
   if (node.value >= hosts_.size()) hosts_.resize(node.value + std::size_t{1});
   hosts_[node.value].emplace(node);
-  if (memory_) memory_->start(node, up_nodes());
+  if (memory_) memory_->start(node, up_nodes()), sync_->start(node, up_nodes());
   tick(node, log_.life(node));
 }
 
@@ -82,7 +93,7 @@ void WholeCluster::ended(NodeId node) {
     if (ends.second == node) link.frames.clear();
     if (ends.first == node) link.frames.resize(prng_.below(link.frames.size() + 1));
   }
-  if (memory_) memory_->stop(node, [&](NodeId to) { return pages_on(node, to); });
+  if (memory_) memory_->stop(node, [&](NodeId to) { return pages_on(node, to); }), sync_->stop(node);
   if (on_end) on_end(node);
 }
 
@@ -102,14 +113,16 @@ void WholeCluster::linked(NodeId node, NodeId other) {
       if (up(node) && up(other)) log_.miss(node, other);
     });
   memory_->node_joined(node, other);
+  if (options_.bug != WholeBug::kLocksAlone || node.value < options_.log.nodes) sync_->node_joined(node, other);
 }
 
 void WholeCluster::lost(NodeId node, NodeId other) {
   Host& h = host(node);
   h.lease.connection_lost(other);
   // The other end sees it, when the link lets it.
-  if (up(other)) enqueue(node, other, {.kind = Frame::Kind::kClosed, .message = {}, .asked_us = 0});
+  if (up(other)) enqueue(node, other, {.kind = Frame::Kind::kClosed});
   if (memory_ && options_.bug == WholeBug::kPagesAtOnce) memory_->bury(node, other);
+  if (memory_ && options_.bug == WholeBug::kLocksAtOnce) sync_->bury(node, other);
   if (options_.bug != WholeBug::kDeathAtOnce || !h.durable) return;
   durable::Membership membership = h.durable->history().membership();
   ++membership.epoch.value;
@@ -134,13 +147,30 @@ void WholeCluster::bury_the_declared(NodeId node) {
 
 void WholeCluster::bury(NodeId node, NodeId dead) {
   memory_->supersede(dead);
+  if (declared_dead_.insert(dead).second && on_declared_dead) on_declared_dead(dead);
   if (node == dead) return;  // it ends soon
   if (!log_.parted(node, dead)) log_.miss(node, dead);
   if (options_.bug != WholeBug::kPagesUntold) memory_->bury(node, dead);
+  if (options_.bug != WholeBug::kLocksUntold) sync_->bury(node, dead);
 }
 
+// As Runtime::settle_in, on a thread of its own.
+void WholeCluster::settle_in(NodeId node) {
+  if (std::exchange(host(node).settling, true)) return;
+  log_.at(prng_.below(kSettleUs), [this, node] {
+    if (up(node)) sync_->introduce(node, runtime::gone_before(log_.log(node).machine()));
+  });
+}
+
+// As Regions::carry_out: durable memory follows at once, and then the dead are buried.
 void WholeCluster::followed(NodeId node) {
-  if (memory_) bury_the_declared(node);
+  follow_with_durable(node);
+  if (!memory_ || !up(node)) return;
+  if (log_.log(node).machine().is_member(node)) settle_in(node);
+  bury_the_declared(node);
+}
+
+void WholeCluster::follow_with_durable(NodeId node) {
   Host& h = host(node);
   const vmm::Machine& machine = log_.log(node).machine();
   if (!h.durable) return begin(node, machine);
@@ -202,7 +232,7 @@ void WholeCluster::commit(NodeId node, durable::Ticket ticket, std::span<const d
 void WholeCluster::tick(NodeId node, std::uint64_t life) {
   log_.at(1 + prng_.below(kTickUs), [this, node, life] {
     if (!up(node) || log_.life(node) != life) return;
-    if (memory_) memory_->beat(node);
+    if (memory_) memory_->beat(node), sync_->tick(node);
     if (Host& h = host(node); h.durable) {
       ask_for_lease(node);
       h.durable->flush();
@@ -214,7 +244,7 @@ void WholeCluster::tick(NodeId node, std::uint64_t life) {
 
 void WholeCluster::ask_for_lease(NodeId node) {
   for (const NodeId member : host(node).durable->history().members()) {
-    if (member != node) send(node, member, {.kind = Frame::Kind::kAsk, .message = {}, .asked_us = now()});
+    if (member != node) send(node, member, {.kind = Frame::Kind::kAsk, .asked_us = now()});
   }
 }
 
@@ -228,7 +258,7 @@ void WholeCluster::carry_out(NodeId node) {
   h.durable->check_invariants();
   const std::uint64_t life = log_.life(node);
   for (auto& [to, message] : effects.messages)
-    send(node, to, {.kind = Frame::Kind::kDurable, .message = std::move(message), .asked_us = 0});
+    send(node, to, {.kind = Frame::Kind::kDurable, .message = std::move(message)});
   for (const auto& done : effects.reads) {
     if (on_read && up(node) && log_.life(node) == life) on_read(node, done);
   }
@@ -275,11 +305,13 @@ void WholeCluster::arrived(NodeId from, NodeId to, const Frame& frame) {
   Host& h = host(to);
   switch (frame.kind) {
     case Frame::Kind::kAsk:
-      return send(to, from, {.kind = Frame::Kind::kAnswer, .message = {}, .asked_us = frame.asked_us});
+      return send(to, from, {.kind = Frame::Kind::kAnswer, .asked_us = frame.asked_us});
     case Frame::Kind::kClosed:
       return log_.miss(to, from);
     case Frame::Kind::kPages:
       return memory_->arrive(from, to);
+    case Frame::Kind::kSync:
+      return sync_->arrive(from, to, frame.sync);
     case Frame::Kind::kAnswer:
       h.lease.answered(from, frame.asked_us);
       break;
@@ -359,7 +391,7 @@ std::string WholeCluster::describe(NodeId node) {
 
 void WholeCluster::check_rest() {
   CHECK(restored(), "redundancy is not back");
-  if (memory_) memory_->check_rest();
+  if (memory_) memory_->check_rest(), sync_->check_rest();
   for (const NodeId node : up_nodes()) {
     const Core& core = *host(node).durable;
     CHECK(core.open() == 0, "hangs", node, core.open());

@@ -2,7 +2,8 @@
 // memory follows it, under leases. Their messages travel on one link for each pair: in order, whole, and delayed while
 // the link is cut. Who hears nothing of another for a second takes it for dead, and proposes its death to the log.
 //
-// With coherent memory (whole_memory.h) a node that ended comes back as somebody else only: a number comes once.
+// With coherent memory (whole_memory.h) and locks (whole_sync.h) a node that ended comes back as somebody else only: a
+// number comes once.
 #pragma once
 
 #include <deque>
@@ -20,6 +21,7 @@
 #include "runtime/lease.h"
 #include "vmm_cluster.h"
 #include "whole_memory.h"
+#include "whole_sync.h"
 
 namespace gallocy::sim {
 
@@ -34,6 +36,10 @@ enum class WholeBug : unsigned char {
   kPagesUntold,   // it never hears of a death
   kPagesNoHomes,  // it does not follow what the log says of homes
   kPagesPlaced,   // it receives bytes into frames whose core did not want them
+  kLocksAtOnce,   // the locks of a node that has lost another pass on without it before the log has said so
+  kLocksUntold,   // they never hear of a death
+  kLocksAlone,    // a newcomer's locks do not hear of those who come after it
+  kLocksForget,   // the lock of a dead holder is granted as if nothing had happened
 };
 
 struct WholeOptions {
@@ -41,7 +47,7 @@ struct WholeOptions {
   std::uint64_t delay_us = 1000;
   std::uint8_t backups = 1;
   std::uint64_t blocks = 4;
-  bool coherent = false;  // with coherent memory
+  bool coherent = false;  // with coherent memory, and locks
   durable::Options durable;
   bool trace = false;  // of that memory
   WholeBug bug = WholeBug::kNone;
@@ -54,9 +60,11 @@ class WholeCluster {
   std::function<void(NodeId, const durable::ReadDone&)> on_read;
   std::function<void(NodeId, const durable::CommitDone&)> on_commit;
   std::function<void(NodeId)> on_end;
+  std::function<void(NodeId)> on_declared_dead;  // for the first time, by anybody's log; with coherent memory
 
   VmmCluster& log() { return log_; }
   WholeMemory* memory() { return memory_ ? &*memory_ : nullptr; }
+  WholeSync* sync() { return sync_ ? &*sync_ : nullptr; }
   std::uint64_t now() const { return log_.now(); }
   std::uint16_t nodes() const { return log_.nodes(); }
   bool up(NodeId node) const { return log_.up(node); }
@@ -84,9 +92,10 @@ class WholeCluster {
 
  private:
   struct Frame {
-    enum class Kind : unsigned char { kDurable, kAsk, kAnswer, kClosed, kPages } kind{};  // kPages: of `memory_`
-    durable::Message message;
+    enum class Kind : unsigned char { kDurable, kAsk, kAnswer, kClosed, kPages, kSync } kind{};  // kPages: of `memory_`
+    durable::Message message{};
     std::uint64_t asked_us = 0;
+    wire::SyncMessage sync{};
   };
   struct Host {
     explicit Host(NodeId self) : lease(self) {}
@@ -95,6 +104,7 @@ class WholeCluster {
     runtime::Lease lease;
     RegionId next_region{1};
     std::set<NodeId> buried;
+    bool settling = false;
     Epoch told_of_deaths{};
     std::vector<std::pair<NodeId, durable::Message>> early;  // before it has heard that it is a member
   };
@@ -106,15 +116,18 @@ class WholeCluster {
 
   Host& host(NodeId node) { return *hosts_[node.value]; }
   void begin_memory();
+  void begin_sync();
   void map_region();
   void started(NodeId node);
   void ended(NodeId node);
   void followed(NodeId node);
+  void follow_with_durable(NodeId node);
   void begin(NodeId node, const vmm::Machine& machine);
   void linked(NodeId node, NodeId other);
   void lost(NodeId node, NodeId other);
   void bury_the_declared(NodeId node);
   void bury(NodeId node, NodeId dead);
+  void settle_in(NodeId node);
   std::size_t pages_on(NodeId from, NodeId to) const;
   void tick(NodeId node, std::uint64_t life);
   void ask_for_lease(NodeId node);
@@ -129,7 +142,9 @@ class WholeCluster {
   Prng prng_;
   VmmCluster log_;
   std::optional<WholeMemory> memory_;
+  std::optional<WholeSync> sync_;          // with it
   std::deque<std::optional<Host>> hosts_;  // of those that are up
+  std::set<NodeId> declared_dead_;
   std::map<std::pair<NodeId, NodeId>, Link> links_;
   std::uint64_t digest_ = 0, messages_ = 0, silences_ = 0;
 };

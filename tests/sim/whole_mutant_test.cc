@@ -48,6 +48,10 @@ constexpr Bug kBugs[] = {
     {.bug = WholeBug::kPagesUntold, .name = "pages_untold", .coherent = true},
     {.bug = WholeBug::kPagesNoHomes, .name = "pages_no_homes", .coherent = true},
     {.bug = WholeBug::kPagesPlaced, .name = "pages_placed", .coherent = true},
+    {.bug = WholeBug::kLocksAtOnce, .name = "locks_at_once", .crashes = false, .coherent = true},
+    {.bug = WholeBug::kLocksUntold, .name = "locks_untold", .coherent = true},
+    {.bug = WholeBug::kLocksAlone, .name = "locks_alone", .coherent = true},
+    {.bug = WholeBug::kLocksForget, .name = "locks_forget", .coherent = true},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, WholeMutant, testing::ValuesIn(kBugs),

@@ -1,4 +1,5 @@
-// Seeded simulations of whole nodes: Raft, the VMM's log, leases, durable memory and coherent memory together.
+// Seeded simulations of whole nodes: Raft, the VMM's log, leases, durable memory, coherent memory and locks
+// together.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -36,6 +37,12 @@ WholeReport run_seeds(std::uint64_t usually, WholeWorkload workload) {
     sum.memory.evicted += r.memory.evicted;
     sum.memory.spilled += r.memory.spilled;
     sum.memory.buried += r.memory.buried;
+    sum.locks.granted += r.locks.granted;
+    sum.locks.owner_died += r.locks.owner_died;
+    sum.locks.bereft += r.locks.bereft;
+    sum.waits.refused += r.waits.refused;
+    sum.waits.timeouts += r.waits.timeouts;
+    sum.waits.longest_wait_us = std::max(sum.waits.longest_wait_us, r.waits.longest_wait_us);
   });
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf("%llu seeds, %llu messages; %llu crashes, %llu cuts, %llu silences, %llu deaths, %llu joins; ", n(seeds),
@@ -48,6 +55,10 @@ WholeReport run_seeds(std::uint64_t usually, WholeWorkload workload) {
   std::printf("%llu homes moved, %llu told by the log; %llu pages evicted, %llu lent; %llu deaths told\n",
               n(sum.memory.homes_moved), n(sum.memory.homes_told), n(sum.memory.evicted), n(sum.memory.spilled),
               n(sum.memory.buried));
+  std::printf("%llu locks taken, %llu of owners that died, %llu had no holder any more; %llu not free, %llu given up; ",
+              n(sum.locks.granted), n(sum.locks.owner_died), n(sum.locks.bereft), n(sum.waits.refused),
+              n(sum.waits.timeouts));
+  std::printf("waited at most %llu ms\n", n(sum.waits.longest_wait_us / 1000));
   EXPECT_GT(sum.committed, 50 * seeds);
   return sum;
 }
@@ -60,35 +71,50 @@ void expect_use_of_pages(const WholeReport& sum) {
   EXPECT_GT(sum.memory.spilled, 0u);
 }
 
+void expect_use_of_locks(const WholeReport& sum) {
+  EXPECT_GT(sum.locks.granted, 0u);
+  EXPECT_GT(sum.waits.refused, 0u);
+  EXPECT_GT(sum.waits.timeouts, 0u);
+}
+
 TEST(WholeSim, everything) {
   const WholeReport sum = run_seeds(40, {});
   EXPECT_GT(sum.crashes, 0u);
   EXPECT_GT(sum.silences, 0u);
   EXPECT_GT(sum.joins, 0u);
   EXPECT_GT(sum.unknown, 0u);
+  EXPECT_GT(sum.locks.bereft, 0u);
+  EXPECT_GT(sum.locks.owner_died, 0u);
   EXPECT_GT(sum.pages.lost, 0u);
   EXPECT_GT(sum.memory.buried, 0u);
   expect_use_of_pages(sum);
+  expect_use_of_locks(sum);
 }
 
 TEST(WholeSim, nodes_die) {
   const WholeReport sum = run_seeds(40, {.cuts = false, .joins = false});
   EXPECT_GT(sum.deaths, 0u);
+  EXPECT_GT(sum.locks.bereft, 0u);
+  EXPECT_GT(sum.locks.owner_died, 0u);
   EXPECT_GT(sum.pages.lost, 0u);
   expect_use_of_pages(sum);
+  expect_use_of_locks(sum);
 }
 
 TEST(WholeSim, links_are_cut) {
   const WholeReport sum = run_seeds(30, {.crashes = false, .joins = false});
   EXPECT_GT(sum.silences, 0u);
   expect_use_of_pages(sum);
+  expect_use_of_locks(sum);
 }
 
 TEST(WholeSim, undisturbed) {
   const WholeReport sum = run_seeds(10, {.crashes = false, .cuts = false, .joins = false});
   EXPECT_EQ(sum.deaths, 0u);
   EXPECT_EQ(sum.pages.lost, 0u);
+  EXPECT_EQ(sum.locks.owner_died, 0u);
   expect_use_of_pages(sum);
+  expect_use_of_locks(sum);
 }
 
 TEST(WholeSim, nodes_begin_other_lives) {

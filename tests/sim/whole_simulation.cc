@@ -46,7 +46,12 @@ class Simulation {
         options_(cluster_options(seed, workload)),
         cluster_(options_),
         clients_(prng_, most_nodes(), memory()) {
-    if (options_.coherent) threads_.emplace(prng_, cluster_.log(), *cluster_.memory());
+    if (options_.coherent) {
+      threads_.emplace(prng_, cluster_.log(), *cluster_.memory());
+      lockers_.emplace(prng_, cluster_.log(), *cluster_.sync(), ledger_, WholeMemory::kMostNodes);
+      lock_every_us_ = 2 * kMillisecond + prng_.below(50 * kMillisecond);
+      cluster_.on_declared_dead = [this](NodeId node) { ledger_.declared_dead(node); };
+    }
     client_every_us_ = 500 + prng_.below(20 * kMillisecond);
     thread_every_us_ = 3 * kMillisecond + prng_.below(50 * kMillisecond);
     cluster_.on_read = [this](NodeId, const durable::ReadDone& done) { clients_.read_done(done); };
@@ -57,7 +62,7 @@ class Simulation {
   WholeReport run() {
     run_until_restored("the cluster did not begin");
     next_work();
-    if (threads_) next_region(), next_access();
+    if (threads_) next_region(), next_access(), next_lock();
     next_trouble();
     cluster_.log().run_for(kUnrestUs);
     stopped_ = true;
@@ -67,6 +72,7 @@ class Simulation {
     }
     run_until_restored("no rest after everything was mended");
     cluster_.check_rest();
+    ledger_.check_rest();
     clients_.check_history();
     static_cast<DurableClients::Counters&>(report_) = clients_.counters();
     report_.digest = cluster_.digest();
@@ -75,6 +81,8 @@ class Simulation {
     if (threads_) {
       report_.pages = threads_->counters();
       report_.memory = cluster_.memory()->counters();
+      report_.waits = lockers_->counters();
+      report_.locks = ledger_.counters();
     }
     return report_;
   }
@@ -94,12 +102,15 @@ class Simulation {
   NodeId any_node() { return NodeId{static_cast<std::uint16_t>(prng_.below(cluster_.nodes()))}; }
 
   std::uint16_t most_nodes() const { return options_.coherent ? kMostNumbers : kMostNodes; }
-  std::size_t working() const { return clients_.working() + (threads_ ? threads_->working() : 0); }
+  std::size_t working() const {
+    return clients_.working() + (threads_ ? threads_->working() + lockers_->working() : 0);
+  }
 
   bool is_at_rest() {
     if (!is_calm() || working() > 0) return false;
     for (std::uint16_t n = 0; n < cluster_.nodes() && threads_; ++n) {
-      if (cluster_.up(NodeId{n}) && !cluster_.memory()->is_at_rest(NodeId{n})) return false;
+      if (!cluster_.up(NodeId{n})) continue;
+      if (!cluster_.memory()->is_at_rest(NodeId{n}) || !cluster_.sync()->is_at_rest(NodeId{n})) return false;
     }
     return true;
   }
@@ -129,6 +140,14 @@ class Simulation {
       if (stopped_) return;
       threads_->begin_work();
       next_access();
+    });
+  }
+
+  void next_lock() {
+    cluster_.log().at(1 + prng_.below(lock_every_us_), [this] {
+      if (stopped_) return;
+      lockers_->begin_work();
+      next_lock();
     });
   }
 
@@ -210,7 +229,8 @@ class Simulation {
 
   void ended(NodeId node) {
     clients_.node_ended(node);
-    if (threads_) threads_->node_ended(node);
+    if (threads_) threads_->node_ended(node), lockers_->node_ended(node);
+    ledger_.node_ended(node);
     ++report_.deaths;
     gone_.insert(node);
     cluster_.log().at(prng_.below(2'000 * kMillisecond), [this, node] {
@@ -280,6 +300,7 @@ class Simulation {
           text += fmt::format(", parted from {}", m);
       }
       if (threads_) text += ", memory: " + cluster_.memory()->under_way(NodeId{n});
+      if (threads_) text += ", locks: " + cluster_.sync()->describe(NodeId{n});
       const raft::Core* core = cluster_.log().core(NodeId{n});
       if (core == nullptr) continue;
       text += fmt::format(", term {}, leader {:x}, log {} … {} … {}", core->term(), core->leader().value,
@@ -287,7 +308,7 @@ class Simulation {
       for (const raft::ServerId s : core->configuration().voters) text += fmt::format(" +{:x}", s.value);
       for (const raft::ServerId s : core->configuration().learners) text += fmt::format(" -{:x}", s.value);
     }
-    if (threads_) text += threads_->describe();
+    if (threads_) text += threads_->describe() + lockers_->describe();
     return text + "\n";
   }
 
@@ -297,7 +318,9 @@ class Simulation {
   WholeCluster cluster_;
   DurableClients clients_;
   std::optional<PageThreads> threads_;
-  std::uint64_t client_every_us_ = 0, thread_every_us_ = 0;
+  LockLedger ledger_;
+  std::optional<LockThreads> lockers_;  // with them
+  std::uint64_t client_every_us_ = 0, thread_every_us_ = 0, lock_every_us_ = 0;
   std::set<NodeId> gone_;
   unsigned may_die_ = 0, cuts_ = 0;
   bool stopped_ = false;

@@ -1,0 +1,63 @@
+// WholeSync: the synchronisation cores of whole nodes. Each hears of nodes as runtime/ tells it: of newcomers when they
+// are there, of deaths when the node's own log has them; one that joins introduces itself when it is a member.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sync/core.h"
+#include "vmm/machine.h"
+
+namespace gallocy::sim {
+
+class WholeSync {
+ public:
+  explicit WholeSync(std::uint16_t most_nodes, sync::FaultInjection fault = sync::FaultInjection::kNone)
+      : most_nodes_(most_nodes), fault_(fault) {}
+
+  std::function<void(NodeId from, NodeId to, const wire::SyncMessage&)> on_send;
+  std::function<void(NodeId, sync::WaiterId, sync::Outcome)> on_wake;
+
+  void start(NodeId node, const std::vector<NodeId>& present);
+  void stop(NodeId node) { nodes_.erase(node); }
+  void node_joined(NodeId node, NodeId other);
+  void bury(NodeId node, NodeId dead);
+  void arrive(NodeId from, NodeId to, const wire::SyncMessage& message);
+  void tick(NodeId node);
+
+  // Its program may use locks from then on.
+  void introduce(NodeId node, const std::vector<NodeId>& gone);
+  bool is_introduced(NodeId node) const { return nodes_.contains(node) && nodes_.at(node).introduced; }
+
+  // call(core, effects), as the runtime's threads do. What is pending ends by `on_wake`.
+  template <typename Call>
+  sync::Outcome call(NodeId node, Call call) {
+    const sync::Outcome outcome = call(nodes_.at(node).core, effects_);
+    carry_out(node);
+    return outcome;
+  }
+
+  bool is_at_rest(NodeId node) const { return is_introduced(node) && !nodes_.at(node).core.recovering(); }
+  std::string describe(NodeId node) const;
+  // All know of the same deaths, and nobody was told what it could not take.
+  void check_rest() const;
+  std::uint64_t digest() const;
+
+ private:
+  struct Node {
+    sync::Core core;
+    bool introduced = false;
+  };
+
+  sync::Core& core(NodeId node) { return nodes_.at(node).core; }
+  void carry_out(NodeId node);
+
+  const std::uint16_t most_nodes_;
+  const sync::FaultInjection fault_;
+  std::map<NodeId, Node> nodes_;  // that are up
+  sync::Effects effects_;
+};
+
+}  // namespace gallocy::sim
