@@ -30,7 +30,8 @@ Core::Core(const Options& options, const PersistentState& state, std::uint64_t s
 }
 
 void Core::take_office(std::uint64_t now) {
-  CHECK(vote_ == options_.self && role_ == Role::kFollower && commit_ == LogIndex{}, vote_, commit_);
+  if (vote_ != options_.self) return;
+  CHECK(role_ == Role::kFollower && commit_ == LogIndex{}, vote_, commit_);
   become_leader(now);
 }
 

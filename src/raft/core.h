@@ -76,8 +76,9 @@ class Core {
  public:
   Core(const Options& options, const PersistentState& state, std::uint64_t seed, std::uint64_t now);
 
-  // The first leader of a company whose founding elected it (PersistentState::founding). As the first event, and on a
-  // server that starts for the first time: the votes of its term are given once.
+  // The first leader of a company whose founding elected it (PersistentState::founding), on a server that starts for
+  // the first time: the votes of its term are given once. If others have begun a later term already, as this server was
+  // late, it is like any other.
   void take_office(std::uint64_t now);
   // Time passes.
   void tick(std::uint64_t now);

@@ -42,6 +42,19 @@ void lead(Core& core) {
   EXPECT_EQ(core.role(), Role::kLeader);
 }
 
+TEST(RaftCore, who_was_elected_by_the_founding_leads_if_no_other_term_has_begun) {
+  const auto founded = [] { return Core({.self = kA}, PersistentState::founding(kThree, kA), 1, 0); };
+  Core prompt = founded();
+  EXPECT_TRUE(prompt.message({kB, kA, Term{1}, VoteRequest{.ballot = Ballot::kPreVote}}, kLate));
+  prompt.take_office(kLate);
+  EXPECT_EQ(prompt.role(), Role::kLeader);
+  Core late = founded();
+  EXPECT_TRUE(late.message({kB, kA, Term{2}, VoteRequest{.last_index = LogIndex{1}, .last_term = Term{1}}}, kLate));
+  late.take_office(kLate);
+  EXPECT_EQ(late.role(), Role::kFollower);
+  EXPECT_EQ(late.term(), Term{2});
+}
+
 TEST(RaftCore, a_message_that_only_tells_of_a_commit_is_answered_once_in_a_round) {
   Core core = make(Storage::kVolatile);
   const auto told = [&](std::uint64_t round, LogIndex commit, std::vector<Entry> entries = {}) {
