@@ -25,7 +25,7 @@ class DurableDisk : public DurableFixture {
     ASSERT_NO_FATAL_FAILURE(start_bank());
     finish();
   }
-  void await_end_of_all() { EXPECT_NE(launcher_->wait(kBound), 0); }
+  void await_end_of_all() { EXPECT_GT(launcher_->wait(kBound), 0) << said(); }
   void kill_all() {
     kill_nodes({0, 1, 2});
     await_end_of_all();
