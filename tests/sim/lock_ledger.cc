@@ -4,10 +4,10 @@
 
 namespace gallocy::sim {
 
-void LockLedger::bury_declared(Lock& lock) {
-  const auto is_dead = [this](const Holder& holder) { return declared_.contains(holder.node); };
-  std::erase_if(lock.readers, is_dead);
-  if (std::erase_if(lock.writer, is_dead) == 0) return;
+template <typename F>
+void LockLedger::bury(Lock& lock, F is_gone) {
+  std::erase_if(lock.readers, is_gone);
+  if (std::erase_if(lock.writer, is_gone) == 0) return;
   lock.orphaned = true;
   ++counters_.bereft;
 }
@@ -16,7 +16,7 @@ void LockLedger::granted(sync::SyncId id, sync::LockMode mode, const Holder& hol
   CHECK(sync::succeeded(outcome), "neither granted nor given up", id, holder.node, static_cast<int>(outcome));
   if (declared_.contains(holder.node)) return;
   Lock& lock = locks_[id];
-  bury_declared(lock);
+  bury(lock, [this](const Holder& each) { return declared_.contains(each.node); });
   const bool writes = mode == sync::LockMode::kExclusive, told = outcome == sync::Outcome::kOwnerDied;
   CHECK(lock.writer.empty(), "two holders of a lock", id, holder.node, lock.writer.front().node);
   CHECK(!writes || lock.readers.empty(), "a writer beside readers", id, holder.node);
@@ -35,13 +35,7 @@ void LockLedger::released(sync::SyncId id, const Holder& holder) {
 }
 
 void LockLedger::node_ended(NodeId node) {
-  for (auto& [id, lock] : locks_) {
-    const auto was_there = [node](const Holder& holder) { return holder.node == node; };
-    std::erase_if(lock.readers, was_there);
-    if (std::erase_if(lock.writer, was_there) == 0) continue;
-    lock.orphaned = true;
-    ++counters_.bereft;
-  }
+  for (auto& [id, lock] : locks_) bury(lock, [node](const Holder& each) { return each.node == node; });
 }
 
 void LockLedger::check_rest() const {

@@ -42,7 +42,9 @@ class LockLedger {
     bool orphaned = false;         // the writer died, and no other has been told yet
   };
 
-  void bury_declared(Lock& lock);
+  // Takes those out for whom is_gone(holder).
+  template <typename F>
+  void bury(Lock& lock, F is_gone);
 
   std::map<sync::SyncId, Lock> locks_;
   std::set<NodeId> declared_;

@@ -86,6 +86,7 @@ class WholeCluster {
   // At rest: nothing open, nothing kept, the same images at all members of each company.
   void check_rest();
 
+  std::vector<NodeId> up_nodes() const;
   std::uint64_t digest() const;
   std::uint64_t messages() const { return messages_; }
   std::uint64_t silences() const { return silences_; }
@@ -136,7 +137,6 @@ class WholeCluster {
   void enqueue(NodeId from, NodeId to, Frame frame);
   void deliver(NodeId from, NodeId to);
   void arrived(NodeId from, NodeId to, const Frame& frame);
-  std::vector<NodeId> up_nodes() const;
 
   const WholeOptions options_;
   Prng prng_;

@@ -77,16 +77,20 @@ void expect_use_of_locks(const WholeReport& sum) {
   EXPECT_GT(sum.waits.timeouts, 0u);
 }
 
+void expect_losses(const WholeReport& sum) {
+  EXPECT_GT(sum.locks.bereft, 0u);
+  EXPECT_GT(sum.locks.owner_died, 0u);
+  EXPECT_GT(sum.pages.lost, 0u);
+}
+
 TEST(WholeSim, everything) {
   const WholeReport sum = run_seeds(40, {});
   EXPECT_GT(sum.crashes, 0u);
   EXPECT_GT(sum.silences, 0u);
   EXPECT_GT(sum.joins, 0u);
   EXPECT_GT(sum.unknown, 0u);
-  EXPECT_GT(sum.locks.bereft, 0u);
-  EXPECT_GT(sum.locks.owner_died, 0u);
-  EXPECT_GT(sum.pages.lost, 0u);
   EXPECT_GT(sum.memory.buried, 0u);
+  expect_losses(sum);
   expect_use_of_pages(sum);
   expect_use_of_locks(sum);
 }
@@ -94,9 +98,7 @@ TEST(WholeSim, everything) {
 TEST(WholeSim, nodes_die) {
   const WholeReport sum = run_seeds(40, {.cuts = false, .joins = false});
   EXPECT_GT(sum.deaths, 0u);
-  EXPECT_GT(sum.locks.bereft, 0u);
-  EXPECT_GT(sum.locks.owner_died, 0u);
-  EXPECT_GT(sum.pages.lost, 0u);
+  expect_losses(sum);
   expect_use_of_pages(sum);
   expect_use_of_locks(sum);
 }

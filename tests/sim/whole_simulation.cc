@@ -61,8 +61,13 @@ class Simulation {
 
   WholeReport run() {
     run_until_restored("the cluster did not begin");
-    next_work();
-    if (threads_) next_region(), next_access(), next_lock();
+    // Most numbers are those of nodes that are gone, where there are many.
+    keep_beginning(clients_, threads_ ? client_every_us_ / 3 : client_every_us_);
+    if (threads_) {
+      next_region();
+      keep_beginning(*threads_, thread_every_us_);
+      keep_beginning(*lockers_, lock_every_us_);
+    }
     next_trouble();
     cluster_.log().run_for(kUnrestUs);
     stopped_ = true;
@@ -125,29 +130,13 @@ class Simulation {
     CHECK(is_at_rest(), otherwise, working());
   }
 
-  void next_work() {
-    // Most numbers are those of nodes that are gone.
-    const std::uint64_t every = options_.coherent ? client_every_us_ / 3 : client_every_us_;
-    cluster_.log().at(1 + prng_.below(every), [this] {
+  // Until the end, at random times that are at most so far apart.
+  template <typename Workers>
+  void keep_beginning(Workers& workers, std::uint64_t every_us) {
+    cluster_.log().at(1 + prng_.below(every_us), [this, &workers, every_us] {
       if (stopped_) return;
-      clients_.begin_work();
-      next_work();
-    });
-  }
-
-  void next_access() {
-    cluster_.log().at(1 + prng_.below(thread_every_us_), [this] {
-      if (stopped_) return;
-      threads_->begin_work();
-      next_access();
-    });
-  }
-
-  void next_lock() {
-    cluster_.log().at(1 + prng_.below(lock_every_us_), [this] {
-      if (stopped_) return;
-      lockers_->begin_work();
-      next_lock();
+      workers.begin_work();
+      keep_beginning(workers, every_us);
     });
   }
 
@@ -243,12 +232,6 @@ class Simulation {
     return !options_.coherent || cluster_.nodes() + cluster_.log().arriving() + gone_.size() < kMostNumbers;
   }
 
-  std::size_t up_nodes() const {
-    std::size_t count = 0;
-    for (std::uint16_t n = 0; n < cluster_.nodes(); ++n) count += cluster_.up(NodeId{n});
-    return count;
-  }
-
   // In another life, or as somebody else.
   void come_back(NodeId node) {
     gone_.erase(node);
@@ -257,7 +240,7 @@ class Simulation {
   }
 
   void join() {
-    const std::size_t there = options_.coherent ? up_nodes() : cluster_.nodes();
+    const std::size_t there = options_.coherent ? cluster_.up_nodes().size() : cluster_.nodes();
     if (there + cluster_.log().arriving() >= kMostNodes || !may_come_back()) return;
     ++report_.joins;
     cluster_.log().arrive();
