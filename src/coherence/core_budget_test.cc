@@ -1,14 +1,10 @@
 // A budget that other things use, too.
 #include <gtest/gtest.h>
 
-#include "coherence/core.h"
+#include "coherence/testing/no_bytes.h"
 
 namespace gallocy::coherence {
 namespace {
-
-struct NoBytes : Frames {
-  std::uint64_t checksum(PageId) override { return 0; }
-};
 
 constexpr std::uint64_t kBudget = 64;
 

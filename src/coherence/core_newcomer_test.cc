@@ -3,14 +3,10 @@
 
 #include <algorithm>
 
-#include "coherence/core.h"
+#include "coherence/testing/no_bytes.h"
 
 namespace gallocy::coherence {
 namespace {
-
-struct NoBytes : Frames {
-  std::uint64_t checksum(PageId) override { return 0; }
-};
 
 unsigned requests(const Effects& effects) {
   return static_cast<unsigned>(std::ranges::count_if(effects.list, [](const Effect& e) {
