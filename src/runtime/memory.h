@@ -133,10 +133,10 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::uint64_t room_pages();
   struct Summary {
     std::uint64_t budget_pages = 0, used_pages = 0;
-    std::uint64_t kept_pages = 0;   // of the used ones: others have at most copies
     std::uint64_t home_blocks = 0;  // of those of which pages are here
   };
   Summary summary();
+  std::uint64_t kept_pages();                               // of the used ones: others have at most copies
   std::uint64_t room_of(const std::vector<NodeId>& nodes);  // in pages, as they said last
   void add_statistics(Statistics& statistics);
   // The processor time that threads have spent in faults of the engines that handle them in the faulting thread; about.

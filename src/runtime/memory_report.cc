@@ -21,13 +21,16 @@ NodeId Memory::home_of(std::uint64_t address) {
 
 Memory::Summary Memory::summary() {
   const os::MutexLock lock(mu_);
-  Summary summary{.budget_pages = options_.coherence.budget_pages,
-                  .used_pages = core_.frames_in_use(),
-                  .kept_pages = core_.kept_pages()};
+  Summary summary{.budget_pages = options_.coherence.budget_pages, .used_pages = core_.frames_in_use()};
   for (const BlockId block : core_.blocks_with_frames()) {
     summary.home_blocks += core_.home_of(block) == options_.coherence.self ? 1 : 0;
   }
   return summary;
+}
+
+std::uint64_t Memory::kept_pages() {
+  const os::MutexLock lock(mu_);
+  return core_.kept_pages();
 }
 
 void Memory::reserve(std::uint64_t pages) {

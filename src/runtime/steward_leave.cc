@@ -52,7 +52,7 @@ Result<> Steward::leave() {
                 fmt::format("it is the only one that has the cluster's log on disk, and node {} still needs that",
                             heirs_now.front()));
   }
-  const std::uint64_t kept = runtime_.memory().summary().kept_pages, room = runtime_.memory().room_of(heirs_now);
+  const std::uint64_t kept = runtime_.memory().kept_pages(), room = runtime_.memory().room_of(heirs_now);
   if (kept > room) {
     return fail(ErrorCode::kOutOfMemory, fmt::format("it keeps {} MiB and the others have room for {} MiB",
                                                      kept * kPageBytes >> 20, room * kPageBytes >> 20));
