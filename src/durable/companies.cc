@@ -19,6 +19,55 @@ bool keeps_blocks(const Membership& membership, NodeId node) {
   return has(membership.nodes, node) && !has(membership.bystanders, node);
 }
 
+// Where the lowest score is, among all but the one that is about to leave.
+unsigned lowest(const Company& company, BlockId block, NodeId leaver) {
+  unsigned lowest = Company::kNowhere;
+  for (unsigned i = 0; i < company.size(); ++i) {
+    if (company[i] == leaver) continue;
+    if (lowest == Company::kNowhere || score(block, company[i]) < score(block, company[lowest])) lowest = i;
+  }
+  return lowest;
+}
+
+unsigned staying(const Company& company, NodeId leaver) {
+  return company.size() - static_cast<unsigned>(company.has(leaver));
+}
+
+Company without(const Company& company, NodeId node) {
+  Company others;
+  for (unsigned i = 0; i < company.size(); ++i) {
+    if (company[i] != node) others.add(company[i]);
+  }
+  return others;
+}
+
+Company settle(const Company& company, BlockId block, unsigned backups, const Membership& membership) {
+  const NodeId leaver = membership.leaver, settler = membership.settler;
+  Company next = company;
+  switch (membership.step) {
+    case SettleStep::kNone:
+      break;
+    case SettleStep::kTakenIn: {
+      if (next.size() >= backups + 2 || next.has(settler) || !keeps_blocks(membership, settler)) break;
+      const unsigned last = lowest(next, block, leaver);
+      if (last != Company::kNowhere && score(block, settler) > score(block, next[last])) next.add(settler);
+      break;
+    }
+    case SettleStep::kTakesOver: {
+      if (staying(next, leaver) <= backups + 1) break;
+      const NodeId last = next[lowest(next, block, leaver)];
+      next = without(next, last);
+      next.add(last);
+      break;
+    }
+    case SettleStep::kSettled:
+      for (unsigned i = next.size(); i-- > 0 && staying(next, leaver) > backups + 1;) {
+        if (next[i] != leaver) next = without(next, next[i]);
+      }
+  }
+  return next;
+}
+
 }  // namespace
 
 unsigned Company::position(NodeId node) const {
@@ -52,8 +101,7 @@ Company History::successor(const Company& company, BlockId block, unsigned backu
   for (unsigned i = 0; i < company.size(); ++i) {
     if (keeps_blocks(membership, company[i])) next.add(company[i]);
   }
-  const auto stay = [&] { return next.size() - static_cast<unsigned>(next.has(membership.leaver)); };
-  while (stay() < backups + 1) {
+  while (staying(next, membership.leaver) < backups + 1) {
     NodeId best = kNoNode;
     std::uint64_t best_score = 0;
     for (const NodeId node : membership.nodes) {
@@ -65,7 +113,7 @@ Company History::successor(const Company& company, BlockId block, unsigned backu
     next.add(best);
   }
   if (next.size() == 0 && keeps_blocks(membership, membership.leaver)) next.add(membership.leaver);  // nobody else does
-  return next;
+  return settle(next, block, backups, membership);
 }
 
 Company History::company(BlockId block, unsigned backups, Epoch founded, Epoch in) const {

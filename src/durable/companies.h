@@ -6,7 +6,15 @@
 // each later epoch those that are no members any more leave, and the others move up; if there are too few, the members
 // with the highest scores that are not in it yet follow. So blocks are scattered, a death concerns only the companies
 // of the dead, those who joined a company first come first in it, and a node that joins takes part in regions mapped
-// later, in companies that are too small, and after deaths.
+// later, in companies that are too small, and after deaths; and in all others when it settles.
+//
+// Settling: a member takes over its share of the blocks that there are, one member at a time and in three steps, each
+// of which opens an epoch (SettleStep). A step is made only in the epoch right after one in which every image was
+// complete.
+// 1. Companies in which the newcomer has a higher score than the lowest have it as one more, the last.
+// 2. Who has the lowest score in a company that is larger than it should be stands last in it. It may have been the
+//    primary, and need not have heard of it: but it still is a member, without which nothing is committed.
+// 3. These companies are without their last.
 //
 // A member that is about to leave does not count: while it is still there, its companies have one more, which is
 // restored meanwhile, so that nothing is missing when it has gone.
@@ -14,9 +22,10 @@
 // A bystander, a member that keeps no blocks, is in no company.
 //
 // Invariants
-// 1. A company has at most backups + 2 members, all different, and backups + 1 if nobody ever was about to leave; fewer
-//    only if there are no more members that keep blocks; none, only if there is no such member at all.
-// 2. From one epoch to the next members keep their order.
+// 1. A company has at most backups + 2 members, all different, and backups + 1 if nobody ever was about to leave and
+//    nobody is settling; fewer only if there are no more members that keep blocks; none, only if there is no such
+//    member at all.
+// 2. From one epoch to the next members keep their order, but for step 2.
 // 3. A node is a bystander as long as it is a member, or never (add() checks it).
 #pragma once
 
@@ -51,6 +60,9 @@ class Company {
   std::uint8_t size_ = 0;
 };
 
+// What opened an epoch, if it was a step by which a member settles.
+enum class SettleStep : std::uint8_t { kNone, kTakenIn, kTakesOver, kSettled };
+
 // Who the members are in an epoch.
 struct Membership {
   Epoch epoch{};
@@ -58,6 +70,8 @@ struct Membership {
   NodeId leaver = kNoNode;           // the one of them that is about to leave
   NodeId restarted = kNoNode;        // was a member before, and is one in another life, with what it had
   std::vector<NodeId> bystanders{};  // those of them that keep no blocks; ascending
+  NodeId settler = kNoNode;          // the one of them that is settling: has made a step, and not the last
+  SettleStep step = SettleStep::kNone;
 };
 
 // All memberships so far; the same on every node that has got as far in the log.
@@ -70,7 +84,8 @@ class History {
   const Membership& membership() const { return memberships_.back(); }
   Epoch latest() const { return membership().epoch; }
   const std::vector<NodeId>& members() const { return membership().nodes; }
-  NodeId leaver() const { return membership().leaver; }  // kNoNode: nobody is about to leave
+  NodeId leaver() const { return membership().leaver; }    // kNoNode: nobody is about to leave
+  NodeId settler() const { return membership().settler; }  // kNoNode: nobody is settling
   bool is_bystander(NodeId node) const;
   bool has_keeping_members() const { return membership().bystanders.size() < members().size(); }
   bool is_member(NodeId node) const { return joined(node) != Epoch{}; }

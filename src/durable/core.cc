@@ -207,17 +207,18 @@ void Core::begin_epoch(Epoch before) {
     for (Record& record : block.records) record.others.clear(), record.heard = false;
   }
   // A company of one is settled at once, and asks the companies of other blocks: those of now.
-  std::vector<Block*> unsettled;
+  std::vector<BlockId> unsettled;
   for (const DurableRegion& region : regions_) {
     if (history_.is_bystander(self_)) break;
     for (std::uint64_t i = 0; i < region.blocks; ++i) {
-      if (Block* block = adopt(BlockId{region.first.value + i}, region, before)) unsettled.push_back(block);
+      if (Block* block = adopt(BlockId{region.first.value + i}, region, before)) unsettled.push_back(block->id);
     }
   }
-  for (Block* block : unsettled) begin_sync(*block);
+  for (const BlockId id : unsettled) begin_sync(*find_block(id));
   std::erase_if(retained_, [this](const auto& r) {
     const Block* kept = block(r.second);
-    return std::ranges::none_of(kept->records, [&](const Record& record) { return record.id == r.first; });
+    return kept == nullptr ||
+           std::ranges::none_of(kept->records, [&](const Record& record) { return record.id == r.first; });
   });
   begin_coordinator_epoch();
 }
@@ -226,14 +227,38 @@ Block* Core::adopt(BlockId id, const DurableRegion& region, Epoch before) {
   Block* block = find_block(id);
   const Company was = block != nullptr ? block->company : history_.company(id, region.backups, region.founded, before);
   const Company now = history_.successor(was, id, region.backups);
-  if (!now.has(self_)) return nullptr;
+  if (!now.has(self_)) {
+    if (block != nullptr) give_up(id);
+    return nullptr;
+  }
   if (block == nullptr && now == was) return nullptr;
   if (block == nullptr) block = &add_block(id, now, was.has(self_));
   block->company = now;
-  if (now.primary() != self_) return nullptr;
+  if (now.primary() != self_) {
+    if (was.primary() == self_) follow_from_now_on(*block);
+    return nullptr;
+  }
   if (is(Mutant::kForgetPrepared) && was.primary() != self_)
     erase_if(*block, [](const Record& r) { return !r.committed; });
   return now != was || block->used || block->incomplete != 0 || !block->settled ? block : nullptr;
+}
+
+// As a member of the company no more. Others have it, as complete as this node.
+void Core::give_up(BlockId id) {
+  const std::size_t place = places_.at(id);
+  places_.erase(id);
+  if (place + 1 < blocks_.size()) {
+    blocks_[place] = std::move(blocks_.back());
+    places_[blocks_[place].id] = place;
+  }
+  blocks_.pop_back();
+}
+
+// Another is the primary, and says what comes of the records.
+void Core::follow_from_now_on(Block& block) {
+  block.settled = true;
+  block.unsynced = block.incomplete = 0;
+  for (Record& record : block.records) record.awaiting = 0;
 }
 
 void Core::deliver_deferred() {
@@ -241,7 +266,7 @@ void Core::deliver_deferred() {
 }
 
 void Core::flush() {
-  release_leaver();
+  say_released();
   send_forget();
   for (const PutOff& put_off : put_off_) send_put_off(put_off.to);
   drain();

@@ -89,12 +89,15 @@ class Core {
   Company company(BlockId block) const;
   // What this node has of a block; null: it keeps it and nobody used it, or it does not keep it.
   const Block* block(BlockId block) const;
+  std::size_t kept() const { return blocks_.size(); }
   std::size_t records() const;  // of transactions that are not over
   std::size_t open() const { return transactions_.count() + reads_.count(); }
   // Blocks that this node leads and that are not at all members of their companies yet; without those that are lost.
   std::size_t unrestored() const;
   // This node is about to leave: what it keeps is at others in its stead.
   bool may_leave() const;
+  // This node is settling: everything is where it should be in this epoch, and the next step may open the one after it.
+  bool may_go_on_settling() const;
 
   void check_invariants() const;
   std::uint64_t digest() const;  // of everything that decides what it does next
@@ -157,6 +160,8 @@ class Core {
   void drain();
   void begin_epoch(Epoch before);
   Block* adopt(BlockId block, const DurableRegion& region, Epoch before);  // null: it need not be settled here
+  void give_up(BlockId block);
+  static void follow_from_now_on(Block& block);
   void deliver_deferred();
 
   // core_journal.cc
@@ -223,7 +228,7 @@ class Core {
 
   // core_restore.cc
   void continue_restores();
-  void release_leaver();
+  void say_released();
   bool on_pages(NodeId from, const Message& m);
   bool on_pages_taken(const Message& m);
   bool on_restored(NodeId from, const Message& m);
@@ -254,7 +259,8 @@ class Core {
   std::vector<Forgotten> forgotten_by_;                      // by coordinator
   std::deque<Restore> restores_;
   unsigned pages_in_flight_ = 0;
-  // In this epoch: who does not need this node, which is about to leave; and whether this node has told so to another.
+  // In this epoch: who leads nothing that is not whole, which this node has to know to leave or to settle; and whether
+  // this node has told so to others.
   std::vector<NodeId> released_by_;
   bool released_ = false;
 

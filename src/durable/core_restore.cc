@@ -59,16 +59,21 @@ bool Core::on_restored(NodeId from, const Message& m) {
   return true;
 }
 
-// Nothing that this node leads needs the one that is about to leave any more, and that stays so in this epoch.
-void Core::release_leaver() {
-  const NodeId leaver = history_.leaver();
-  if (leaver == kNoNode || released_ || (unrestored() > 0 && !is(Mutant::kReleaseEarly))) return;
+// Everything that this node leads is whole, and stays so in this epoch: nothing needs the one that is about to leave,
+// and who is settling may go on.
+void Core::say_released() {
+  const NodeId leaver = history_.leaver(), settler = history_.settler();
+  if ((leaver == kNoNode && settler == kNoNode) || released_) return;
+  if (unrestored() > 0 && !(is(Mutant::kReleaseEarly) && leaver != kNoNode) &&
+      !(is(Mutant::kSettleEarly) && settler != kNoNode))
+    return;
   released_ = true;
-  send(leaver, {.verb = Verb::kReleased});
+  if (leaver != kNoNode) send(leaver, {.verb = Verb::kReleased});
+  if (settler != kNoNode) send(settler, {.verb = Verb::kReleased});
 }
 
 bool Core::on_released(NodeId from) {
-  if (history_.leaver() != self_) return false;
+  if (history_.leaver() != self_ && history_.settler() != self_) return false;
   if (std::ranges::find(released_by_, from) == released_by_.end()) released_by_.push_back(from);
   return true;
 }
@@ -80,6 +85,10 @@ bool Core::may_leave() const {
   const Membership& now = history_.membership();
   const bool last = !now.bystanders.empty() && now.bystanders.size() + 1 == now.nodes.size();
   return !last && released_by_.size() == now.nodes.size();
+}
+
+bool Core::may_go_on_settling() const {
+  return history_.settler() == self_ && released_by_.size() == history_.members().size();
 }
 
 }  // namespace gallocy::durable

@@ -28,6 +28,7 @@ enum class Mutant : unsigned char {
   kRestoredEarly,        // a member takes its image for complete after the first page
   kNoRestore,            // a new member of a company gets no image
   kReleaseEarly,         // a member that leaves is let go before what it keeps is at another
+  kSettleEarly,          // a member that settles goes on before all images are complete
   kBlindSection,         // a section compares nothing
   kReadPastComparisons,  // no read waits for comparisons
   kRefuseUnheard,        // a prepare does not wait for news of a record of an epoch before

@@ -20,6 +20,7 @@ class Memberships {
       // After the end of all nodes they would have nothing of it.
       if (machine_.on_disk() && !machine_.member(node)->on_disk) change(now_.bystanders, node, kind);
     }
+    follow_settling(node, kind);
     if (kind == Kind::kLeaves) {
       now_.leaver = node;
     } else if (now_.leaver == node) {  // whatever else becomes of it
@@ -32,6 +33,19 @@ class Memberships {
 
  private:
   using Kind = vmm::MembershipChange::Kind;
+
+  void follow_settling(NodeId node, Kind kind) {
+    using Step = durable::SettleStep;
+    now_.step = kind == Kind::kTakenIn     ? Step::kTakenIn
+                : kind == Kind::kTakesOver ? Step::kTakesOver
+                : kind == Kind::kSettled   ? Step::kSettled
+                                           : Step::kNone;
+    if (kind == Kind::kTakenIn) {
+      now_.settler = node;
+    } else if (now_.settler == node && kind != Kind::kTakesOver) {
+      now_.settler = kNoNode;
+    }
+  }
 
   static void change(std::vector<NodeId>& nodes, NodeId node, Kind kind) {
     const auto at = std::ranges::lower_bound(nodes, node);

@@ -320,6 +320,16 @@ bool DurableService::may_leave() {
   return stopped_ || !core_ || core_->may_leave();
 }
 
+bool DurableService::may_go_on_settling(Epoch epoch) {
+  const os::MutexLock lock(mu_);
+  return !stopped_ && core_ && core_->epoch() == epoch && core_->may_go_on_settling();
+}
+
+std::size_t DurableService::kept_blocks() {
+  const os::MutexLock lock(mu_);
+  return core_ ? core_->kept() : 0;
+}
+
 void DurableService::connection_lost(NodeId peer) {
   const os::MutexLock lock(mu_);
   lease_.connection_lost(peer);

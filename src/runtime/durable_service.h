@@ -64,6 +64,10 @@ class DurableService {
   void stop(const Error& reason);
   // This node is about to leave: everything durable that it keeps is at others in its stead.
   bool may_leave();
+  // This node is settling, and in this epoch everything is where it should be.
+  bool may_go_on_settling(Epoch epoch);
+  // Those that this node keeps and that were used, or came to it later.
+  std::size_t kept_blocks();
   void connection_lost(NodeId peer);
   void connection_made(NodeId peer);
 

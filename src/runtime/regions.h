@@ -44,6 +44,7 @@ struct RegionsOptions {
   bool long_lived = false;    // nodes join and leave: the log is kept by Raft even if one node begins
   std::uint64_t cluster = 0;  // the number of a cluster whose log is on disk, though not at this node
   std::uint32_t shards = 1;   // of the address space: 1 … wire::kMaxShards
+  bool settles = false;       // takes over its share of the durable blocks that there are: it is here to stay
 };
 
 class Regions {
@@ -185,6 +186,7 @@ class Regions {
   void answer_newcomer(const vmm::Resolved& resolved) REQUIRES(mu_);
   void appeared(const vmm::Region& region) REQUIRES(mu_);
   void announce_new_homes() REQUIRES(mu_);
+  void settle() REQUIRES(mu_);
   std::vector<vmm::BlockHomes> entries_of(std::vector<std::pair<BlockId, NodeId>> homes) const REQUIRES(mu_);
   bool drop_the_dead(vmm::BlockHomes& homes);
   // A pointer into a region may reach a node before the log does, so map() and attach() return when all nodes have it.
@@ -229,9 +231,10 @@ class Regions {
   std::unordered_map<std::uint64_t, Admission> admissions_ GUARDED_BY(mu_);  // by ticket
   NodeId leaver_ GUARDED_BY(mu_) = kNoNode;                                  // that was told of
   bool leaver_news_due_ GUARDED_BY(mu_) = false;
-  LogIndex leaves_at_ GUARDED_BY(mu_);            // the last entry of the first log that says so of this node
-  std::map<NodeId, Epoch> told_ GUARDED_BY(mu_);  // the news of a member that were told
-  std::uint64_t epochs_ GUARDED_BY(mu_) = 0;      // of all logs together, when they were told
+  LogIndex leaves_at_ GUARDED_BY(mu_);              // the last entry of the first log that says so of this node
+  std::int64_t settles_on_us_ GUARDED_BY(mu_) = 0;  // not before: the log has to answer
+  std::map<NodeId, Epoch> told_ GUARDED_BY(mu_);    // the news of a member that were told
+  std::uint64_t epochs_ GUARDED_BY(mu_) = 0;        // of all logs together, when they were told
   NodeId coordinator_ GUARDED_BY(mu_);
   std::vector<bool> dead_ GUARDED_BY(mu_);
   std::vector<std::uint64_t> lives_ GUARDED_BY(mu_);  // that there were links to; 0: not known yet

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "os/clock.h"
 #include "runtime/memory_following.h"
 #include "runtime/regions.h"
@@ -97,11 +98,29 @@ void Regions::tick() {
   const os::MutexLock lock(mu_);
   if (!started_) return;
   announce_new_homes();
+  if (options_.settles) settle();
   if (disk_ != nullptr) propose_lives();
   if (unsaid_ && durable_.journal_begun()) {
     unsaid_ = false;
     for (const RegionId region : mapped_) say_it_is_here(region);
   }
+}
+
+// See "Settling" in docs/durable.md. A step that the log did not take, as its epoch was over, is looked at again.
+void Regions::settle() {
+  constexpr std::int64_t kAgainUs = 1'000'000;
+  const vmm::Machine& machine = first().machine();
+  const std::int64_t now = os::monotonic_us();
+  if (now < settles_on_us_ || !first().usable() || !has_begun(first()) || !machine.is_unsettled(self_)) return;
+  const vmm::SettleStep step = machine.next_step();
+  if (step == vmm::SettleStep::kTakenIn ? machine.leaver() != kNoNode
+                                        : machine.settler() != self_ || !durable_.may_go_on_settling(machine.epoch()))
+    return;
+  settles_on_us_ = now + kAgainUs;
+  log_event(LogLevel::kInfo, "settling", "step", static_cast<int>(step), "epoch", machine.epoch().value);
+  Turn turn(shards_.size());
+  hand_in(vmm::MemberSettles{self_, step, machine.epoch()}, next_ticket_++, turn);
+  carry_out(turn);
 }
 
 void Regions::housekeeping() {

@@ -136,6 +136,8 @@ Result<> Runtime::assemble() {
     cluster.long_lived = true;
     cluster.cluster = steward_->cluster();
     cluster.shards = steward_->shards();
+    // A program may be gone soon.
+    cluster.settles = settings_.duty == Duty::kMemory;
   } else if (!settings_.log_dir.empty()) {
     GALLOCY_ASSIGN(disk_, Regions::open_disk(cluster, settings_.log_dir, number_of(*settings_.launch)));
     cluster.life = disk_->identity().life;

@@ -80,9 +80,10 @@ std::string status_json(Runtime& runtime, const std::string& address) {
   return fmt::format(
       "{{\"cluster\": {{\"epoch\": {}, \"members\": [{}], \"regions\": [{}]}}, \"node\": {{\"node\": {}, "
       "\"address\": {}, \"pid\": {}, \"logs\": [{}], \"memory\": {{\"budget\": {}, \"used\": {}, \"durable\": {}, "
-      "\"homes\": {}}}}}}}\n",
+      "\"homes\": {}}}, \"durable\": {{\"blocks\": {}}}}}}}\n",
       epoch, members, regions, runtime.self(), quoted(address), ::getpid(), logs, memory.budget_pages * kPageBytes,
-      memory.used_pages * kPageBytes, DurableService::pages_in_use() * kPageBytes, memory.home_blocks);
+      memory.used_pages * kPageBytes, DurableService::pages_in_use() * kPageBytes, memory.home_blocks,
+      runtime.durable().kept_blocks());
 }
 
 }  // namespace gallocy::runtime

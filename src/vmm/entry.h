@@ -112,9 +112,21 @@ struct UnbindName {
   bool operator==(const UnbindName&) const = default;
 };
 
+// By which a member takes over its share of the durable blocks that there are. One member at a time.
+enum class SettleStep : std::uint8_t { kTakenIn = 1, kTakesOver, kSettled };  // durable/companies.h says what they do
+
+// A step of it, in this order. Opens an epoch; all but the first only the one right after `epoch`, in which the
+// proposer has found that everything is where it should be.
+struct MemberSettles {
+  NodeId node{};
+  SettleStep step = SettleStep::kTakenIn;
+  Epoch epoch{};
+  bool operator==(const MemberSettles&) const = default;
+};
+
 // The position in this list is the tag on the wire: append only.
 using Entry = std::variant<MemberJoined, MemberLeft, MemberDied, MapRegion, UnmapRegion, BlockHomes, BindName,
-                           UnbindName, MemberLeaves, MemberStays, MemberMissed>;
+                           UnbindName, MemberLeaves, MemberStays, MemberMissed, MemberSettles>;
 
 std::string_view kind_of(const Entry& entry);  // "member-joined", …
 

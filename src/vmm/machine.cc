@@ -102,6 +102,7 @@ NodeId Machine::unused_number() const {
 
 void Machine::change_membership(NodeId node, MembershipChange::Kind kind) {
   if (leaver_ == node) leaver_ = kNoNode;
+  if (settler_ == node) settler_ = kNoNode;
   if (kind != MembershipChange::Kind::kJoined) forget_missed(node);
   open_epoch(node, kind);
 }
@@ -116,6 +117,7 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberLeaves& entry) {
   if (leaver_ == entry.node) return done(false);
   if (leaver_ != kNoNode) return fail(ErrorCode::kConflict, fmt::format("node {} is about to leave", leaver_));
   leaver_ = entry.node;
+  if (settler_ == entry.node) settler_ = kNoNode;
   open_epoch(entry.node, MembershipChange::Kind::kLeaves);
   return done();
 }
@@ -126,6 +128,51 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberStays& entry) {
   leaver_ = kNoNode;
   open_epoch(entry.node, MembershipChange::Kind::kStays);
   return done();
+}
+
+// Not while a member is about to leave: companies that have one more for it have no room for another.
+Result<Outcome> Machine::carry_out(NodeId, const MemberSettles& entry) {
+  using Kind = MembershipChange::Kind;
+  if (!is_member(entry.node)) return fail(ErrorCode::kNotFound, fmt::format("node {} is not a member", entry.node));
+  if (on_disk() && !member(entry.node)->on_disk)
+    return fail(ErrorCode::kNotPermitted, fmt::format("node {} keeps no durable memory", entry.node));
+  if (entry.step == SettleStep::kTakenIn) {
+    if (settler_ == entry.node) return done(false);
+    if (settler_ != kNoNode) return fail(ErrorCode::kConflict, fmt::format("node {} is settling", settler_));
+    if (leaver_ != kNoNode) return fail(ErrorCode::kConflict, fmt::format("node {} is about to leave", leaver_));
+    settler_ = entry.node;
+    open_epoch(entry.node, Kind::kTakenIn);
+    return done();
+  }
+  if (settler_ != entry.node) return fail(ErrorCode::kNotFound, fmt::format("node {} is not settling", entry.node));
+  if (entry.epoch != epoch_ || entry.step != next_step())
+    return fail(ErrorCode::kConflict, fmt::format("node {} has to look again in epoch {}", entry.node, epoch_));
+  if (entry.step == SettleStep::kSettled) settler_ = kNoNode;
+  open_epoch(entry.node, entry.step == SettleStep::kSettled ? Kind::kSettled : Kind::kTakesOver);
+  return done();
+}
+
+SettleStep Machine::next_step() const {
+  using Kind = MembershipChange::Kind;
+  if (settler_ == kNoNode) return SettleStep::kTakenIn;
+  const auto last = std::find_if(changes_.rbegin(), changes_.rend(), [this](const MembershipChange& change) {
+    return change.node == settler_ && (change.kind == Kind::kTakenIn || change.kind == Kind::kTakesOver);
+  });
+  return last->kind == Kind::kTakenIn ? SettleStep::kTakesOver : SettleStep::kSettled;
+}
+
+bool Machine::is_unsettled(NodeId node) const {
+  if (!is_member(node) || (on_disk() && !member(node)->on_disk)) return false;
+  Epoch joined{};
+  for (std::uint32_t i = 0; i < changes_.size(); ++i) {
+    const auto [who, kind] = changes_[i];
+    if (who != node) continue;
+    if (kind == MembershipChange::Kind::kJoined) joined = Epoch{i + 1};
+    if (kind == MembershipChange::Kind::kSettled) joined = Epoch{};
+  }
+  return joined != Epoch{} && std::ranges::any_of(regions_, [joined](const auto& region) {
+           return region.second.durable_backups > 0 && region.second.founded < joined;
+         });
 }
 
 Result<Outcome> Machine::carry_out(NodeId, const MemberLeft& entry) {
@@ -331,7 +378,7 @@ bool Machine::was_member_since(Epoch epoch, NodeId node) const {
   bool member = false;
   for (std::uint32_t i = 0; i < changes_.size(); ++i) {
     const auto [who, kind] = changes_[i];
-    if (who != node || kind == MembershipChange::Kind::kLeaves || kind == MembershipChange::Kind::kStays) continue;
+    if (who != node || !changes_[i].concerns_members()) continue;
     if (i >= epoch.value && kind != MembershipChange::Kind::kRestarted) return false;
     member = kind != MembershipChange::Kind::kGone;
   }

@@ -61,9 +61,15 @@ struct MembershipChange {
     kLeaves,     // is about to
     kStays,      // is not, after all
     kRestarted,  // is a member in another life, with what it had of durable regions
+    kTakenIn,    // these three: SettleStep
+    kTakesOver,
+    kSettled,
   };
   NodeId node{};
   Kind kind = Kind::kJoined;
+
+  // Who is a member, or in which life, is another now.
+  bool concerns_members() const { return kind == Kind::kJoined || kind == Kind::kGone || kind == Kind::kRestarted; }
 };
 
 struct Binding {
@@ -95,7 +101,11 @@ class Machine {
   std::vector<NodeId> members() const;  // present ones, ascending
   // The log of this cluster is on disk: at those of its members that have one, of which the first was one.
   bool on_disk() const { return !members_.empty() && members_.begin()->second.on_disk; }
-  NodeId leaver() const { return leaver_; }  // the member that is about to leave; kNoNode: none is
+  NodeId leaver() const { return leaver_; }    // the member that is about to leave; kNoNode: none is
+  NodeId settler() const { return settler_; }  // the member that has begun to settle; kNoNode: none has
+  SettleStep next_step() const;                // of the settler; kTakenIn: nobody is settling
+  // It keeps durable blocks, joined after regions of such were mapped, and has not settled since.
+  bool is_unsettled(NodeId node) const;
   // All so far; the first opened epoch 1. Who keeps a durable block follows from them (durable/companies.h).
   const std::vector<MembershipChange>& membership_changes() const { return changes_; }
   const std::map<RegionId, Region>& regions() const { return regions_; }
@@ -124,6 +134,7 @@ class Machine {
   Result<Outcome> carry_out(NodeId proposer, const MemberLeaves& entry);
   Result<Outcome> carry_out(NodeId proposer, const MemberStays& entry);
   Result<Outcome> carry_out(NodeId proposer, const MemberLeft& entry);
+  Result<Outcome> carry_out(NodeId proposer, const MemberSettles& entry);
   Result<Outcome> carry_out(NodeId proposer, const MemberDied& entry);
   Result<Outcome> carry_out(NodeId proposer, const MemberMissed& entry);
   Result<Outcome> carry_out(NodeId proposer, const MapRegion& entry);
@@ -155,7 +166,7 @@ class Machine {
   std::map<NodeId, Member> members_;
   std::size_t missed_ = 0;  // derived: all missed_by together
   std::vector<MembershipChange> changes_;
-  NodeId leaver_ = kNoNode;
+  NodeId leaver_ = kNoNode, settler_ = kNoNode;
   std::map<RegionId, Region> regions_;
   std::map<std::string, Binding, std::less<>> names_;
   // Derived from regions_.

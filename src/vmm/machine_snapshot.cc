@@ -77,9 +77,17 @@ Result<> check_region(const Region& region) {
   return {};
 }
 
+// Who is on the way out or in.
+struct Underway {
+  NodeId leaver = kNoNode, settler = kNoNode;
+  bool takes_over = false;  // the settler
+};
+
 // And makes it.
-bool makes_a_difference(const MembershipChange& change, std::set<NodeId>& present, NodeId& leaver) {
+bool makes_a_difference(const MembershipChange& change, std::set<NodeId>& present, Underway& underway) {
   const auto [node, kind] = change;
+  auto& [leaver, settler, takes_over] = underway;
+  if (settler == node && (change.concerns_members() || kind == MembershipChange::Kind::kLeaves)) settler = kNoNode;
   switch (kind) {
     case MembershipChange::Kind::kJoined:
       return present.insert(node).second;
@@ -93,6 +101,13 @@ bool makes_a_difference(const MembershipChange& change, std::set<NodeId>& presen
     case MembershipChange::Kind::kRestarted:
       if (leaver == node) leaver = kNoNode;
       return present.contains(node);
+    case MembershipChange::Kind::kTakenIn:
+      takes_over = false;
+      return std::exchange(settler, node) == kNoNode && leaver == kNoNode && present.contains(node);
+    case MembershipChange::Kind::kTakesOver:
+      return settler == node && !std::exchange(takes_over, true);
+    case MembershipChange::Kind::kSettled:
+      return std::exchange(settler, kNoNode) == node && takes_over;
   }
   return false;
 }
@@ -110,7 +125,7 @@ void Machine::put_facts(ByteWriter& w) const {
   }
   put_count(w, changes_);
   for (const MembershipChange& change : changes_) w.put(change.node), w.put(change.kind);
-  w.put(leaver_);
+  w.put(leaver_), w.put(settler_);
   put_count(w, regions_);
   for (const auto& [id, region] : regions_) put_region(w, region);
   put_count(w, names_);
@@ -165,6 +180,7 @@ Result<> Machine::get_facts(ByteReader& r) {
     changes_.push_back({node, r.get<MembershipChange::Kind>()});
   }
   leaver_ = r.get<NodeId>();
+  settler_ = r.get<NodeId>();
   for (auto count = r.get<std::uint32_t>(); count > 0 && r.ok(); --count) {
     Region region = get_region(r);
     if (!r.ok()) break;
@@ -193,13 +209,13 @@ Result<> Machine::check_members() const {
   if (changes_.size() != epoch_.value) return damaged("epochs that nothing opened");
   std::map<NodeId, Epoch> since;
   std::set<NodeId> present;
-  NodeId leaver = kNoNode;
+  Underway underway;
   for (std::uint32_t i = 0; i < changes_.size(); ++i) {
-    const auto [node, kind] = changes_[i];
-    if (!makes_a_difference(changes_[i], present, leaver)) return damaged("an epoch that changed nothing");
-    if (kind != MembershipChange::Kind::kLeaves && kind != MembershipChange::Kind::kStays) since[node] = Epoch{i + 1};
+    if (!makes_a_difference(changes_[i], present, underway)) return damaged("an epoch that changed nothing");
+    if (changes_[i].concerns_members()) since[changes_[i].node] = Epoch{i + 1};
   }
-  if (leaver_ != leaver) return damaged("another member that is about to leave");
+  if (leaver_ != underway.leaver) return damaged("another member that is about to leave");
+  if (settler_ != underway.settler) return damaged("another member that is settling");
   if (since.size() != members_.size()) return damaged("members that never joined");
   for (const auto& [node, member] : members_) {
     if (node.value >= kMaxNodes || !valid_text(member.address) || member.state > MemberState::kDied)

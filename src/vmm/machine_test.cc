@@ -88,6 +88,46 @@ TEST_F(MachineTest, one_member_leaves_at_a_time) {
   reject(MemberLeaves{one}, ErrorCode::kNotFound, "node 1");
 }
 
+TEST_F(MachineTest, one_member_settles_at_a_time_and_step_by_step) {
+  const NodeId one{1}, two{2};
+  accept(MapRegion{"kept", kMiB, {}, 1});
+  EXPECT_FALSE(machine_.is_unsettled(two)) << "the region came later";
+  accept(MemberDied{two});
+  accept(MemberJoined{two, "10.0.0.2:7000", 2});
+  EXPECT_TRUE(machine_.is_unsettled(two));
+  EXPECT_FALSE(machine_.is_unsettled(one));
+  reject(MemberSettles{two, SettleStep::kTakesOver, machine_.epoch()}, ErrorCode::kNotFound, "node 2");
+  accept(MemberSettles{two});
+  EXPECT_EQ(machine_.settler(), two);
+  EXPECT_FALSE(accept(MemberSettles{two}).changed);
+  reject(MemberSettles{one}, ErrorCode::kConflict, "node 2");
+  const Epoch seen = machine_.epoch();
+  accept(MemberLeaves{one});
+  reject(MemberSettles{two, SettleStep::kTakesOver, seen}, ErrorCode::kConflict, "look again");
+  reject(MemberSettles{two, SettleStep::kSettled, machine_.epoch()}, ErrorCode::kConflict, "look again");
+  accept(MemberSettles{two, SettleStep::kTakesOver, machine_.epoch()});
+  accept(MemberStays{one});
+  accept(MemberSettles{two, SettleStep::kSettled, machine_.epoch()});
+  EXPECT_EQ(machine_.settler(), kNoNode);
+  EXPECT_FALSE(machine_.is_unsettled(two));
+  EXPECT_TRUE(machine_.was_member_since(seen, two));
+  machine_.check_invariants();
+}
+
+TEST_F(MachineTest, who_leaves_or_dies_settles_no_more) {
+  const NodeId one{1}, two{2};
+  accept(MemberSettles{one});
+  accept(MemberLeaves{one});
+  EXPECT_EQ(machine_.settler(), kNoNode);
+  reject(MemberSettles{two}, ErrorCode::kConflict, "node 1");
+  accept(MemberStays{one});
+  accept(MemberSettles{two});
+  accept(MemberDied{two});
+  EXPECT_EQ(machine_.settler(), kNoNode);
+  reject(MemberSettles{two}, ErrorCode::kNotFound, "node 2");
+  machine_.check_invariants();
+}
+
 TEST_F(MachineTest, who_leaves_leaves_what_nobody_used_to_the_next_member) {
   const NodeId zero{0}, one{1}, two{2};
   map("dealt out", 3 * kBlockBytes, Placement::interleave());

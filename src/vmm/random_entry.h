@@ -39,7 +39,7 @@ inline BlockHomes random_homes(Prng& random, RegionId region) {
 inline Entry random_entry(Prng& random) {
   const RegionId region{static_cast<std::uint32_t>(random.below(20))};
   const std::uint64_t bytes = random.one_in(10) ? random() : 1 + random.below(5) * 1'000'000;
-  switch (random.below(16)) {
+  switch (random.below(17)) {
     case 0:
     case 1:
       if (random.one_in(4))
@@ -71,6 +71,9 @@ inline Entry random_entry(Prng& random) {
       return MemberLeaves{random_node(random)};
     case 13:
       return MemberStays{random_node(random)};
+    case 14:
+      return MemberSettles{random_node(random), static_cast<SettleStep>(1 + random.below(3)),
+                           Epoch{static_cast<std::uint32_t>(random.below(9))}};
     default:
       return MemberMissed{random_node(random), 1 + random.below(3)};
   }

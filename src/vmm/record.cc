@@ -24,6 +24,7 @@ void put(ByteWriter& w, const MemberLeaves& e) { w.put(e.node); }
 void put(ByteWriter& w, const MemberStays& e) { w.put(e.node); }
 void put(ByteWriter& w, const MemberDied& e) { w.put(e.node), w.put(e.life); }
 void put(ByteWriter& w, const MemberMissed& e) { w.put(e.node), w.put(e.life); }
+void put(ByteWriter& w, const MemberSettles& e) { w.put(e.node), w.put(e.step), w.put(e.epoch); }
 void put(ByteWriter& w, const MapRegion& e) {
   w.put_text(e.name), w.put(e.bytes), vmm::put(w, e.placement), w.put(e.durable_backups);
 }
@@ -44,6 +45,7 @@ void get(ByteReader& r, MemberLeaves& e) { e = {r.get<NodeId>()}; }
 void get(ByteReader& r, MemberStays& e) { e = {r.get<NodeId>()}; }
 void get(ByteReader& r, MemberDied& e) { e = {r.get<NodeId>(), r.get<std::uint64_t>()}; }
 void get(ByteReader& r, MemberMissed& e) { e = {r.get<NodeId>(), r.get<std::uint64_t>()}; }
+void get(ByteReader& r, MemberSettles& e) { e = {r.get<NodeId>(), r.get<SettleStep>(), r.get<Epoch>()}; }
 void get(ByteReader& r, MapRegion& e) {
   e = {r.get_text(), r.get<std::uint64_t>(), get_placement(r), r.get<std::uint8_t>()};
 }
@@ -85,6 +87,11 @@ Result<> check(const MemberLeaves& e) { return check_node(e.node); }
 Result<> check(const MemberStays& e) { return check_node(e.node); }
 Result<> check(const MemberDied& e) { return check_node(e.node); }
 Result<> check(const MemberMissed& e) { return check_node(e.node); }
+Result<> check(const MemberSettles& e) {
+  if (e.step < SettleStep::kTakenIn || e.step > SettleStep::kSettled)
+    return wrong(fmt::format("step {} of a node that settles", static_cast<int>(e.step)));
+  return check_node(e.node);
+}
 Result<> check(const UnmapRegion&) { return {}; }
 Result<> check(const BindName& e) { return check_text("a name", e.name); }
 Result<> check(const UnbindName& e) { return check_text("a name", e.name); }
@@ -124,8 +131,8 @@ Result<> check(const BlockHomes& e) {
 
 std::string_view kind_of(const Entry& entry) {
   static constexpr std::array<std::string_view, std::variant_size_v<Entry>> kNames = {
-      "member-joined", "member-left", "member-died",   "map-region",   "unmap-region", "block-homes",
-      "bind-name",     "unbind-name", "member-leaves", "member-stays", "member-missed"};
+      "member-joined", "member-left", "member-died",   "map-region",   "unmap-region",  "block-homes",
+      "bind-name",     "unbind-name", "member-leaves", "member-stays", "member-missed", "member-settles"};
   return kNames[entry.index()];
 }
 

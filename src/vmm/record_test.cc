@@ -21,7 +21,8 @@ std::vector<Entry> one_of_each() {
           BindName{"cache", 0xdead'beef'0000'0001},
           UnbindName{"cache"},
           MemberLeaves{NodeId{4}},
-          MemberStays{NodeId{4}}};
+          MemberStays{NodeId{4}},
+          MemberSettles{NodeId{5}, SettleStep::kTakesOver, Epoch{12}}};
 }
 
 TEST(Record, every_entry_comes_back_as_it_went) {
@@ -74,6 +75,9 @@ TEST(Record, entries_that_are_not_well_formed_are_refused_with_a_reason) {
       MemberLeft{NodeId{0}, kMaxLife + 1},
       MemberLeaves{kNoNode},
       MemberStays{kNoNode},
+      MemberSettles{kNoNode},
+      MemberSettles{NodeId{0}, SettleStep{0}},
+      MemberSettles{NodeId{0}, SettleStep{4}},
       MemberDied{kNoNode},
       MemberMissed{kNoNode},
       MapRegion{"", 1, {}},

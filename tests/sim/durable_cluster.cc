@@ -50,7 +50,7 @@ DurableCluster::DurableCluster(const DurableClusterOptions& options)
   for (std::uint16_t n = 0; n < options.nodes; ++n) founders.push_back(NodeId{n});
   append(founders, kNoNode);
   slow_disk_ = prng.one_in(3) ? 20 + prng.below(100) : 1 + prng.below(10);
-  disks_.resize(cores_.size()), lapsed_.resize(cores_.size());
+  disks_.resize(cores_.size()), lapsed_.resize(cores_.size()), unsettled_.resize(cores_.size());
   for (std::uint16_t n = 0; n < options.nodes; ++n) {
     cores_[n] = std::make_unique<Core>(NodeId{n}, history(Epoch{1}), std::span<const durable::DurableRegion>(),
                                        core_options(NodeId{n}));
@@ -280,12 +280,55 @@ void DurableCluster::publish() {
   append(members(), leaver() != kNoNode && up(leaver()) ? leaver() : kNoNode);
 }
 
-void DurableCluster::append(std::vector<NodeId> nodes, NodeId leaver, NodeId restarted) {
+void DurableCluster::append(std::vector<NodeId> nodes, NodeId leaver, NodeId restarted, durable::SettleStep step,
+                            NodeId settler) {
+  using durable::SettleStep;
+  if (step == SettleStep::kNone && !log_.empty()) {
+    settler = log_.back().settler;
+    if (settler == leaver || settler == restarted || !std::ranges::binary_search(nodes, settler)) settler = kNoNode;
+  } else {
+    last_step_ = step;
+  }
   std::vector<NodeId> bystanders;
   if (options_.core.mutant != durable::Mutant::kBystanderKeeps)
     std::ranges::set_intersection(nodes, options_.bystanders, std::back_inserter(bystanders));
-  log_.push_back({Epoch{latest().value + 1}, std::move(nodes), leaver, restarted, std::move(bystanders)});
-  log(fmt::format("epoch {} has {} members; {} is about to leave", log_.size(), log_.back().nodes.size(), leaver));
+  log_.push_back(
+      {Epoch{latest().value + 1}, std::move(nodes), leaver, restarted, std::move(bystanders), settler, step});
+  log(fmt::format("epoch {} has {} members; {} is about to leave; {} settles, step {}", log_.size(),
+                  log_.back().nodes.size(), leaver, settler, static_cast<int>(step)));
+}
+
+// In their order.
+NodeId DurableCluster::waiting_to_settle() const {
+  for (const NodeId node : members()) {
+    if (unsettled_[node.value] && std::ranges::binary_search(log_.back().nodes, node)) return node;
+  }
+  return kNoNode;
+}
+
+bool DurableCluster::can_begin_settling() const {
+  return leaver() == kNoNode && log_.back().settler == kNoNode && waiting_to_settle() != kNoNode;
+}
+
+void DurableCluster::begin_settling() {
+  append(log_.back().nodes, kNoNode, kNoNode, durable::SettleStep::kTakenIn, waiting_to_settle());
+}
+
+// The log takes a step in the epoch only in which the settler found that it may be taken.
+bool DurableCluster::may_go_on_settling() const {
+  const NodeId settler = log_.back().settler;
+  return settler != kNoNode && up(settler) && !behind(settler) && core(settler).may_go_on_settling();
+}
+
+void DurableCluster::go_on_settling() {
+  using durable::SettleStep;
+  const NodeId settler = log_.back().settler;
+  if (last_step_ == SettleStep::kTakenIn) {
+    append(log_.back().nodes, leaver(), kNoNode, SettleStep::kTakesOver, settler);
+  } else {
+    append(log_.back().nodes, leaver(), kNoNode, SettleStep::kSettled);
+    unsettled_[settler.value] = false;
+  }
 }
 
 void DurableCluster::join() { join(NodeId{static_cast<std::uint16_t>(options_.nodes + joined_++)}); }
@@ -294,6 +337,7 @@ void DurableCluster::join(NodeId node) {
   auto members = log_.back().nodes;
   members.insert(std::ranges::lower_bound(members, node), node);
   append(std::move(members), leaver());
+  unsettled_[node.value] = !is_bystander(node);
   const durable::DurableRegion region{kFirstBlock, options_.blocks, options_.backups, Epoch{1}};
   cores_[node.value] = std::make_unique<Core>(node, history(latest()), std::span(&region, 1), core_options(node));
   write_anew(node);
@@ -332,12 +376,25 @@ void DurableCluster::check_rest() const {
   }
 }
 
+void DurableCluster::check_shares() const {
+  durable::Membership all{.epoch = Epoch{1}, .nodes = members()};
+  std::ranges::set_intersection(all.nodes, options_.bystanders, std::back_inserter(all.bystanders));
+  const durable::History now(std::move(all));
+  for (std::uint64_t b = 0; b < options_.blocks; ++b) {
+    const BlockId block{kFirstBlock.value + b};
+    const Company should = now.company(block, options_.backups, Epoch{1}), is = core(members().front()).company(block);
+    CHECK(is.size() == should.size(), block, is.size(), should.size());
+    for (unsigned i = 0; i < is.size(); ++i) CHECK(should.has(is[i]), block, is[i]);
+  }
+}
+
 void check_copies(BlockId block, unsigned backups, std::span<const NodeId> keeping,
                   const std::function<const Core&(NodeId)>& core) {
   const Company company = core(keeping.front()).company(block);
   // A member that was about to leave, and then stayed, may be one too many.
   const std::size_t least = std::min<std::size_t>(backups + 1, keeping.size());
   CHECK(company.size() >= least && company.size() <= least + 1, block, company.size());
+  for (const NodeId node : keeping) CHECK(company.has(node) || core(node).block(block) == nullptr, block, node);
   const durable::Block* first = core(company.primary()).block(block);
   for (unsigned i = 0; i < company.size(); ++i) {
     CHECK(std::ranges::find(keeping, company[i]) != keeping.end(), block, company[i]);

@@ -80,6 +80,12 @@ class DurableCluster {
   void begin_leave(NodeId node) { append(log_.back().nodes, node); }
   void stay() { append(log_.back().nodes, kNoNode); }
   bool may_leave() const { return leaver() != kNoNode && up(leaver()) && core(leaver()).may_leave(); }
+  // Those that joined take over their share, one after the other (SettleStep).
+  bool can_begin_settling() const;
+  void begin_settling();
+  bool is_settling() const { return log_.back().settler != kNoNode; }
+  bool may_go_on_settling() const;
+  void go_on_settling();
   // An entry of the log: the members are those that have neither crashed nor not joined yet.
   void publish();
   bool published() const;
@@ -88,6 +94,8 @@ class DurableCluster {
   bool restored() const;
   // At rest: the same images at all members of each company, nothing open, nothing kept.
   void check_rest() const;
+  // All have settled, and nobody ever was about to leave: those with the highest scores keep each block, and no others.
+  void check_shares() const;
   durable::Core& primary(std::uint64_t block);
 
   void log(const std::string& line) const;
@@ -107,7 +115,9 @@ class DurableCluster {
     durable::HeldEffects held;
   };
 
-  void append(std::vector<NodeId> nodes, NodeId leaver, NodeId restarted = kNoNode);
+  void append(std::vector<NodeId> nodes, NodeId leaver, NodeId restarted = kNoNode,
+              durable::SettleStep step = durable::SettleStep::kNone, NodeId settler = kNoNode);
+  NodeId waiting_to_settle() const;
   void join(NodeId node);
   const durable::Membership& membership(Epoch epoch) const { return log_[epoch.value - 1]; }
   bool behind(NodeId node) const { return up(node) && core(node).epoch() < latest(); }
@@ -133,13 +143,15 @@ class DurableCluster {
   std::vector<durable::Membership> log_;  // of epochs 1 …
   std::vector<Disk> disks_;
   std::vector<bool> lapsed_;  // who has no lease
+  std::vector<bool> unsettled_;
+  durable::SettleStep last_step_ = durable::SettleStep::kNone;  // of the log's settler
   Network<durable::Message> network_;
   std::uint64_t digest_ = 0;
   std::uint64_t slow_news_ = 1, slow_disk_ = 1;
 };
 
 // At rest: all members of the block's company agree on it, are as many as they should be, of those that keep blocks,
-// and have the same image.
+// and have the same image; and nobody else has any of it.
 void check_copies(BlockId block, unsigned backups, std::span<const NodeId> keeping,
                   const std::function<const durable::Core&(NodeId)>& core);
 

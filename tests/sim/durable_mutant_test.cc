@@ -61,6 +61,7 @@ constexpr Bug kBugs[] = {
     {Mutant::kRestoredEarly, "restored_early"},
     {Mutant::kNoRestore, "no_restore"},
     {Mutant::kReleaseEarly, "release_early"},
+    {Mutant::kSettleEarly, "settle_early"},
     {Mutant::kBystanderKeeps, "bystander_keeps"},
     {.mutant = Mutant::kNoteNoRecords, .name = "note_no_records", .restarts = true},
     {.mutant = Mutant::kNoteNoErasure, .name = "note_no_erasure", .restarts = true},

@@ -23,15 +23,11 @@ class DurableScript {
 
   DurableScript(std::uint16_t nodes, unsigned backups, durable::Mutant mutant = durable::Mutant::kNone,
                 std::vector<NodeId> bystanders = {})
-      : network_(nodes, 1) {
-    membership_ = {.epoch = Epoch{1}, .bystanders = std::move(bystanders)};
-    for (std::uint16_t n = 0; n < nodes; ++n) membership_.nodes.push_back(NodeId{n});
-    for (std::uint16_t n = 0; n < nodes; ++n) {
-      cores_.push_back(std::make_unique<durable::Core>(NodeId{n}, durable::History(membership_),
-                                                       std::span<const durable::DurableRegion>(),
-                                                       durable::Options{.most_put_off = 1, .mutant = mutant}));
-      cores_.back()->map_region(kFirst, kBlocks, backups);
-    }
+      : options_{.most_put_off = 1, .mutant = mutant}, region_{kFirst, kBlocks, backups, Epoch{1}}, network_(kMost, 1) {
+    next_.bystanders = std::move(bystanders);
+    for (std::uint16_t n = 0; n < nodes; ++n) next_.nodes.push_back(NodeId{n});
+    log_.push_back(next_);
+    for (std::uint16_t n = 0; n < nodes; ++n) add_core();
   }
 
   durable::Core& operator[](unsigned node) { return *cores_[node]; }
@@ -40,9 +36,9 @@ class DurableScript {
   BlockId block_of(std::initializer_list<unsigned> company) const {
     for (BlockId block = kFirst;; ++block.value) {
       const durable::Company is = some().company(block);
-      CHECK(is.size() == company.size(), "no such block", block);
+      CHECK(block.value < kFirst.value + kBlocks, "no such block");
       unsigned i = 0;
-      bool same = true;
+      bool same = is.size() == company.size();
       for (const unsigned node : company) same = same && is[i++] == NodeId(static_cast<std::uint16_t>(node));
       if (same) return block;
     }
@@ -76,13 +72,14 @@ class DurableScript {
       carry_out(to);
     }
   }
-  void deliver_all() {
+  // And what follows, until nothing is under way; `without`: but for what goes to this node.
+  void deliver_all(std::optional<unsigned> without = std::nullopt) {
     for (bool any = true; any;) {
       any = false;
       for (unsigned from = 0; from < cores_.size(); ++from) {
         for (unsigned to = 0; to < cores_.size(); ++to) {
           const NodeId a(static_cast<std::uint16_t>(from)), b(static_cast<std::uint16_t>(to));
-          if (cores_[to] == nullptr || network_.pending(a, b) == 0) continue;
+          if (cores_[to] == nullptr || to == without || network_.pending(a, b) == 0) continue;
           any = true;
           deliver(from, to);
         }
@@ -94,26 +91,39 @@ class DurableScript {
   void crash(unsigned node) {
     cores_[node].reset();
     network_.kill(NodeId(static_cast<std::uint16_t>(node)), [](NodeId, std::size_t) { return std::size_t{0}; });
-    std::erase(membership_.nodes, NodeId(static_cast<std::uint16_t>(node)));
-    std::erase(membership_.bystanders, NodeId(static_cast<std::uint16_t>(node)));
+    std::erase(next_.nodes, NodeId(static_cast<std::uint16_t>(node)));
+    std::erase(next_.bystanders, NodeId(static_cast<std::uint16_t>(node)));
+    if (next_.settler.value == node) next_.settler = kNoNode;
   }
   // All hear that it is about to leave, and of the deaths so far.
   void leaves(unsigned node) {
-    membership_.leaver = NodeId(static_cast<std::uint16_t>(node));
+    next_.leaver = NodeId(static_cast<std::uint16_t>(node));
     epoch();
+  }
+  // One more node, the next; all hear of it.
+  void joins() {
+    next_.nodes.push_back(NodeId(static_cast<std::uint16_t>(cores_.size())));
+    epoch();
+    add_core();
+  }
+  // A step of this node opens the next epoch.
+  void settles(unsigned node, durable::SettleStep step) {
+    next_.step = step;
+    next_.settler = step == durable::SettleStep::kSettled ? kNoNode : NodeId(static_cast<std::uint16_t>(node));
   }
   // All hear of the deaths so far.
   void epoch() {
-    const Epoch next{membership_.epoch.value + 1};
+    const Epoch next{heard_by_all_.value + 1};
+    append_until(next);
     for (unsigned node = 0; node < cores_.size(); ++node) hear(node, next);
-    membership_.epoch = next;
+    heard_by_all_ = next;
   }
   void hear(unsigned node, Epoch epoch) {
-    if (cores_[node] == nullptr || cores_[node]->epoch() >= epoch) return;
-    durable::Membership membership = membership_;
-    membership.epoch = epoch;
-    cores_[node]->epoch(std::move(membership));
-    carry_out(node);
+    append_until(epoch);
+    while (cores_[node] != nullptr && cores_[node]->epoch() < epoch) {
+      cores_[node]->epoch(log_[cores_[node]->epoch().value]);
+      carry_out(node);
+    }
   }
   void carry_out(unsigned node) {
     cores_[node]->flush();
@@ -155,8 +165,28 @@ class DurableScript {
     std::abort();
   }
 
+  void append_until(Epoch epoch) {
+    while (log_.size() < epoch.value) {
+      next_.epoch = Epoch{next_.epoch.value + 1};
+      log_.push_back(next_);
+      next_.step = durable::SettleStep::kNone;
+    }
+  }
+  void add_core() {
+    durable::History history(log_.front());
+    for (const durable::Membership& membership : std::span(log_).subspan(1)) history.add(membership);
+    cores_.push_back(std::make_unique<durable::Core>(NodeId(static_cast<std::uint16_t>(cores_.size())), history,
+                                                     std::span(&region_, 1), options_));
+  }
+
+  static constexpr std::uint16_t kMost = 16;  // nodes
+
+  durable::Options options_;
+  durable::DurableRegion region_;
+  durable::Membership next_{.epoch = Epoch{1}};  // the next epoch's, so far
+  std::vector<durable::Membership> log_;         // of epochs 1 …
+  Epoch heard_by_all_{1};
   Network<durable::Message> network_;
-  durable::Membership membership_;
   std::vector<std::unique_ptr<durable::Core>> cores_;
 };
 

@@ -21,6 +21,7 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
     sum.joins += r.joins;
     sum.leaves += r.leaves;
     sum.restarts += r.restarts;
+    sum.settled += r.settled;
     sum.bystanders_died += r.bystanders_died;
     sum.bystanders_left += r.bystanders_left;
     sum.bystanders_committed += r.bystanders_committed;
@@ -32,13 +33,14 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
   });
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
-      "%llu seeds, %llu messages, %llu epochs, %llu crashes, %llu joins, %llu leaves; %llu reads, %llu transactions "
+      "%llu seeds, %llu messages, %llu epochs, %llu crashes, %llu joins, %llu leaves, %llu settled; %llu reads, %llu "
+      "transactions "
       "committed (%llu in several companies, %llu by bystanders, of which %llu died and %llu left), %llu conflicts, "
       "%llu "
       "without an answer\n",
-      n(seeds), n(sum.messages), n(sum.epochs), n(sum.crashes), n(sum.joins), n(sum.leaves), n(sum.reads),
-      n(sum.committed), n(sum.several), n(sum.bystanders_committed), n(sum.bystanders_died), n(sum.bystanders_left),
-      n(sum.conflicts), n(sum.unknown));
+      n(seeds), n(sum.messages), n(sum.epochs), n(sum.crashes), n(sum.joins), n(sum.leaves), n(sum.settled),
+      n(sum.reads), n(sum.committed), n(sum.several), n(sum.bystanders_committed), n(sum.bystanders_died),
+      n(sum.bystanders_left), n(sum.conflicts), n(sum.unknown));
   if (seeds >= 100) {
     // Every mechanism was used.
     EXPECT_GT(sum.several, 5 * seeds);
@@ -47,6 +49,7 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
     EXPECT_GT(sum.bystanders_committed, seeds);
     EXPECT_EQ(sum.bystanders_died > 0, workload.crashes);
     EXPECT_EQ(sum.leaves > 0, workload.leaves);
+    EXPECT_EQ(sum.settled > seeds / 4, workload.joins && workload.settles);
     EXPECT_EQ(sum.bystanders_left > 0, workload.leaves);
     EXPECT_EQ(sum.restarts > seeds, workload.restarts);
   }
@@ -61,6 +64,10 @@ TEST(DurableSim, nodes_die_and_join) {
 TEST(DurableSim, nodes_die) { run_seeds(1000, {.joins = false}); }
 
 TEST(DurableSim, nodes_join) { run_seeds(200, {.crashes = false, .leaves = false}); }
+
+TEST(DurableSim, nodes_die_and_join_and_nobody_leaves) { run_seeds(500, {.leaves = false}); }
+
+TEST(DurableSim, all_start_again_and_nobody_leaves) { run_seeds(300, {.leaves = false, .restarts = true}); }
 
 TEST(DurableSim, nodes_leave) { run_seeds(300, {.crashes = false}); }
 

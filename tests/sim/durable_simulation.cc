@@ -68,9 +68,10 @@ class Simulation {
     go_on();
     cluster_.publish();
     if (cluster_.leaver() != kNoNode) cluster_.stay();
-    std::uint64_t rest = 0;
-    while (cluster_.deliver(prng_)) CHECK(++rest < kRestSteps, "no rest");
+    come_to_rest();
+    while (workload_.settles && settle_on()) come_to_rest();
     cluster_.check_rest();
+    if (workload_.settles && !workload_.leaves) cluster_.check_shares();
     clients_.check_history();
     static_cast<DurableClients::Counters&>(report_) = clients_.counters();
     report_.digest = cluster_.digest();
@@ -95,6 +96,29 @@ class Simulation {
             .primary = [this](std::uint64_t block) -> const Core& { return cluster_.primary(block); }};
   }
 
+  void come_to_rest() {
+    std::uint64_t rest = 0;
+    while (cluster_.deliver(prng_)) CHECK(++rest < kRestSteps, "no rest");
+  }
+
+  // False: everybody who joined has settled.
+  bool settle_on() {
+    if (cluster_.can_begin_settling()) {
+      cluster_.begin_settling();
+    } else if (cluster_.is_settling()) {
+      CHECK(cluster_.may_go_on_settling(), "settling hangs");
+      go_on_settling();
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  void go_on_settling() {
+    cluster_.go_on_settling();
+    report_.settled += !cluster_.is_settling();
+  }
+
   void one_step() {
     if (prng_.one_in(client_every_)) clients_.begin_work();
     if (workload_.crashes && (prng_.one_in(crash_every_) || (crash_soon_ > 0 && --crash_soon_ == 0))) crash();
@@ -107,6 +131,8 @@ class Simulation {
     }
     if (workload_.leaves && prng_.one_in(leave_every_)) begin_leave();
     if (cluster_.may_leave() && prng_.one_in(20)) leave();
+    if (workload_.settles && cluster_.can_begin_settling() && prng_.one_in(60)) cluster_.begin_settling();
+    if (cluster_.may_go_on_settling() && prng_.one_in(10)) go_on_settling();
     if (!cluster_.published() && prng_.one_in(30)) cluster_.publish();
     (void)cluster_.deliver(prng_);
   }

@@ -13,6 +13,7 @@ struct DurableWorkload {
   bool crashes = true;
   bool joins = true;
   bool leaves = true;
+  bool settles = true;     // those who joined take over their share of the blocks
   bool restarts = false;   // all nodes at once, with what is on their disks
   bool bystanders = true;  // in one schedule of three
   durable::Mutant mutant = durable::Mutant::kNone;
@@ -20,7 +21,7 @@ struct DurableWorkload {
 };
 
 struct DurableReport : DurableClients::Counters {
-  std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0, joins = 0, leaves = 0, restarts = 0;
+  std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0, joins = 0, leaves = 0, restarts = 0, settled = 0;
   std::uint64_t bystanders_died = 0, bystanders_left = 0, bystanders_committed = 0;
 };
 

@@ -68,6 +68,37 @@ TEST_F(Members, nothing_is_lost_when_nodes_leave) {
   end_all();
 }
 
+// Who joins comes to hold blocks of a region that was there before, and makes up for a node that is killed.
+TEST_F(Members, a_node_that_joins_takes_over_durable_blocks) {
+  found(3);
+  expect_done(*tenant({"transfers", "bank1", "200"}));
+  const auto blocks_of = [&](const nlohmann::json& report, unsigned node) {
+    for (const auto& each : report.at("nodes")) {
+      if (each.at("node") == node && each.contains("durable")) return each.at("durable").at("blocks").get<unsigned>();
+    }
+    return 0u;
+  };
+  const auto copies = [&](const nlohmann::json& report) {
+    unsigned sum = 0;
+    for (unsigned node = 0; node < 5; ++node) sum += blocks_of(report, node);
+    return sum;
+  };
+  add_node();  // node 4, after the program
+  nlohmann::json report;
+  EXPECT_TRUE(eventually(
+      [&] {
+        report = status();
+        return blocks_of(report, 4) > 0 && copies(report) == 2 * 9;
+      },
+      kSoon))
+      << report;
+  nodes_[1]->signal(SIGKILL);
+  EXPECT_EQ(nodes_[1]->wait(kSoon), 128 + SIGKILL);
+  nodes_.erase(nodes_.begin() + 1);
+  expect_done(*tenant({"audit", "bank1", "noted", "bank1", "3", "199"}));
+  end_all();
+}
+
 TEST_F(Members, the_founder_may_leave) {
   found(3);
   expect_done(*tenant({"fill", "data", "8", "3"}));
