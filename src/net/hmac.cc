@@ -11,10 +11,14 @@
 
 namespace gallocy::net {
 
+void begin_openssl() {
+  OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS | OPENSSL_INIT_NO_ADD_ALL_DIGESTS |
+                          OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS,
+                      nullptr);
+}
+
 Mac hmac_sha256(std::string_view key, std::initializer_list<std::span<const std::byte>> parts) {
-  // The machine's configuration file of OpenSSL may load modules that we neither need nor trust, and costs half a
-  // millisecond of every start.
-  OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
+  begin_openssl();
   std::vector<std::byte> whole;
   for (const auto& part : parts) whole.insert(whole.end(), part.begin(), part.end());
   Mac mac;

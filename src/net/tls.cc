@@ -61,7 +61,7 @@ const BIO_METHOD* socket_method() {
 }  // namespace
 
 Result<std::unique_ptr<TlsContext>> TlsContext::create(std::string_view secret) {
-  OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
+  begin_openssl();
   std::unique_ptr<TlsContext> tls(new TlsContext);
   constexpr std::string_view kLabel = "gallocy tls key";
   const Mac key = hmac_sha256(secret, {std::as_bytes(std::span(kLabel))});

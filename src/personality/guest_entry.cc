@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -285,9 +287,32 @@ void kick_in_guest(GuestThread& thread) {
   if (thread.selector == 1) raw_system_call(SYS_tkill, thread.tid, kKickSignal);
 }
 
+namespace {
+
+// Some of threads that have ended, for the next ones: to unmap one interrupts every processor that runs this process.
+// Without a lock, which a forked child might find taken.
+constinit std::array<std::atomic<void*>, 16> g_spare_stacks{};
+
+void* take_signal_stack() {
+  for (auto& spare : g_spare_stacks) {
+    if (void* const memory = spare.exchange(nullptr)) return memory;
+  }
+  return ::mmap(nullptr, kSignalStackBytes + kVectorStateBytes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+void give_signal_stack(void* memory) {
+  for (auto& spare : g_spare_stacks) {
+    void* none = nullptr;
+    if (spare.compare_exchange_strong(none, memory)) return;
+  }
+  ::munmap(memory, kSignalStackBytes + kVectorStateBytes);
+}
+
+}  // namespace
+
 static bool add_signal_stack(GuestThread& thread) {
-  void* const memory = ::mmap(nullptr, kSignalStackBytes + kVectorStateBytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* const memory = take_signal_stack();
   if (memory == MAP_FAILED) return false;
   const stack_t stack{.ss_sp = memory, .ss_flags = 0, .ss_size = kSignalStackBytes};
   thread.signal_stack_top = reinterpret_cast<std::uint64_t>(memory) + kSignalStackBytes;
@@ -363,7 +388,7 @@ void forget_guest_thread() {
   const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
   stack_t own{};
   CHECK(::sigaltstack(&none, &own) == 0, errno);
-  ::munmap(own.ss_sp, kSignalStackBytes + kVectorStateBytes);
+  give_signal_stack(own.ss_sp);
   _writegsbase_u64(0);
 }
 

@@ -186,6 +186,15 @@ class Interruptible {
   std::thread thread_;
 };
 
+// Ascending; in runs, as there are some hundred.
+void close_all(const std::vector<int>& descriptors) {
+  for (std::size_t begin = 0, i = 1; i <= descriptors.size(); ++i) {
+    if (i < descriptors.size() && descriptors[i] == descriptors[i - 1] + 1) continue;
+    CHECK(::close_range(static_cast<unsigned>(descriptors[begin]), static_cast<unsigned>(descriptors[i - 1]), 0) == 0);
+    begin = i;
+  }
+}
+
 }  // namespace
 
 int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
@@ -221,7 +230,7 @@ int run_guest(const std::vector<std::string>& arguments, Backtrace backtrace) {
   static std::unique_ptr<Process> process;  // never destroyed: threads of the program use it to the end
   process = std::make_unique<Process>(**runtime, options);
   if (auto ready = process->prepare(); !ready) return failed(ready.error());
-  for (const int fd : low) ::close(fd);
+  close_all(low);
   if (const char* secret = std::getenv("GALLOCY_SECRET_FD")) ::close(std::atoi(secret));  // not the program's to see
   starting.reset();
   auto* const kept = runtime->release();

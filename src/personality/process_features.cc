@@ -38,15 +38,19 @@ std::string_view lacks_for_test(NodeId self) {
   return {};
 }
 
+// Whether what asks the processor itself can be kept from seeing all that it has.
+bool can_hide(NodeId self) {
+  return set_cpuid(true) && lacks_for_test(self).find("cpuid_fault") == std::string_view::npos;
+}
+
 }  // namespace
 
 Introduction Process::introduce() const {
-  const std::string_view lacks = lacks_for_test(self_);
   return {.processors = static_cast<std::uint32_t>(usable_processors().size()),
-          .can_hide = set_cpuid(true) && lacks.find("cpuid_fault") == std::string_view::npos,
+          .can_hide = can_hide(self_),
           .signal_stack_bytes = ::getauxval(AT_MINSIGSTKSZ),
           .state_layout = state_layout(),
-          .features = processor_features(cpuid_here, enabled_state_here()) & ~features_named(lacks)};
+          .features = features_here() & ~features_named(lacks_for_test(self_))};
 }
 
 // At the home, before the program begins. What the others have told of themselves is here since the last barrier.
@@ -97,7 +101,7 @@ bool Process::agree_to(std::span<const std::byte> message) {
   number_processors(counts);
   hidden_features_ = ~agreement.features;
   threads_move_ = agreement.threads_move;
-  hides_features_ = introduce().can_hide && processor_features(cpuid_here, enabled_state_here()) != agreement.features;
+  hides_features_ = can_hide(self_) && features_here() != agreement.features;
   return true;
 }
 

@@ -117,8 +117,12 @@ std::uint32_t& part(CpuidAnswer& answer, Register where) {
   return where == kA ? answer.eax : where == kB ? answer.ebx : where == kC ? answer.ecx : answer.edx;
 }
 
-// Leaves beyond the last one of their kind repeat others (Intel) or are zero (AMD).
-bool has_leaf(Cpuid cpuid, std::uint32_t leaf) { return cpuid(leaf & 0x80000000, 0).eax >= leaf; }
+// Nothing where there is no such leaf: those beyond the last one of their kind repeat others (Intel) or are zero (AMD).
+CpuidAnswer ask(Cpuid cpuid, std::uint32_t leaf, std::uint32_t subleaf) {
+  if (cpuid(leaf & 0x80000000, 0).eax < leaf) return {};
+  if (leaf == 7 && subleaf > cpuid(leaf, 0).eax) return {};
+  return cpuid(leaf, subleaf);
+}
 bool has_subleaves(std::uint32_t leaf) { return leaf == 7 || leaf == 0xd; }
 
 // The words of a list, one by one.
@@ -158,13 +162,20 @@ std::uint64_t enabled_state_here() {
 
 FeatureSet processor_features(Cpuid cpuid, std::uint64_t enabled_state) {
   FeatureSet features;
+  // Those of one leaf stand together, and it is asked for once: on a virtual machine each CPUID takes some 5 us.
+  const Feature* asked = nullptr;
+  CpuidAnswer answer;
   for (std::size_t i = 0; i < std::size(kFeatures); ++i) {
     const Feature& f = kFeatures[i];
-    if (!has_leaf(cpuid, f.leaf) || (f.state & ~enabled_state) != 0) continue;
-    if (f.subleaf == 1 && f.leaf == 7 && cpuid(7, 0).eax < 1) continue;
-    CpuidAnswer answer = cpuid(f.leaf, f.subleaf);
-    features[i] = (part(answer, f.where) >> f.bit & 1) != 0;
+    if (asked == nullptr || asked->leaf != f.leaf || asked->subleaf != f.subleaf)
+      asked = &f, answer = ask(cpuid, f.leaf, f.subleaf);
+    features[i] = (f.state & ~enabled_state) == 0 && (part(answer, f.where) >> f.bit & 1) != 0;
   }
+  return features;
+}
+
+const FeatureSet& features_here() {
+  static const FeatureSet features = processor_features(cpuid_here, enabled_state_here());
   return features;
 }
 

@@ -26,6 +26,7 @@ std::uint64_t enabled_state_here();  // XCR0: the registers that the kernel keep
 
 // A feature whose registers the kernel does not keep is not there.
 FeatureSet processor_features(Cpuid cpuid, std::uint64_t enabled_state);
+const FeatureSet& features_here();  // this processor's
 
 // "avx2,bmi2"; words that are no features are left out.
 FeatureSet features_named(std::string_view list);
