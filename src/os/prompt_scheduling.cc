@@ -1,5 +1,6 @@
 #include "os/prompt_scheduling.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 namespace gallocy::os {
 
 void ask_for_prompt_scheduling() {
+  if (::sched_getscheduler(0) != SCHED_OTHER) return;
   constexpr std::uint64_t kSliceNs = 100'000;   // the kernel's shortest
   constexpr std::uint64_t kResetOnFork = 0x01;  // SCHED_FLAG_RESET_ON_FORK
   constexpr int kNicer = 15;
