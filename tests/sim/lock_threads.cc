@@ -26,11 +26,12 @@ LockThreads::LockThreads(Prng& prng, VmmCluster& log, WholeSync& sync, LockLedge
   }
   mutexes_ = 1 + prng_.below(4);
   shared_ = 1 + prng_.below(2);
-  sync_.on_wake = [this](NodeId node, sync::WaiterId waiter, Outcome outcome) {
-    Thread& thread = threads_[waiter.value - 1];
-    CHECK(thread.node == node && thread.waits, "a wake for nobody", node, waiter);
-    answered(thread, outcome);
-  };
+}
+
+void LockThreads::woken(NodeId node, sync::WaiterId waiter, Outcome outcome) {
+  Thread& thread = threads_[waiter.value - 1];
+  CHECK(thread.node == node && thread.waits, "a wake for nobody", node, waiter);
+  answered(thread, outcome);
 }
 
 std::size_t LockThreads::working() const {

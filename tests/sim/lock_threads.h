@@ -19,6 +19,7 @@ class LockThreads {
   LockThreads(Prng& prng, VmmCluster& log, WholeSync& sync, LockLedger& ledger, std::uint16_t most_nodes);
 
   void begin_work();  // one of them, if it has nothing to do
+  void woken(NodeId node, sync::WaiterId waiter, sync::Outcome outcome);
   void node_ended(NodeId node);
 
   std::size_t working() const;

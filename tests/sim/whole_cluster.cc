@@ -219,8 +219,9 @@ std::uint64_t WholeCluster::address(std::uint64_t block, std::uint32_t offset) c
 
 // ---------------------------------------------------------------------------------------------- callers and timers
 
-void WholeCluster::read(NodeId node, durable::Ticket ticket, std::uint64_t address, std::uint32_t bytes) {
-  host(node).durable->read(ticket, address, bytes);
+void WholeCluster::read(NodeId node, durable::Ticket ticket, std::uint64_t address, std::uint32_t bytes,
+                        durable::Await await) {
+  host(node).durable->read(ticket, address, bytes, await);
   carry_out(node);
 }
 

@@ -28,18 +28,21 @@ namespace gallocy::sim {
 // How a driver can put them together wrongly. The checks must catch each.
 enum class WholeBug : unsigned char {
   kNone,
-  kNoLease,       // answers callers, whether it is sure to be a member or not
-  kLongLease,     // one that lasts longer than what others take for death
-  kDeathAtOnce,   // a node that has lost another goes on without it before the log has said so
-  kForgetRegion,  // a node that comes back does not know which blocks it keeps
-  kPagesAtOnce,   // the coherent memory of a node that has lost another goes on without it before the log has said so
-  kPagesUntold,   // it never hears of a death
-  kPagesNoHomes,  // it does not follow what the log says of homes
-  kPagesPlaced,   // it receives bytes into frames whose core did not want them
-  kLocksAtOnce,   // the locks of a node that has lost another pass on without it before the log has said so
-  kLocksUntold,   // they never hear of a death
-  kLocksAlone,    // a newcomer's locks do not hear of those who come after it
-  kLocksForget,   // the lock of a dead holder is granted as if nothing had happened
+  kNoLease,        // answers callers, whether it is sure to be a member or not
+  kLongLease,      // one that lasts longer than what others take for death
+  kDeathAtOnce,    // a node that has lost another goes on without it before the log has said so
+  kForgetRegion,   // a node that comes back does not know which blocks it keeps
+  kPagesAtOnce,    // the coherent memory of a node that has lost another goes on without it before the log has said so
+  kPagesUntold,    // it never hears of a death
+  kPagesNoHomes,   // it does not follow what the log says of homes
+  kPagesPlaced,    // it receives bytes into frames whose core did not want them
+  kLocksAtOnce,    // the locks of a node that has lost another pass on without it before the log has said so
+  kLocksUntold,    // they never hear of a death
+  kLocksAlone,     // a newcomer's locks do not hear of those who come after it
+  kLocksForget,    // the lock of a dead holder is granted as if nothing had happened
+  kSectionEarly,   // its locks pass on before its commit was acknowledged
+  kSectionTwin,    // the first store to a page is made before its twin
+  kSectionUndone,  // what is rolled back is committed
 };
 
 struct WholeOptions {
@@ -70,7 +73,8 @@ class WholeCluster {
   bool up(NodeId node) const { return log_.up(node); }
   // It knows the region, and can read and write it.
   bool serves(NodeId node) const;
-  void read(NodeId node, durable::Ticket ticket, std::uint64_t address, std::uint32_t bytes);
+  void read(NodeId node, durable::Ticket ticket, std::uint64_t address, std::uint32_t bytes,
+            durable::Await await = durable::Await::kWrites);
   void commit(NodeId node, durable::Ticket ticket, std::span<const durable::Item> items);
   std::uint64_t address(std::uint64_t block, std::uint32_t offset) const;
 

@@ -52,6 +52,9 @@ constexpr Bug kBugs[] = {
     {.bug = WholeBug::kLocksUntold, .name = "locks_untold", .coherent = true},
     {.bug = WholeBug::kLocksAlone, .name = "locks_alone", .coherent = true},
     {.bug = WholeBug::kLocksForget, .name = "locks_forget", .coherent = true},
+    {.bug = WholeBug::kSectionEarly, .name = "section_early", .coherent = true},
+    {.bug = WholeBug::kSectionTwin, .name = "section_twin", .coherent = true},
+    {.bug = WholeBug::kSectionUndone, .name = "section_undone", .coherent = true},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, WholeMutant, testing::ValuesIn(kBugs),

@@ -1,5 +1,5 @@
-// Seeded simulations of whole nodes: Raft, the VMM's log, leases, durable memory, coherent memory and locks
-// together.
+// Seeded simulations of whole nodes: Raft, the VMM's log, leases, durable memory, coherent memory, locks and
+// sections together.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -40,6 +40,11 @@ WholeReport run_seeds(std::uint64_t usually, WholeWorkload workload) {
     sum.locks.granted += r.locks.granted;
     sum.locks.owner_died += r.locks.owner_died;
     sum.locks.bereft += r.locks.bereft;
+    sum.sections.committed += r.sections.committed;
+    sum.sections.rolled_back += r.sections.rolled_back;
+    sum.sections.owner_died += r.sections.owner_died;
+    sum.sections.cut_off += r.sections.cut_off;
+    sum.sections.unknown += r.sections.unknown;
     sum.waits.refused += r.waits.refused;
     sum.waits.timeouts += r.waits.timeouts;
     sum.waits.longest_wait_us = std::max(sum.waits.longest_wait_us, r.waits.longest_wait_us);
@@ -58,7 +63,10 @@ WholeReport run_seeds(std::uint64_t usually, WholeWorkload workload) {
   std::printf("%llu locks taken, %llu of owners that died, %llu had no holder any more; %llu not free, %llu given up; ",
               n(sum.locks.granted), n(sum.locks.owner_died), n(sum.locks.bereft), n(sum.waits.refused),
               n(sum.waits.timeouts));
-  std::printf("waited at most %llu ms\n", n(sum.waits.longest_wait_us / 1000));
+  std::printf("waited at most %llu ms; ", n(sum.waits.longest_wait_us / 1000));
+  std::printf("%llu sections committed, %llu rolled back, %llu after a death, %llu cut off, %llu unknown\n",
+              n(sum.sections.committed), n(sum.sections.rolled_back), n(sum.sections.owner_died),
+              n(sum.sections.cut_off), n(sum.sections.unknown));
   EXPECT_GT(sum.committed, 50 * seeds);
   return sum;
 }
@@ -72,6 +80,8 @@ void expect_use_of_pages(const WholeReport& sum) {
 }
 
 void expect_use_of_locks(const WholeReport& sum) {
+  EXPECT_GT(sum.sections.committed, 0u);
+  EXPECT_GT(sum.sections.rolled_back, 0u);
   EXPECT_GT(sum.locks.granted, 0u);
   EXPECT_GT(sum.waits.refused, 0u);
   EXPECT_GT(sum.waits.timeouts, 0u);
@@ -80,6 +90,7 @@ void expect_use_of_locks(const WholeReport& sum) {
 void expect_losses(const WholeReport& sum) {
   EXPECT_GT(sum.locks.bereft, 0u);
   EXPECT_GT(sum.locks.owner_died, 0u);
+  EXPECT_GT(sum.sections.cut_off, 0u);
   EXPECT_GT(sum.pages.lost, 0u);
 }
 
@@ -115,6 +126,7 @@ TEST(WholeSim, undisturbed) {
   EXPECT_EQ(sum.deaths, 0u);
   EXPECT_EQ(sum.pages.lost, 0u);
   EXPECT_EQ(sum.locks.owner_died, 0u);
+  EXPECT_EQ(sum.sections.owner_died, 0u);
   expect_use_of_pages(sum);
   expect_use_of_locks(sum);
 }

@@ -49,13 +49,25 @@ class Simulation {
     if (options_.coherent) {
       threads_.emplace(prng_, cluster_.log(), *cluster_.memory());
       lockers_.emplace(prng_, cluster_.log(), *cluster_.sync(), ledger_, WholeMemory::kMostNodes);
+      sections_.emplace(prng_, cluster_, ledger_, options_);
+      cluster_.sync()->on_wake = [this](NodeId node, sync::WaiterId waiter, sync::Outcome outcome) {
+        if (waiter.value < SectionThreads::kFirstWaiter) return lockers_->woken(node, waiter, outcome);
+        sections_->woken(node, waiter, outcome);
+      };
       lock_every_us_ = 2 * kMillisecond + prng_.below(50 * kMillisecond);
+      section_every_us_ = 5 * kMillisecond + prng_.below(100 * kMillisecond);
       cluster_.on_declared_dead = [this](NodeId node) { ledger_.declared_dead(node); };
     }
     client_every_us_ = 500 + prng_.below(20 * kMillisecond);
     thread_every_us_ = 3 * kMillisecond + prng_.below(50 * kMillisecond);
-    cluster_.on_read = [this](NodeId, const durable::ReadDone& done) { clients_.read_done(done); };
-    cluster_.on_commit = [this](NodeId, const durable::CommitDone& done) { clients_.commit_done(done); };
+    cluster_.on_read = [this](NodeId, const durable::ReadDone& done) {
+      if (done.ticket.value < SectionThreads::kFirstTicket) return clients_.read_done(done);
+      sections_->read_done(done);
+    };
+    cluster_.on_commit = [this](NodeId, const durable::CommitDone& done) {
+      if (done.ticket.value < SectionThreads::kFirstTicket) return clients_.commit_done(done);
+      sections_->commit_done(done);
+    };
     cluster_.on_end = [this](NodeId node) { ended(node); };
   }
 
@@ -67,6 +79,7 @@ class Simulation {
       next_region();
       keep_beginning(*threads_, thread_every_us_);
       keep_beginning(*lockers_, lock_every_us_);
+      keep_beginning(*sections_, section_every_us_);
     }
     next_trouble();
     cluster_.log().run_for(kUnrestUs);
@@ -79,6 +92,7 @@ class Simulation {
     cluster_.check_rest();
     ledger_.check_rest();
     clients_.check_history();
+    if (sections_) sections_->check_history();
     static_cast<DurableClients::Counters&>(report_) = clients_.counters();
     report_.digest = cluster_.digest();
     report_.messages = cluster_.messages();
@@ -88,6 +102,7 @@ class Simulation {
       report_.memory = cluster_.memory()->counters();
       report_.waits = lockers_->counters();
       report_.locks = ledger_.counters();
+      report_.sections = sections_->counters();
     }
     return report_;
   }
@@ -108,7 +123,7 @@ class Simulation {
 
   std::uint16_t most_nodes() const { return options_.coherent ? kMostNumbers : kMostNodes; }
   std::size_t working() const {
-    return clients_.working() + (threads_ ? threads_->working() + lockers_->working() : 0);
+    return clients_.working() + (threads_ ? threads_->working() + lockers_->working() + sections_->working() : 0);
   }
 
   bool is_at_rest() {
@@ -218,7 +233,7 @@ class Simulation {
 
   void ended(NodeId node) {
     clients_.node_ended(node);
-    if (threads_) threads_->node_ended(node), lockers_->node_ended(node);
+    if (threads_) threads_->node_ended(node), lockers_->node_ended(node), sections_->node_ended(node);
     ledger_.node_ended(node);
     ++report_.deaths;
     gone_.insert(node);
@@ -291,7 +306,7 @@ class Simulation {
       for (const raft::ServerId s : core->configuration().voters) text += fmt::format(" +{:x}", s.value);
       for (const raft::ServerId s : core->configuration().learners) text += fmt::format(" -{:x}", s.value);
     }
-    if (threads_) text += threads_->describe() + lockers_->describe();
+    if (threads_) text += threads_->describe() + lockers_->describe() + sections_->describe();
     return text + "\n";
   }
 
@@ -303,7 +318,8 @@ class Simulation {
   std::optional<PageThreads> threads_;
   LockLedger ledger_;
   std::optional<LockThreads> lockers_;  // with them
-  std::uint64_t client_every_us_ = 0, thread_every_us_ = 0, lock_every_us_ = 0;
+  std::optional<SectionThreads> sections_;
+  std::uint64_t client_every_us_ = 0, thread_every_us_ = 0, lock_every_us_ = 0, section_every_us_ = 0;
   std::set<NodeId> gone_;
   unsigned may_die_ = 0, cuts_ = 0;
   bool stopped_ = false;
