@@ -22,4 +22,16 @@ void follow_durable(durable::Core& core, const vmm::Machine& machine, RegionId& 
 
 std::vector<Lease::Peer> peers_of(const durable::Core& core);
 
+// What this member, which is here to stay, is to propose next; nothing: it has settled, or has to wait. See "Companies"
+// in docs/durable.md. `may_go_on(epoch)`: its core says so (Core::may_go_on_settling) and has got to that epoch.
+template <typename MayGoOn>
+std::optional<vmm::MemberSettles> settling_step(const vmm::Machine& machine, NodeId self, MayGoOn may_go_on) {
+  if (!machine.is_unsettled(self)) return std::nullopt;
+  const vmm::SettleStep step = machine.next_step();
+  const bool may = step == vmm::SettleStep::kTakenIn ? machine.leaver() == kNoNode
+                                                     : machine.settler() == self && may_go_on(machine.epoch());
+  if (!may) return std::nullopt;
+  return vmm::MemberSettles{self, step, machine.epoch()};
+}
+
 }  // namespace gallocy::runtime

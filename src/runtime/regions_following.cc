@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "os/clock.h"
+#include "runtime/durable_following.h"
 #include "runtime/memory_following.h"
 #include "runtime/regions.h"
 
@@ -106,20 +107,18 @@ void Regions::tick() {
   }
 }
 
-// See "Settling" in docs/durable.md. A step that the log did not take, as its epoch was over, is looked at again.
+// A step that the log did not take, as its epoch was over, is looked at again.
 void Regions::settle() {
   constexpr std::int64_t kAgainUs = 1'000'000;
-  const vmm::Machine& machine = first().machine();
   const std::int64_t now = os::monotonic_us();
-  if (now < settles_on_us_ || !first().usable() || !has_begun(first()) || !machine.is_unsettled(self_)) return;
-  const vmm::SettleStep step = machine.next_step();
-  if (step == vmm::SettleStep::kTakenIn ? machine.leaver() != kNoNode
-                                        : machine.settler() != self_ || !durable_.may_go_on_settling(machine.epoch()))
-    return;
+  if (now < settles_on_us_ || !first().usable() || !has_begun(first())) return;
+  const auto entry =
+      settling_step(first().machine(), self_, [this](Epoch epoch) { return durable_.may_go_on_settling(epoch); });
+  if (!entry) return;
   settles_on_us_ = now + kAgainUs;
-  log_event(LogLevel::kInfo, "settling", "step", static_cast<int>(step), "epoch", machine.epoch().value);
+  log_event(LogLevel::kInfo, "settling", "step", static_cast<int>(entry->step), "epoch", entry->epoch.value);
   Turn turn(shards_.size());
-  hand_in(vmm::MemberSettles{self_, step, machine.epoch()}, next_ticket_++, turn);
+  hand_in(*entry, next_ticket_++, turn);
   carry_out(turn);
 }
 

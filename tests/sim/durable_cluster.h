@@ -154,5 +154,8 @@ class DurableCluster {
 // and have the same image; and nobody else has any of it.
 void check_copies(BlockId block, unsigned backups, std::span<const NodeId> keeping,
                   const std::function<const durable::Core&(NodeId)>& core);
+// And those of these members with the highest scores are its company. Nobody ever was about to leave, and all have
+// settled.
+void check_share(BlockId block, unsigned backups, const durable::Membership& members, const durable::Company& company);
 
 }  // namespace gallocy::sim

@@ -14,7 +14,8 @@ using durable::Core;
 
 constexpr std::uint64_t kTickUs = 100'000;
 constexpr std::uint64_t kSilenceUs = 700'000, kLaterUs = 500'000;  // until a node is taken for dead
-constexpr std::uint64_t kSettleUs = 5'000;
+constexpr std::uint64_t kIntroduceUs = 5'000;
+constexpr std::uint64_t kSettleAgainUs = 300'000;
 constexpr const char* kRegion = "accounts";
 
 }  // namespace
@@ -156,8 +157,8 @@ void WholeCluster::bury(NodeId node, NodeId dead) {
 
 // As Runtime::settle_in, on a thread of its own.
 void WholeCluster::settle_in(NodeId node) {
-  if (std::exchange(host(node).settling, true)) return;
-  log_.at(prng_.below(kSettleUs), [this, node] {
+  if (std::exchange(host(node).introducing, true)) return;
+  log_.at(prng_.below(kIntroduceUs), [this, node] {
     if (up(node)) sync_->introduce(node, runtime::gone_before(log_.log(node).machine()));
   });
 }
@@ -217,6 +218,23 @@ std::uint64_t WholeCluster::address(std::uint64_t block, std::uint32_t offset) c
   return 0;
 }
 
+// As Regions::settle.
+void WholeCluster::settle(NodeId node) {
+  Host& h = host(node);
+  if (!stays(node) || !h.durable || now() < h.settles_on_us) return;
+  const bool at_once = options_.bug == WholeBug::kSettleAtOnce;
+  const auto entry = runtime::settling_step(log_.log(node).machine(), node, [&](Epoch epoch) {
+    return h.durable->epoch() == epoch && (at_once || h.durable->may_go_on_settling());
+  });
+  if (!entry) return;
+  h.settles_on_us = now() + (at_once ? 0 : kSettleAgainUs);
+  log_.propose(node, *entry, log_.fresh_ticket());
+}
+
+bool WholeCluster::stays(NodeId node) const {
+  return options_.who_settles == WhoSettles::kAll || (options_.who_settles == WhoSettles::kSome && node.value % 2 == 0);
+}
+
 // ---------------------------------------------------------------------------------------------- callers and timers
 
 void WholeCluster::read(NodeId node, durable::Ticket ticket, std::uint64_t address, std::uint32_t bytes,
@@ -238,6 +256,7 @@ void WholeCluster::tick(NodeId node, std::uint64_t life) {
       ask_for_lease(node);
       h.durable->flush();
       carry_out(node);
+      settle(node);
     }
     tick(node, life);
   });
@@ -373,6 +392,20 @@ bool WholeCluster::restored() {
   return !nodes.empty();
 }
 
+bool WholeCluster::settled() {
+  return std::ranges::all_of(up_nodes(), [this](NodeId node) {
+    const vmm::Machine& machine = log_.log(node).machine();
+    return machine.settler() == kNoNode && !(stays(node) && machine.is_unsettled(node));
+  });
+}
+
+std::uint64_t WholeCluster::settlings() {
+  const NodeId any = up_nodes().front();
+  return static_cast<std::uint64_t>(std::ranges::count(log_.log(any).machine().membership_changes(),
+                                                       vmm::MembershipChange::Kind::kSettled,
+                                                       &vmm::MembershipChange::kind));
+}
+
 const Core& WholeCluster::primary(std::uint64_t block) {
   const BlockId id = block_of(page_of(address(block, 0)));
   for (const NodeId node : up_nodes()) {
@@ -399,8 +432,11 @@ void WholeCluster::check_rest() {
     CHECK(core.records() == 0, "a record is kept", node, core.records());
   }
   for (std::uint64_t b = 0; b < options_.blocks; ++b) {
-    check_copies(block_of(page_of(address(b, 0))), options_.backups, up_nodes(),
+    const BlockId block = block_of(page_of(address(b, 0)));
+    check_copies(block, options_.backups, up_nodes(),
                  [this](NodeId node) -> const Core& { return *host(node).durable; });
+    if (options_.who_settles == WhoSettles::kAll)
+      check_share(block, options_.backups, {.epoch = Epoch{1}, .nodes = up_nodes()}, primary(b).company(block));
   }
 }
 

@@ -43,7 +43,11 @@ enum class WholeBug : unsigned char {
   kSectionEarly,   // its locks pass on before its commit was acknowledged
   kSectionTwin,    // the first store to a page is made before its twin
   kSectionUndone,  // what is rolled back is committed
+  kSettleAtOnce,   // a node that settles does not wait until everything is whole
 };
+
+// Of those who join later, the others being programs, who take over no blocks that there are.
+enum class WhoSettles : unsigned char { kNobody, kSome, kAll };
 
 struct WholeOptions {
   VmmClusterOptions log;
@@ -51,6 +55,7 @@ struct WholeOptions {
   std::uint8_t backups = 1;
   std::uint64_t blocks = 4;
   bool coherent = false;  // with coherent memory, and locks
+  WhoSettles who_settles = WhoSettles::kNobody;
   durable::Options durable;
   bool trace = false;  // of that memory
   WholeBug bug = WholeBug::kNone;
@@ -85,9 +90,13 @@ class WholeCluster {
 
   // All nodes have heard of all epochs, everything is at as many nodes as it should be, and nobody is in doubt.
   bool restored();
+  // All who joined to stay have taken over their share.
+  bool settled();
+  std::uint64_t settlings();  // that were brought to their end
   const durable::Core& primary(std::uint64_t block);
   std::string describe(NodeId node);  // for whoever has to find out
-  // At rest: nothing open, nothing kept, the same images at all members of each company.
+  // At rest: nothing open, nothing kept, the same images at all members of each company, and if all settle, these
+  // members are those with the highest scores.
   void check_rest();
 
   std::vector<NodeId> up_nodes() const;
@@ -109,7 +118,8 @@ class WholeCluster {
     runtime::Lease lease;
     RegionId next_region{1};
     std::set<NodeId> buried;
-    bool settling = false;
+    bool introducing = false;
+    std::uint64_t settles_on_us = 0;  // not before: the log has to answer
     Epoch told_of_deaths{};
     std::vector<std::pair<NodeId, durable::Message>> early;  // before it has heard that it is a member
   };
@@ -134,6 +144,8 @@ class WholeCluster {
   void bury(NodeId node, NodeId dead);
   void settle_in(NodeId node);
   std::size_t pages_on(NodeId from, NodeId to) const;
+  void settle(NodeId node);
+  bool stays(NodeId node) const;
   void tick(NodeId node, std::uint64_t life);
   void ask_for_lease(NodeId node);
   void carry_out(NodeId node);

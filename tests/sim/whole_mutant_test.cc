@@ -17,6 +17,7 @@ struct Bug {
   const char* name;
   bool crashes = true;  // or nothing but links that are cut
   bool coherent = false;
+  bool settles = true;
   std::uint64_t seeds = 2000;  // among which one must fail
 };
 
@@ -24,7 +25,9 @@ bool fails(std::uint64_t first_seed, const Bug& bug) {
   return fails_in_a_child(120, [&] {
     for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed) {
       const bool joins = bug.crashes && seed % 2 == 0;
-      (void)run_whole(seed, {.crashes = bug.crashes, .joins = joins, .coherent = bug.coherent, .bug = bug.bug});
+      (void)run_whole(
+          seed,
+          {.crashes = bug.crashes, .joins = joins, .settles = bug.settles, .coherent = bug.coherent, .bug = bug.bug});
     }
   });
 }
@@ -40,8 +43,8 @@ TEST_P(WholeMutant, is_caught) {
 }
 
 constexpr Bug kBugs[] = {
-    {.bug = WholeBug::kNoLease, .name = "no_lease", .crashes = false},
-    {.bug = WholeBug::kLongLease, .name = "long_lease", .crashes = false},
+    {.bug = WholeBug::kNoLease, .name = "no_lease", .crashes = false, .settles = false},
+    {.bug = WholeBug::kLongLease, .name = "long_lease", .crashes = false, .settles = false},
     {.bug = WholeBug::kDeathAtOnce, .name = "death_at_once"},
     {.bug = WholeBug::kForgetRegion, .name = "forget_region"},
     {.bug = WholeBug::kPagesAtOnce, .name = "pages_at_once", .crashes = false, .coherent = true},
@@ -55,6 +58,7 @@ constexpr Bug kBugs[] = {
     {.bug = WholeBug::kSectionEarly, .name = "section_early", .coherent = true},
     {.bug = WholeBug::kSectionTwin, .name = "section_twin", .coherent = true},
     {.bug = WholeBug::kSectionUndone, .name = "section_undone", .coherent = true},
+    {.bug = WholeBug::kSettleAtOnce, .name = "settle_at_once"},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, WholeMutant, testing::ValuesIn(kBugs),

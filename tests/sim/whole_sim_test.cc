@@ -22,6 +22,7 @@ WholeReport run_seeds(std::uint64_t usually, WholeWorkload workload) {
     sum.silences += r.silences;
     sum.joins += r.joins;
     sum.deaths += r.deaths;
+    sum.settled += r.settled;
     sum.reads += r.reads;
     sum.committed += r.committed;
     sum.several += r.several;
@@ -50,8 +51,10 @@ WholeReport run_seeds(std::uint64_t usually, WholeWorkload workload) {
     sum.waits.longest_wait_us = std::max(sum.waits.longest_wait_us, r.waits.longest_wait_us);
   });
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
-  std::printf("%llu seeds, %llu messages; %llu crashes, %llu cuts, %llu silences, %llu deaths, %llu joins; ", n(seeds),
-              n(sum.messages), n(sum.crashes), n(sum.cuts), n(sum.silences), n(sum.deaths), n(sum.joins));
+  std::printf(
+      "%llu seeds, %llu messages; %llu crashes, %llu cuts, %llu silences, %llu deaths, %llu joins, %llu settled; ",
+      n(seeds), n(sum.messages), n(sum.crashes), n(sum.cuts), n(sum.silences), n(sum.deaths), n(sum.joins),
+      n(sum.settled));
   std::printf("%llu reads, %llu transactions committed (%llu in several blocks), %llu conflicts, %llu unknown\n",
               n(sum.reads), n(sum.committed), n(sum.several), n(sum.conflicts), n(sum.unknown));
   std::printf("%llu accesses of pages, %llu faults, %llu waited for, at most %llu ms, %llu lost; ",
@@ -92,6 +95,7 @@ void expect_losses(const WholeReport& sum) {
   EXPECT_GT(sum.locks.owner_died, 0u);
   EXPECT_GT(sum.sections.cut_off, 0u);
   EXPECT_GT(sum.pages.lost, 0u);
+  EXPECT_GT(sum.settled, 0u);
 }
 
 TEST(WholeSim, everything) {

@@ -34,6 +34,7 @@ WholeOptions cluster_options(std::uint64_t seed, const WholeWorkload& workload) 
   o.durable.most_put_off = 1 + prng.below(40);
   o.coherent = workload.coherent;
   o.trace = workload.trace;
+  if (workload.settles) o.who_settles = prng.one_in(3) ? WhoSettles::kSome : WhoSettles::kAll;
   o.bug = workload.bug;
   return o;
 }
@@ -97,6 +98,7 @@ class Simulation {
     report_.digest = cluster_.digest();
     report_.messages = cluster_.messages();
     report_.silences = cluster_.silences();
+    report_.settled = cluster_.settlings();
     if (threads_) {
       report_.pages = threads_->counters();
       report_.memory = cluster_.memory()->counters();
@@ -127,7 +129,7 @@ class Simulation {
   }
 
   bool is_at_rest() {
-    if (!is_calm() || working() > 0) return false;
+    if (!is_calm() || working() > 0 || !cluster_.settled()) return false;
     for (std::uint16_t n = 0; n < cluster_.nodes() && threads_; ++n) {
       if (!cluster_.up(NodeId{n})) continue;
       if (!cluster_.memory()->is_at_rest(NodeId{n}) || !cluster_.sync()->is_at_rest(NodeId{n})) return false;
