@@ -106,6 +106,7 @@ std::size_t SyncService::give_back() {
   const os::MutexLock lock(mu_);
   const auto kept = core_.kept();
   for (const sync::Core::Kept& one : kept) {
+    if (!one.is_here) continue;
     const wire::SyncRecall recall{.object = one.id.value, .is_shared_mutex = one.is_shared_mutex};
     mesh_->queue(one.home, wire::kSyncRecall, std::as_bytes(std::span(&recall, 1)));
   }

@@ -39,7 +39,8 @@ class SyncService {
   void node_died(NodeId node);
   // was_home: it was the home of objects; what it knew of them is gone.
   void node_left(NodeId node, bool was_home);
-  // Before this node leaves: has the homes of locks that it keeps take them back. Returns how many there are.
+  // Before this node leaves: has the homes of locks that it keeps take them back. Returns how many there are, with
+  // those that it waits for.
   std::size_t give_back();
   // This node has joined an open cluster: these were there before it.
   void introduce(const std::vector<NodeId>& gone);

@@ -100,11 +100,12 @@ class Core {
   // The node has left in order: it was nobody's home, and gave its tokens back before.
   void node_left(NodeId node, Effects& effects);
   // Mutexes and shared mutexes whose token or right is here and not in use: before a node leaves, their homes take them
-  // back, by locking them.
+  // back, by locking them. And those that come yet: a thread asked for them and gave up, or tries.
   struct Kept {
     SyncId id{};
     bool is_shared_mutex = false;
     NodeId home{};
+    bool is_here = true;
   };
   std::vector<Kept> kept();
   // The program knows of all deaths so far: barriers, latches and semaphores count on the living from now on. Until

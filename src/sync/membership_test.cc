@@ -94,6 +94,32 @@ TEST_F(Membership, who_comes_in_the_middle_of_a_recovery_hears_who_has_registere
   EXPECT_EQ(finish(n3, cluster_.lock(n3, named_)), Outcome::kGranted);
 }
 
+// It has heard of one of two who are gone, when the others speak to it, who know of both.
+TEST_F(Membership, who_comes_hears_what_was_said_to_it_before_it_knew_who_is_gone) {
+  const auto bury = [&](NodeId node, NodeId dead) {
+    (void)cluster_.at(node, WaiterId{}, [&](Core& core, Effects& effects) {
+      core.node_died(dead, effects);
+      return Outcome::kGranted;
+    });
+  };
+  join(n2, {n0, n1});
+  bury(n1, n0), bury(n1, n2);
+  bury(n3, n2);
+  (void)cluster_.at(n1, WaiterId{}, [](Core& core, Effects& effects) {
+    core.node_joined(n3, effects);
+    return Outcome::kGranted;
+  });
+  cluster_.run();
+  EXPECT_TRUE(cluster_.core(n3).recovering());
+  (void)cluster_.at(n3, WaiterId{}, [](Core& core, Effects& effects) {
+    core.introduce({n0, n2}, effects);
+    return Outcome::kGranted;
+  });
+  cluster_.run();
+  EXPECT_FALSE(cluster_.core(n3).recovering());
+  EXPECT_TRUE(succeeded(finish(n3, cluster_.lock(n3, named_))));
+}
+
 TEST_F(Membership, who_leaves_gives_its_tokens_back) {
   join(n2, {n0, n1});
   EXPECT_EQ(finish(n2, cluster_.lock(n2, named_)), Outcome::kGranted);
@@ -110,6 +136,20 @@ TEST_F(Membership, who_leaves_gives_its_tokens_back) {
   leave(n2, {n0, n1});
   EXPECT_EQ(finish(n1, cluster_.lock(n1, named_)), Outcome::kGranted);  // and not that its owner died
   EXPECT_EQ(cluster_.core(n0).known_deaths(), 0);
+}
+
+// A thread of the leaver asked for the token, and gave up: it comes all the same.
+TEST_F(Membership, who_leaves_waits_for_a_token_that_is_to_come) {
+  join(n2, {n0, n1});
+  EXPECT_EQ(finish(n1, cluster_.lock(n1, named_)), Outcome::kGranted);
+  EXPECT_EQ(finish(n2, cluster_.lock(n2, named_)), Outcome::kPending);
+  EXPECT_EQ(cluster_.cancel(n2, named_), Outcome::kTimeout);
+  ASSERT_EQ(cluster_.core(n2).kept().size(), 1u);
+  EXPECT_FALSE(cluster_.core(n2).kept()[0].is_here);
+  cluster_.unlock(n1, named_);
+  cluster_.run();
+  ASSERT_EQ(cluster_.core(n2).kept().size(), 1u);
+  EXPECT_TRUE(cluster_.core(n2).kept()[0].is_here);
 }
 
 // Whoever waits goes on waiting: that another node leaves is no loss.

@@ -46,6 +46,7 @@ class Mutex {
   bool unlock(Context& context, SyncId id);  // false: it was not held
   bool held() const { return held_; }
   bool has_token() const { return token_; }
+  bool awaits_token() const { return requested_; }
 
   // What every kind has; see object.h.
   bool receive(Context& context, SyncId id, NodeId from, const wire::SyncMessage& m);

@@ -62,10 +62,11 @@ std::vector<Core::Kept> Core::kept() {
     const Object& object = objects.at(i);
     const auto* mutex = std::get_if<Mutex>(&object.state);
     const auto* shared = std::get_if<RwLock>(&object.state);
-    const bool has =
+    const bool is_here =
         (mutex != nullptr && mutex->has_token()) || (shared != nullptr && shared->right() != RwLock::Right::kNone);
-    const NodeId home = has ? context_.home(object.id) : context_.self();
-    if (home != context_.self()) kept.push_back({object.id, shared != nullptr, home});
+    const bool comes = (mutex != nullptr && mutex->awaits_token()) || (shared != nullptr && shared->awaits_right());
+    const NodeId home = is_here || comes ? context_.home(object.id) : context_.self();
+    if (home != context_.self()) kept.push_back({object.id, shared != nullptr, home, is_here});
   }
   return kept;
 }
@@ -78,6 +79,7 @@ void Core::introduce(const std::vector<NodeId>& gone, Effects& effects) {
   acknowledge_losses();
   to_all_others(SyncVerb::kFlush);
   to_all_others(SyncVerb::kRebuilt);
+  deliver_deferred();  // what the others said to it, who knew before it who is gone
   end(Outcome::kPending);
 }
 

@@ -45,6 +45,7 @@ class RwLock {
 
   enum class Right : std::uint8_t { kNone, kRead, kWrite };
   Right right() const { return right_; }
+  bool awaits_right() const { return requested_; }
 
  private:
   bool idle() const { return active_readers_ == 0 && !writing_; }
