@@ -221,6 +221,17 @@ void CoherenceCluster::leave(NodeId node) {
   network_.kill(node, [](NodeId, std::size_t in_flight) { return in_flight; });
 }
 
+void CoherenceCluster::retire(NodeId node) {
+  trace([&] { return fmt::format("node {} has left", node); });
+  CHECK(blocks_kept(node).empty(), "it leaves with something", node);
+  std::ranges::fill(nodes_[node.value]->memory.view, Access::kNone);
+  network_.silence(node, [](NodeId, std::size_t in_flight) { return in_flight; });
+}
+
+void CoherenceCluster::give_untouched(NodeId node) {
+  step(node, [&](coherence::Core& core, Effects& effects) { core.give_untouched(now_, effects); });
+}
+
 void CoherenceCluster::unpin(NodeId node, PageId page) {
   trace([&] { return fmt::format("node {} unpins {}", node, page); });
   auto& pinned = nodes_[node.value]->pinned;

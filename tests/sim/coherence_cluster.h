@@ -159,8 +159,12 @@ class CoherenceCluster {
   std::vector<std::pair<BlockId, NodeId>> given_homes(NodeId node) { return nodes_[node.value]->core->given_homes(); }
   void home_given(NodeId node, BlockId block, NodeId from, NodeId to);
   void anchors_are(NodeId node, PageId first_page, const std::vector<NodeId>& anchors);
-  void node_leaves(NodeId node, NodeId leaver) { nodes_[node.value]->core->node_leaves(leaver); }
+  void node_leaves(NodeId node, NodeId leaver, bool leaves = true) {
+    nodes_[node.value]->core->node_leaves(leaver, leaves);
+  }
+  void give_untouched(NodeId node);  // it stays
   void leave(NodeId node);
+  void retire(NodeId node);  // the same, but nobody learns of it here
 
   // After everything has come to rest: directory and nodes agree, nothing is left over.
   void check_rest();

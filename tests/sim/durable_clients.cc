@@ -40,6 +40,10 @@ std::size_t DurableClients::working() const {
       clients_, [this](const Client& client) { return client.work != 0 && memory_.up(client.node); }));
 }
 
+bool DurableClients::works_on(NodeId node) const {
+  return std::ranges::any_of(clients_, [node](const Client& each) { return each.node == node && each.work != 0; });
+}
+
 bool DurableClients::goes_on(std::uint64_t number) const {
   const Client& client = clients_[works_.at(number).client];
   return client.work == number && memory_.up(client.node);
@@ -53,7 +57,8 @@ void DurableClients::node_ended(NodeId node) {
 
 void DurableClients::begin_work() {
   const std::size_t client = prng_.below(clients_.size());
-  if (clients_[client].work != 0 || !memory_.up(clients_[client].node)) return;
+  const NodeId node = clients_[client].node;
+  if (clients_[client].work != 0 || !memory_.up(node) || (memory_.begins && !memory_.begins(node))) return;
   const std::uint64_t number = clients_[client].work = ++last_number_;
   Work& work = works_[number];
   work.client = client;

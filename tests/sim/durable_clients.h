@@ -22,6 +22,7 @@ class DurableClients {
   struct Memory {
     std::uint64_t blocks = 1;
     std::function<bool(NodeId)> up;
+    std::function<bool(NodeId)> begins;  // new work there; empty: always
     std::function<std::uint64_t(std::uint64_t block, std::uint32_t offset)> address;
     std::function<void(NodeId, durable::Ticket, std::uint64_t address, std::uint32_t bytes)> read;
     std::function<void(NodeId, durable::Ticket, std::span<const durable::Item>)> commit;
@@ -37,7 +38,8 @@ class DurableClients {
   void node_ended(NodeId node);
 
   std::size_t working() const;  // clients that wait for an outcome
-  void check_history();         // at rest
+  bool works_on(NodeId node) const;
+  void check_history();  // at rest
 
   struct Counters {
     std::uint64_t reads = 0, committed = 0, several = 0, conflicts = 0;  // several: committed in more than one block

@@ -27,7 +27,8 @@ class LockLedger {
   void declared_dead(NodeId node) { declared_.insert(node); }
   bool is_declared_dead(NodeId node) const { return declared_.contains(node); }
   void node_ended(NodeId node);
-  void check_rest() const;  // nobody holds anything
+  void home_left() { home_left_ = true; }  // of all locks: they are marked as after a death
+  void check_rest() const;                 // nobody holds anything
 
   struct Counters {
     std::uint64_t granted = 0, owner_died = 0;  // of those who live
@@ -48,6 +49,7 @@ class LockLedger {
 
   std::map<sync::SyncId, Lock> locks_;
   std::set<NodeId> declared_;
+  bool home_left_ = false;
   Counters counters_;
 };
 

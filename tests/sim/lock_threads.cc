@@ -39,6 +39,11 @@ std::size_t LockThreads::working() const {
       std::ranges::count_if(threads_, [](const Thread& thread) { return !thread.wishes.empty(); }));
 }
 
+bool LockThreads::works_on(NodeId node) const {
+  return std::ranges::any_of(threads_,
+                             [node](const Thread& each) { return each.node == node && !each.wishes.empty(); });
+}
+
 void LockThreads::node_ended(NodeId node) {
   for (Thread& thread : threads_) {
     if (thread.node != node) continue;
@@ -51,6 +56,7 @@ void LockThreads::node_ended(NodeId node) {
 void LockThreads::begin_work() {
   Thread& thread = threads_[prng_.below(log_.nodes() * kThreadsOfNode)];
   if (!thread.wishes.empty() || !sync_.is_introduced(thread.node)) return;
+  if (log_.leaving(thread.node)) return;
   choose(thread);
   step(thread);
 }

@@ -23,6 +23,7 @@ class LockThreads {
   void node_ended(NodeId node);
 
   std::size_t working() const;
+  bool works_on(NodeId node) const;
   std::string describe() const;  // those who are at work
 
   struct Counters {

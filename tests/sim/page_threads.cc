@@ -26,6 +26,10 @@ std::size_t PageThreads::working() const {
       std::ranges::count_if(threads_, [](const Thread& thread) { return thread.left > 0; }));
 }
 
+bool PageThreads::works_on(NodeId node) const {
+  return std::ranges::any_of(threads_, [node](const Thread& each) { return each.node == node && each.left > 0; });
+}
+
 void PageThreads::node_ended(NodeId node) {
   for (Thread& thread : threads_) {
     if (thread.node == node) thread.left = 0;
@@ -35,6 +39,7 @@ void PageThreads::node_ended(NodeId node) {
 void PageThreads::begin_work() {
   Thread& thread = threads_[prng_.below(log_.nodes() * kThreadsOfNode)];
   if (thread.left > 0 || thread.scheduled || !log_.up(thread.node) || memory_.usable(thread.node).empty()) return;
+  if (log_.leaving(thread.node)) return;
   thread.left = static_cast<unsigned>(1 + prng_.below(10));
   choose(thread);
   step(thread);

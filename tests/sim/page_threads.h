@@ -18,6 +18,7 @@ class PageThreads {
   void node_ended(NodeId node);
 
   std::size_t working() const;
+  bool works_on(NodeId node) const;
   std::string describe() const;  // those who are at work
 
   struct Counters {

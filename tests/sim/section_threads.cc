@@ -54,6 +54,10 @@ std::size_t SectionThreads::working() const {
       std::ranges::count_if(threads_, [](const Thread& thread) { return !thread.locks.empty(); }));
 }
 
+bool SectionThreads::works_on(NodeId node) const {
+  return std::ranges::any_of(threads_, [node](const Thread& each) { return each.node == node && !each.locks.empty(); });
+}
+
 void SectionThreads::node_ended(NodeId node) {
   for (Thread& thread : threads_) {
     if (thread.node != node || thread.locks.empty()) continue;
@@ -67,6 +71,7 @@ void SectionThreads::node_ended(NodeId node) {
 void SectionThreads::begin_work() {
   Thread& thread = threads_[prng_.below(cluster_.nodes() * kThreadsOfNode)];
   if (!thread.locks.empty() || !cluster_.serves(thread.node) || !cluster_.sync()->is_introduced(thread.node)) return;
+  if (cluster_.log().leaving(thread.node)) return;
   choose(thread);
   step(thread);
 }

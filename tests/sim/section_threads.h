@@ -31,6 +31,7 @@ class SectionThreads {
   void node_ended(NodeId node);
 
   std::size_t working() const;
+  bool works_on(NodeId node) const;
   std::string describe() const;
   void check_history();  // at rest
 

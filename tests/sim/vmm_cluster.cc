@@ -217,7 +217,9 @@ void VmmCluster::crash(NodeId node) {
   const std::size_t survive = n.writes.empty() ? 0 : prng_.below(n.writes.size() + 1);
   for (std::size_t i = 0; i < survive; ++i) write(n.disk, n.writes[i]);
   n.writes.clear();
+  const bool tells_itself = ends_its_links && ends_its_links(node);
   if (on_end) on_end(node);
+  if (tells_itself) return;
   for (std::uint16_t i = 0; i < nodes(); ++i) {
     at(prng_.below(kEndNewsUs), [this, i, node, life = n.life] {
       if (nodes_[node.value].life == life && up(NodeId{i})) hear_of_end(NodeId{i}, {node, life});

@@ -85,6 +85,8 @@ class VmmCluster {
   std::function<void(NodeId, const vmm::Applied&)> on_applied;
   std::function<void(NodeId, NodeId other)> on_peer_down, on_peer_up;
   std::function<bool(NodeId)> is_needed;  // who leaves waits for it to end
+  std::function<bool(NodeId)>
+      ends_its_links;  // the others hear of its end from these, with miss(), and not by themselves
 
   void at(std::uint64_t delay_us, std::function<void()> what) { agenda_.emplace(now_ + delay_us, std::move(what)); }
   void run_for(std::uint64_t us);
@@ -98,7 +100,10 @@ class VmmCluster {
   // member lets it in.
   void arrive(NodeId wanted = kNoNode);
   void restart(NodeId node);  // with its disk
+  // It lets nobody in any more; it leaves; it did not, after all.
+  void begin_leaving(NodeId node) { nodes_[node.value].leaving = true; }
   void leave(NodeId node);
+  void stay(NodeId node) { nodes_[node.value].leaving = false; }
   // One of them takes the other for dead, wrongly, and parts with it.
   void part(NodeId one, NodeId other);
   // It hears nothing of the other any more.

@@ -32,7 +32,7 @@ WholeCluster::WholeCluster(const WholeOptions& options)
   log_.on_change = [this](NodeId node) { followed(node); };
   log_.on_peer_up = [this](NodeId node, NodeId other) { linked(node, other); };
   log_.on_peer_down = [this](NodeId node, NodeId other) { lost(node, other); };
-  if (options.coherent) begin_memory(), begin_sync();
+  if (options.coherent) begin_memory(), begin_sync(), begin_leaves();
   for (std::uint16_t n = 0; n < nodes(); ++n) started(NodeId{n});
   map_region();
 }
@@ -45,8 +45,11 @@ void WholeCluster::begin_memory() {
                                            .ignores_homes = options_.bug == WholeBug::kPagesNoHomes});
   memory_->on_send = [this](NodeId from, NodeId to) { enqueue(from, to, {.kind = Frame::Kind::kPages}); };
   memory_->is_linked = [this](NodeId from, NodeId to) { return up(to) && !log_.parted(from, to); };
-  log_.on_applied = [this](NodeId node, const vmm::Applied& applied) { memory_->applied(node, applied); };
-  log_.on_restored = [this](NodeId node) { memory_->restored(node); };
+  log_.on_applied = [this](NodeId node, const vmm::Applied& applied) {
+    memory_->applied(node, applied);
+    leaves_->applied(node, applied);
+  };
+  log_.on_restored = [this](NodeId node) { memory_->restored(node), leaves_->restored(node); };
 }
 
 void WholeCluster::begin_sync() {
@@ -54,6 +57,21 @@ void WholeCluster::begin_sync() {
   sync_.emplace(WholeMemory::kMostNodes, forgets ? sync::FaultInjection::kForgetOrphan : sync::FaultInjection::kNone);
   sync_->on_send = [this](NodeId from, NodeId to, const wire::SyncMessage& message) {
     send(from, to, {.kind = Frame::Kind::kSync, .sync = message});
+  };
+}
+
+void WholeCluster::begin_leaves() {
+  const WholeBug bug = options_.bug;
+  leaves_.emplace(log_, *memory_, *sync_,
+                  bug == WholeBug::kLeaveUnheard  ? LeaveBug::kUnheard
+                  : bug == WholeBug::kLeaveUnsaid ? LeaveBug::kUnsaid
+                                                  : LeaveBug::kNone);
+  leaves_->on_farewell = [this](NodeId from, NodeId to, LogIndex applied) {
+    send(from, to, {.kind = Frame::Kind::kFarewell, .applied = applied});
+  };
+  leaves_->is_released = [this](NodeId node) { return !host(node).durable || host(node).durable->may_leave(); };
+  sync_->on_recall = [this](NodeId from, NodeId to, const wire::SyncRecall& recall) {
+    send(from, to, {.kind = Frame::Kind::kRecall, .recall = recall});
   };
 }
 
@@ -83,19 +101,54 @@ std::vector<NodeId> WholeCluster::up_nodes() const {
 void WholeCluster::started(NodeId node) {
   if (node.value >= hosts_.size()) hosts_.resize(node.value + std::size_t{1});
   hosts_[node.value].emplace(node);
-  if (memory_) memory_->start(node, up_nodes()), sync_->start(node, up_nodes());
+  if (memory_) {
+    const std::vector<NodeId> present = whom_it_meets(node);
+    memory_->start(node, present), sync_->start(node, present), leaves_->start(node, present);
+  }
   tick(node, log_.life(node));
+}
+
+// Not those who had left when it was admitted, and are not quite gone yet.
+std::vector<NodeId> WholeCluster::whom_it_meets(NodeId node) {
+  std::vector<NodeId> nodes = up_nodes();
+  for (const NodeId knows : up_nodes()) {
+    const auto& members = log_.log(knows).machine().all_members();
+    if (!members.contains(node)) continue;
+    std::erase_if(nodes, [&](NodeId other) {
+      return members.contains(other) && members.at(other).state == vmm::MemberState::kLeft &&
+             members.at(other).since < members.at(node).since;
+    });
+    break;
+  }
+  return nodes;
 }
 
 // Each other still gets some of what is on the way from it.
 void WholeCluster::ended(NodeId node) {
   hosts_[node.value].reset();
+  if (leaves_ && leaves_->has_left(node)) return left(node);
   for (auto& [ends, link] : links_) {
     if (ends.second == node) link.frames.clear();
     if (ends.first == node) link.frames.resize(prng_.below(link.frames.size() + 1));
   }
-  if (memory_) memory_->stop(node, [&](NodeId to) { return pages_on(node, to); }), sync_->stop(node);
+  if (memory_)
+    memory_->stop(node, [&](NodeId to) { return pages_on(node, to); }), sync_->stop(node), leaves_->stop(node);
   if (on_end) on_end(node);
+}
+
+// In order: all it sent arrives, and then the end of its links.
+void WholeCluster::left(NodeId node) {
+  for (auto& [ends, link] : links_) {
+    if (ends.second == node) link.frames.clear();
+  }
+  memory_->retire(node);
+  for (const NodeId other : up_nodes()) {
+    if (leaves_->has_met(other, node) && !log_.parted(other, node))
+      enqueue(node, other, {.kind = Frame::Kind::kClosed});
+  }
+  sync_->stop(node);
+  if (on_end) on_end(node);
+  leaves_->stop(node);
 }
 
 std::size_t WholeCluster::pages_on(NodeId from, NodeId to) const {
@@ -106,8 +159,10 @@ std::size_t WholeCluster::pages_on(NodeId from, NodeId to) const {
 
 void WholeCluster::linked(NodeId node, NodeId other) {
   Host& h = host(node);
+  if (leaves_ && !leaves_->has_met(other, node)) return;
   h.lease.connection_made(other);
   if (!memory_) return;
+  leaves_->linked(node, other);
   // The log had it dead before it came.
   if (h.buried.contains(other))
     return log_.at(1, [this, node, other] {
@@ -119,9 +174,10 @@ void WholeCluster::linked(NodeId node, NodeId other) {
 
 void WholeCluster::lost(NodeId node, NodeId other) {
   Host& h = host(node);
-  h.lease.connection_lost(other);
   // The other end sees it, when the link lets it.
   if (up(other)) enqueue(node, other, {.kind = Frame::Kind::kClosed});
+  if (leaves_ && leaves_->parted(node, other)) return;
+  h.lease.connection_lost(other);
   if (memory_ && options_.bug == WholeBug::kPagesAtOnce) memory_->bury(node, other);
   if (memory_ && options_.bug == WholeBug::kLocksAtOnce) sync_->bury(node, other);
   if (options_.bug != WholeBug::kDeathAtOnce || !h.durable) return;
@@ -153,6 +209,7 @@ void WholeCluster::bury(NodeId node, NodeId dead) {
   if (!log_.parted(node, dead)) log_.miss(node, dead);
   if (options_.bug != WholeBug::kPagesUntold) memory_->bury(node, dead);
   if (options_.bug != WholeBug::kLocksUntold) sync_->bury(node, dead);
+  leaves_->buried(node, dead);
 }
 
 // As Runtime::settle_in, on a thread of its own.
@@ -165,6 +222,7 @@ void WholeCluster::settle_in(NodeId node) {
 
 // As Regions::carry_out: durable memory follows at once, and then the dead are buried.
 void WholeCluster::followed(NodeId node) {
+  if (leaves_) leaves_->followed(node);
   follow_with_durable(node);
   if (!memory_ || !up(node)) return;
   if (log_.log(node).machine().is_member(node)) settle_in(node);
@@ -178,6 +236,7 @@ void WholeCluster::follow_with_durable(NodeId node) {
   const auto& regions = machine.regions();
   if (h.durable->epoch() >= machine.epoch() && regions.lower_bound(h.next_region) == regions.end()) return;
   runtime::follow_durable(*h.durable, machine, h.next_region);
+  if (leaves_ && leaves_->is_leaving(node) && !machine.is_member(node)) return h.durable.reset();  // it has left
   if (!machine.is_member(node)) return;
   h.lease.members(runtime::peers_of(*h.durable));
   ask_for_lease(node);
@@ -332,6 +391,10 @@ void WholeCluster::arrived(NodeId from, NodeId to, const Frame& frame) {
       return memory_->arrive(from, to);
     case Frame::Kind::kSync:
       return sync_->arrive(from, to, frame.sync);
+    case Frame::Kind::kRecall:
+      return sync_->take_back(to, frame.recall);
+    case Frame::Kind::kFarewell:
+      return leaves_->farewell(from, to, frame.applied);
     case Frame::Kind::kAnswer:
       h.lease.answered(from, frame.asked_us);
       break;
@@ -431,11 +494,12 @@ void WholeCluster::check_rest() {
     CHECK(core.open() == 0, "hangs", node, core.open());
     CHECK(core.records() == 0, "a record is kept", node, core.records());
   }
+  const bool somebody_left = leaves_ && leaves_->counters().begun > 0;
   for (std::uint64_t b = 0; b < options_.blocks; ++b) {
     const BlockId block = block_of(page_of(address(b, 0)));
     check_copies(block, options_.backups, up_nodes(),
                  [this](NodeId node) -> const Core& { return *host(node).durable; });
-    if (options_.who_settles == WhoSettles::kAll)
+    if (options_.who_settles == WhoSettles::kAll && !somebody_left)
       check_share(block, options_.backups, {.epoch = Epoch{1}, .nodes = up_nodes()}, primary(b).company(block));
   }
 }

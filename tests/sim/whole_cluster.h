@@ -20,6 +20,7 @@
 #include "runtime/durable_following.h"
 #include "runtime/lease.h"
 #include "vmm_cluster.h"
+#include "whole_leaves.h"
 #include "whole_memory.h"
 #include "whole_sync.h"
 
@@ -44,6 +45,8 @@ enum class WholeBug : unsigned char {
   kSectionTwin,    // the first store to a page is made before its twin
   kSectionUndone,  // what is rolled back is committed
   kSettleAtOnce,   // a node that settles does not wait until everything is whole
+  kLeaveUnheard,   // these two: LeaveBug
+  kLeaveUnsaid,
 };
 
 // Of those who join later, the others being programs, who take over no blocks that there are.
@@ -72,6 +75,7 @@ class WholeCluster {
 
   VmmCluster& log() { return log_; }
   WholeMemory* memory() { return memory_ ? &*memory_ : nullptr; }
+  WholeLeaves* leaves() { return leaves_ ? &*leaves_ : nullptr; }
   WholeSync* sync() { return sync_ ? &*sync_ : nullptr; }
   std::uint64_t now() const { return log_.now(); }
   std::uint16_t nodes() const { return log_.nodes(); }
@@ -106,10 +110,13 @@ class WholeCluster {
 
  private:
   struct Frame {
-    enum class Kind : unsigned char { kDurable, kAsk, kAnswer, kClosed, kPages, kSync } kind{};  // kPages: of `memory_`
+    // kPages: of `memory_`
+    enum class Kind : unsigned char { kDurable, kAsk, kAnswer, kClosed, kPages, kSync, kRecall, kFarewell } kind{};
     durable::Message message{};
     std::uint64_t asked_us = 0;
     wire::SyncMessage sync{};
+    wire::SyncRecall recall{};
+    LogIndex applied{};
   };
   struct Host {
     explicit Host(NodeId self) : lease(self) {}
@@ -132,9 +139,12 @@ class WholeCluster {
   Host& host(NodeId node) { return *hosts_[node.value]; }
   void begin_memory();
   void begin_sync();
+  void begin_leaves();
   void map_region();
   void started(NodeId node);
+  std::vector<NodeId> whom_it_meets(NodeId node);
   void ended(NodeId node);
+  void left(NodeId node);
   void followed(NodeId node);
   void follow_with_durable(NodeId node);
   void begin(NodeId node, const vmm::Machine& machine);
@@ -159,6 +169,7 @@ class WholeCluster {
   VmmCluster log_;
   std::optional<WholeMemory> memory_;
   std::optional<WholeSync> sync_;          // with it
+  std::optional<WholeLeaves> leaves_;      // also
   std::deque<std::optional<Host>> hosts_;  // of those that are up
   std::set<NodeId> declared_dead_;
   std::map<std::pair<NodeId, NodeId>, Link> links_;

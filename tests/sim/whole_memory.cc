@@ -185,7 +185,46 @@ void WholeMemory::beat(NodeId node) {
   for (vmm::BlockHomes& entry : runtime::home_entries(machine(node), homes))
     log_.propose(node, std::move(entry), log_.fresh_ticket());
   // It has all regions of before it came.
-  if (machine(node).is_member(node)) cluster_.announce_room(node);
+  if (machine(node).is_member(node)) cluster_.announce_room(node, nodes_.at(node).takes_more);
+}
+
+// ---------------------------------------------------------------------------------------------- leaving
+
+void WholeMemory::departed(NodeId node, NodeId other) {
+  step(node, [&] { cluster_.node_died(node, other); });
+}
+
+void WholeMemory::follow_anchors(NodeId node) {
+  step(node, [&] {
+    for (const auto& [id, region] : machine(node).regions()) {
+      if (region.durable_backups == 0) cluster_.anchors_are(node, page_of(region.address), region.spread);
+    }
+  });
+}
+
+bool WholeMemory::have_room_for_all(NodeId node, const std::vector<NodeId>& heirs) const {
+  std::uint64_t room = 0;
+  for (const NodeId heir : heirs) room += cluster_.core(node).room(heir);
+  return cluster_.core(node).kept_pages() <= room;
+}
+
+std::size_t WholeMemory::give_everything_up(NodeId node, const std::vector<NodeId>& heirs) {
+  for (const BlockId block : cluster_.blocks_kept(node))
+    step(node, [&] { cluster_.give_up(node, block, heirs[block.value % heirs.size()]); });
+  return cluster_.blocks_kept(node).size();
+}
+
+void WholeMemory::give_untouched(NodeId node) {
+  step(node, [&] { cluster_.give_untouched(node); });
+}
+
+std::vector<vmm::BlockHomes> WholeMemory::given_homes(NodeId node) {
+  return runtime::home_entries(machine(node), cluster_.given_homes(node));
+}
+
+void WholeMemory::retire(NodeId node) {
+  cluster_.retire(node);
+  nodes_.erase(node);
 }
 
 // ---------------------------------------------------------------------------------------------- messages, threads

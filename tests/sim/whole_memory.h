@@ -51,6 +51,18 @@ class WholeMemory final : private CoherenceObserver {
   void arrive(NodeId from, NodeId to);
   void drop(NodeId from, NodeId to) { cluster_.drop(from, to); }
 
+  // Leaving in order: what others do for a leaver, and the leaver's steps (whole_leaves.h).
+  void node_leaves(NodeId node, NodeId leaver, bool leaves) { cluster_.node_leaves(node, leaver, leaves); }
+  void departed(NodeId node, NodeId other);
+  void follow_anchors(NodeId node);
+  bool have_room_for_all(NodeId node, const std::vector<NodeId>& heirs) const;
+  void take_more(NodeId node, bool more) { nodes_.at(node).takes_more = more; }
+  std::size_t give_everything_up(NodeId node, const std::vector<NodeId>& heirs);  // how many blocks are still there
+  void keep_untouched(NodeId node) { cluster_.keep_untouched(node); }
+  void give_untouched(NodeId node);
+  std::vector<vmm::BlockHomes> given_homes(NodeId node);
+  void retire(NodeId node);  // in place of stop(): all its messages still arrive
+
   // One more, by this node.
   void map_region(NodeId node);
   // Those that threads of the node may use: mapping returns when all members have the region.
@@ -79,6 +91,7 @@ class WholeMemory final : private CoherenceObserver {
     std::vector<coherence::RegionSpec> regions, usable;
     std::vector<BlockId> new_homes;
     std::uint64_t tick_at = 0;  // 0: none is due
+    bool takes_more = true;
   };
   // What runtime/memory_following.h tells.
   struct Told {

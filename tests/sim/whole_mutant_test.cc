@@ -18,6 +18,7 @@ struct Bug {
   bool crashes = true;  // or nothing but links that are cut
   bool coherent = false;
   bool settles = true;
+  bool leaves = false;
   std::uint64_t seeds = 2000;  // among which one must fail
 };
 
@@ -25,9 +26,12 @@ bool fails(std::uint64_t first_seed, const Bug& bug) {
   return fails_in_a_child(120, [&] {
     for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed) {
       const bool joins = bug.crashes && seed % 2 == 0;
-      (void)run_whole(
-          seed,
-          {.crashes = bug.crashes, .joins = joins, .settles = bug.settles, .coherent = bug.coherent, .bug = bug.bug});
+      (void)run_whole(seed, {.crashes = bug.crashes,
+                             .joins = joins,
+                             .settles = bug.settles,
+                             .leaves = bug.leaves,
+                             .coherent = bug.coherent,
+                             .bug = bug.bug});
     }
   });
 }
@@ -59,6 +63,8 @@ constexpr Bug kBugs[] = {
     {.bug = WholeBug::kSectionTwin, .name = "section_twin", .coherent = true},
     {.bug = WholeBug::kSectionUndone, .name = "section_undone", .coherent = true},
     {.bug = WholeBug::kSettleAtOnce, .name = "settle_at_once"},
+    {.bug = WholeBug::kLeaveUnheard, .name = "leave_unheard", .coherent = true, .leaves = true},
+    {.bug = WholeBug::kLeaveUnsaid, .name = "leave_unsaid", .coherent = true, .leaves = true},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, WholeMutant, testing::ValuesIn(kBugs),

@@ -38,6 +38,8 @@ WholeReport run_seeds(std::uint64_t usually, WholeWorkload workload) {
     sum.memory.evicted += r.memory.evicted;
     sum.memory.spilled += r.memory.spilled;
     sum.memory.buried += r.memory.buried;
+    sum.leaves.left += r.leaves.left;
+    sum.leaves.stayed += r.leaves.stayed;
     sum.locks.granted += r.locks.granted;
     sum.locks.owner_died += r.locks.owner_died;
     sum.locks.bereft += r.locks.bereft;
@@ -52,9 +54,10 @@ WholeReport run_seeds(std::uint64_t usually, WholeWorkload workload) {
   });
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
-      "%llu seeds, %llu messages; %llu crashes, %llu cuts, %llu silences, %llu deaths, %llu joins, %llu settled; ",
+      "%llu seeds, %llu messages; %llu crashes, %llu cuts, %llu silences, %llu deaths, %llu joins, %llu settled, %llu "
+      "left, %llu stayed; ",
       n(seeds), n(sum.messages), n(sum.crashes), n(sum.cuts), n(sum.silences), n(sum.deaths), n(sum.joins),
-      n(sum.settled));
+      n(sum.settled), n(sum.leaves.left), n(sum.leaves.stayed));
   std::printf("%llu reads, %llu transactions committed (%llu in several blocks), %llu conflicts, %llu unknown\n",
               n(sum.reads), n(sum.committed), n(sum.several), n(sum.conflicts), n(sum.unknown));
   std::printf("%llu accesses of pages, %llu faults, %llu waited for, at most %llu ms, %llu lost; ",
@@ -111,7 +114,7 @@ TEST(WholeSim, everything) {
 }
 
 TEST(WholeSim, nodes_die) {
-  const WholeReport sum = run_seeds(40, {.cuts = false, .joins = false});
+  const WholeReport sum = run_seeds(40, {.cuts = false, .joins = false, .leaves = false});
   EXPECT_GT(sum.deaths, 0u);
   expect_losses(sum);
   expect_use_of_pages(sum);
@@ -119,14 +122,24 @@ TEST(WholeSim, nodes_die) {
 }
 
 TEST(WholeSim, links_are_cut) {
-  const WholeReport sum = run_seeds(30, {.crashes = false, .joins = false});
+  const WholeReport sum = run_seeds(30, {.crashes = false, .joins = false, .leaves = false});
   EXPECT_GT(sum.silences, 0u);
   expect_use_of_pages(sum);
   expect_use_of_locks(sum);
 }
 
+TEST(WholeSim, nodes_come_and_go) {
+  const WholeReport sum = run_seeds(20, {.crashes = false, .cuts = false});
+  EXPECT_EQ(sum.deaths, 0u);
+  EXPECT_EQ(sum.pages.lost, 0u);
+  EXPECT_GT(sum.leaves.left, 0u);
+  EXPECT_GT(sum.settled, 0u);
+  expect_use_of_pages(sum);
+  expect_use_of_locks(sum);
+}
+
 TEST(WholeSim, undisturbed) {
-  const WholeReport sum = run_seeds(10, {.crashes = false, .cuts = false, .joins = false});
+  const WholeReport sum = run_seeds(10, {.crashes = false, .cuts = false, .joins = false, .leaves = false});
   EXPECT_EQ(sum.deaths, 0u);
   EXPECT_EQ(sum.pages.lost, 0u);
   EXPECT_EQ(sum.locks.owner_died, 0u);

@@ -16,7 +16,7 @@ namespace {
 constexpr std::uint64_t kMillisecond = 1000;
 constexpr std::uint64_t kUnrestUs = 12'000 * kMillisecond;
 constexpr std::uint64_t kPatienceUs = 60'000 * kMillisecond;
-constexpr std::uint16_t kMostNodes = 8;
+constexpr std::uint16_t kMostNodes = 8, kFewestNodes = 4;
 constexpr std::uint16_t kMostNumbers = WholeMemory::kMostNodes - 6;  // so many more may be on their way
 constexpr std::uint64_t kRegionEveryUs = 2'000 * kMillisecond;
 
@@ -105,6 +105,7 @@ class Simulation {
       report_.waits = lockers_->counters();
       report_.locks = ledger_.counters();
       report_.sections = sections_->counters();
+      report_.leaves = cluster_.leaves()->counters();
     }
     return report_;
   }
@@ -113,6 +114,7 @@ class Simulation {
   DurableClients::Memory memory() {
     return {.blocks = options_.blocks,
             .up = [this](NodeId node) { return cluster_.serves(node); },
+            .begins = [this](NodeId node) { return !cluster_.log().leaving(node); },
             .address = [this](std::uint64_t block, std::uint32_t offset) { return cluster_.address(block, offset); },
             .read = [this](NodeId node, durable::Ticket ticket, std::uint64_t address,
                            std::uint32_t bytes) { cluster_.read(node, ticket, address, bytes); },
@@ -129,7 +131,7 @@ class Simulation {
   }
 
   bool is_at_rest() {
-    if (!is_calm() || working() > 0 || !cluster_.settled()) return false;
+    if (!is_calm() || working() > 0 || !cluster_.settled() || is_leaving()) return false;
     for (std::uint16_t n = 0; n < cluster_.nodes() && threads_; ++n) {
       if (!cluster_.up(NodeId{n})) continue;
       if (!cluster_.memory()->is_at_rest(NodeId{n}) || !cluster_.sync()->is_at_rest(NodeId{n})) return false;
@@ -171,9 +173,11 @@ class Simulation {
     cluster_.log().at(prng_.below(100 * kMillisecond), [this] {
       if (stopped_) return;
       if (is_calm()) may_die_ = most_deaths();
+      if (is_leaving()) may_die_ = std::min(may_die_, 1u);
       if (workload_.crashes && prng_.one_in(4)) crash(prng_.one_in(3) ? leader() : any_node());
       if (workload_.cuts && prng_.one_in(4)) cut();
       if (workload_.joins && prng_.one_in(20)) join();
+      if (workload_.leaves && threads_ && prng_.one_in(20)) leave();
       next_trouble();
     });
   }
@@ -234,6 +238,7 @@ class Simulation {
   }
 
   void ended(NodeId node) {
+    if (threads_ && cluster_.leaves()->has_left(node)) return left(node);
     clients_.node_ended(node);
     if (threads_) threads_->node_ended(node), lockers_->node_ended(node), sections_->node_ended(node);
     ledger_.node_ended(node);
@@ -261,6 +266,37 @@ class Simulation {
     if (there + cluster_.log().arriving() >= kMostNodes || !may_come_back()) return;
     ++report_.joins;
     cluster_.log().arrive();
+  }
+
+  // So many stay that those who die and are replaced leave a majority.
+  void leave() {
+    const NodeId node = any_node();
+    const bool is_member = cluster_.up(node) && cluster_.log().is_member(node) && !cluster_.log().leaving(node);
+    const std::size_t stay = cluster_.up_nodes().size() - cluster_.leaves()->leaving();
+    if (!is_member || !cluster_.sync()->is_introduced(node) || stay <= kFewestNodes || !is_calm()) return;
+    may_die_ = std::min(may_die_, 1u);
+    cluster_.log().begin_leaving(node);
+    leave_when_done(node);
+  }
+
+  void leave_when_done(NodeId node) {
+    cluster_.log().at(1 * kMillisecond, [this, node] {
+      if (!cluster_.up(node)) return;
+      const bool works =
+          clients_.works_on(node) || threads_->works_on(node) || lockers_->works_on(node) || sections_->works_on(node);
+      if (works) return leave_when_done(node);
+      cluster_.leaves()->begin(node);
+    });
+  }
+
+  bool is_leaving() {
+    const auto nodes = cluster_.up_nodes();
+    return std::ranges::any_of(nodes, [this](NodeId node) { return cluster_.log().leaving(node); });
+  }
+
+  void left(NodeId node) {
+    ledger_.home_left();
+    CHECK(!clients_.works_on(node) && !threads_->works_on(node), "it works, and leaves", node);
   }
 
   // For a while, of which others may take it for dead, and the log has one die.
@@ -301,6 +337,7 @@ class Simulation {
       }
       if (threads_) text += ", memory: " + cluster_.memory()->under_way(NodeId{n});
       if (threads_) text += ", locks: " + cluster_.sync()->describe(NodeId{n});
+      if (threads_ && cluster_.log().leaving(NodeId{n})) text += ", leaves: " + cluster_.leaves()->describe(NodeId{n});
       const raft::Core* core = cluster_.log().core(NodeId{n});
       if (core == nullptr) continue;
       text += fmt::format(", term {}, leader {:x}, log {} … {} … {}", core->term(), core->leader().value,

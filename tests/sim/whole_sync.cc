@@ -48,10 +48,56 @@ void WholeSync::carry_out(NodeId node) {
   for (const sync::Effect& effect : std::exchange(effects_, {})) {
     if (effect.kind == sync::Effect::Kind::kSend) {
       on_send(node, effect.node, effect.message);
-    } else {
+    } else if (effect.waiter.value < kFirstRecall) {
       on_wake(node, effect.waiter, effect.outcome);
+    } else {
+      const auto recall = nodes_.at(node).recalls.extract(effect.waiter.value);
+      if (sync::succeeded(effect.outcome)) put_down(node, recall.mapped());
     }
   }
+}
+
+// ---------------------------------------------------------------------------------------------- leaving
+
+std::size_t WholeSync::give_back(NodeId node) {
+  const auto kept = core(node).kept();
+  for (const sync::Core::Kept& one : kept) {
+    if (one.is_here) on_recall(node, one.home, {.object = one.id.value, .is_shared_mutex = one.is_shared_mutex});
+  }
+  return kept.size();
+}
+
+void WholeSync::take_back(NodeId node, const wire::SyncRecall& recall) {
+  Node& n = nodes_.at(node);
+  const sync::SyncId id{recall.object};
+  const sync::WaiterId waiter{++n.last_recall};
+  n.recalls[waiter.value] = recall;
+  const sync::Outcome outcome = recall.is_shared_mutex != 0
+                                    ? n.core.rw_lock(id, sync::LockMode::kExclusive, waiter, effects_)
+                                    : n.core.lock(id, waiter, effects_);
+  if (outcome != sync::Outcome::kPending) n.recalls.erase(waiter.value);
+  carry_out(node);
+  if (sync::succeeded(outcome)) put_down(node, recall);
+}
+
+void WholeSync::put_down(NodeId node, const wire::SyncRecall& recall) {
+  const sync::SyncId id{recall.object};
+  if (recall.is_shared_mutex != 0) {
+    (void)core(node).rw_unlock(id, sync::LockMode::kExclusive, effects_);
+  } else {
+    (void)core(node).unlock(id, effects_);
+  }
+  carry_out(node);
+}
+
+void WholeSync::node_left(NodeId node, NodeId other, bool was_home) {
+  if (was_home) {
+    core(node).node_died(other, effects_);
+    core(node).acknowledge_losses();
+  } else {
+    core(node).node_left(other, effects_);
+  }
+  carry_out(node);
 }
 
 std::string WholeSync::describe(NodeId node) const {

@@ -18,6 +18,7 @@ class WholeSync {
       : most_nodes_(most_nodes), fault_(fault) {}
 
   std::function<void(NodeId from, NodeId to, const wire::SyncMessage&)> on_send;
+  std::function<void(NodeId from, NodeId to, const wire::SyncRecall&)> on_recall;  // to be sent
   std::function<void(NodeId, sync::WaiterId, sync::Outcome)> on_wake;
 
   void start(NodeId node, const std::vector<NodeId>& present);
@@ -26,6 +27,11 @@ class WholeSync {
   void bury(NodeId node, NodeId dead);
   void arrive(NodeId from, NodeId to, const wire::SyncMessage& message);
   void tick(NodeId node);
+
+  // As runtime::SyncService has them, when a node leaves.
+  std::size_t give_back(NodeId node);
+  void take_back(NodeId node, const wire::SyncRecall& recall);
+  void node_left(NodeId node, NodeId other, bool was_home);
 
   // Its program may use locks from then on.
   void introduce(NodeId node, const std::vector<NodeId>& gone);
@@ -46,12 +52,17 @@ class WholeSync {
   std::uint64_t digest() const;
 
  private:
+  static constexpr std::uint64_t kFirstRecall = std::uint64_t{1} << 40;  // a waiter, beyond all threads
+
   struct Node {
     sync::Core core;
     bool introduced = false;
+    std::map<std::uint64_t, wire::SyncRecall> recalls{};  // by waiter
+    std::uint64_t last_recall = kFirstRecall;
   };
 
   sync::Core& core(NodeId node) { return nodes_.at(node).core; }
+  void put_down(NodeId node, const wire::SyncRecall& recall);
   void carry_out(NodeId node);
 
   const std::uint16_t most_nodes_;
