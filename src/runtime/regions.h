@@ -80,6 +80,9 @@ class Regions {
   // in the log that this node has got to. Set before join().
   using MemberNews = std::function<void(NodeId, const vmm::Member&, LogIndex)>;
   void set_member_news(MemberNews news) { member_news_ = std::move(news); }
+  // The same whenever an epoch has begun, with what the log has made of the members.
+  using MembershipNews = std::function<void(const vmm::Machine&)>;
+  void set_membership_news(MembershipNews news) { membership_news_ = std::move(news); }
   // The same when a member is about to leave, or stays after all; with the place of the entry in the log.
   using LeaverNews = std::function<void(NodeId, bool leaves, LogIndex)>;
   void set_leaver_news(LeaverNews news) { leaver_news_ = std::move(news); }
@@ -209,6 +212,7 @@ class Regions {
   WaitFlag all_joined_;  // or somebody was lost before
   WaitFlag may_go_;
   MemberNews member_news_;
+  MembershipNews membership_news_;
   LeaverNews leaver_news_;
   std::atomic<std::uint32_t> epoch_{0};
   std::atomic<std::int64_t> next_due_us_{0};

@@ -92,6 +92,7 @@ void Regions::note_membership() {
     if (std::exchange(told_[node], member.since) != member.since && member_news_)
       member_news_(node, member, machine.applied());
   }
+  if (membership_news_) membership_news_(machine);
   members_changed();
 }
 

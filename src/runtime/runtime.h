@@ -103,7 +103,8 @@ class Runtime final : public net::FrameSink {
   void leaver_changed(NodeId node, bool leaves, LogIndex index);
   void say_farewell(NodeId node, LogIndex index);
   void bury(NodeId peer) REQUIRES(fates_mu_);
-  void declared_dead(NodeId node);
+  void part_from(NodeId peer) REQUIRES(fates_mu_);
+  void declared_gone(NodeId node);
   void bury_the_declared();
   template <typename F>
   void for_each_peer(F f);
@@ -147,7 +148,7 @@ class Runtime final : public net::FrameSink {
   BoundedEvent refused_frames_{LogLevel::kError, "frame_refused"};  // the poller's
   os::Mutex fates_mu_;  // all parts hear of a node's coming before they hear of its end
   os::Mutex declared_mu_;
-  std::vector<NodeId> declared_dead_ GUARDED_BY(declared_mu_);  // by the log, and not noticed here yet
+  std::vector<NodeId> declared_gone_ GUARDED_BY(declared_mu_);  // by the log, and not noticed here yet
   std::atomic<bool> any_declared_{false};
   std::atomic<std::int64_t> next_beat_us_{0};
   std::atomic<bool> stop_{false};

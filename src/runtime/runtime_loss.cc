@@ -42,19 +42,29 @@ void Runtime::bury(NodeId peer) {
   if (steward_ != nullptr) steward_->gone(peer);
 }
 
+// It has left in order, and there is no link to it any more.
+void Runtime::part_from(NodeId peer) {
+  if (peers_[peer.value].buried.exchange(true)) return;
+  memory_->node_died(peer);
+  sync_->node_left(peer);
+  threads_->node_died(peer);
+  steward_->gone(peer);
+}
+
 // Under the lock of Regions: what takes it again has to wait.
-void Runtime::declared_dead(NodeId node) {
+void Runtime::declared_gone(NodeId node) {
   const os::MutexLock lock(declared_mu_);
-  declared_dead_.push_back(node);
+  declared_gone_.push_back(node);
   any_declared_ = true;
 }
 
-// Some of them this node has a link to, or never had one.
+// Some of them this node has a link to, or never had one. To one that left in order the link may have ended before this
+// node read in the log that it left.
 void Runtime::bury_the_declared() {
   std::vector<NodeId> nodes;
   {
     const os::MutexLock lock(declared_mu_);
-    nodes.swap(declared_dead_);
+    nodes.swap(declared_gone_);
     any_declared_ = false;
   }
   for (const NodeId node : nodes) {
@@ -62,9 +72,13 @@ void Runtime::bury_the_declared() {
       die(static_cast<int>(ErrorCode::kPeerLost),
           fmt::format("gallocy: node {}: the others took it for dead, and go on without it", self()));
     const bool knew = peers_[node.value].present;  // else it died before this node came
-    lost(node, "the cluster took it for dead", knew ? LogLevel::kWarn : LogLevel::kDebug);
+    if (!peers_[node.value].left) lost(node, "the cluster took it for dead", knew ? LogLevel::kWarn : LogLevel::kDebug);
     const os::MutexLock lock(fates_mu_);
-    if (!peers_[node.value].left) bury(node);
+    if (!peers_[node.value].left) {
+      bury(node);
+    } else if (peers_[node.value].lost) {
+      part_from(node);
+    }
   }
 }
 

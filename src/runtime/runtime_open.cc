@@ -41,6 +41,9 @@ void Runtime::follow_members() {
   }
   regions_->set_member_news(
       [this](NodeId node, const vmm::Member& member, LogIndex at) { members_changed(node, member, at); });
+  if (is_open()) {
+    regions_->set_membership_news([this](const vmm::Machine& machine) { sync_->homes_move(homes_moved(machine)); });
+  }
   regions_->set_leaver_news([this](NodeId node, bool leaves, LogIndex at) { leaver_changed(node, leaves, at); });
 }
 
@@ -50,9 +53,9 @@ Result<> Runtime::settle_in() {
   const auto joined = regions_->join(steward_->address(), settings_.open->join_timeout);
   if (!joined) return steward_->not_settled(joined.error());
   take_more(true);
-  std::vector<NodeId> gone;
-  regions_->look([&](const vmm::Log& log) { gone = gone_before(log.machine()); });
-  sync_->introduce(gone);
+  regions_->look([&](const vmm::Log& log) {  // and what changes from now on is told: follow_members()
+    sync_->introduce(gone_before(log.machine()), homes_moved(log.machine()));
+  });
   for (const NodeId node : steward_->absent()) lost(node, "it did not come back");
   // Before a region is mapped: that waits for all members, one of which may be waiting to get in here.
   steward_->open_door();
@@ -110,23 +113,19 @@ void Runtime::peer_down(NodeId peer, std::string_view reason) {
 void Runtime::departed(NodeId peer) {
   const os::MutexLock lock(fates_mu_);
   if (peers_[peer.value].lost.exchange(true)) return;
-  bool was_home = false;
-  regions_->look([&](const vmm::Log& log) { was_home = was_sync_home(log.machine(), peer); });
-  memory_->node_died(peer);
   regions_->node_lost(peer);
-  sync_->node_left(peer, was_home);
-  threads_->node_died(peer);
-  steward_->gone(peer);
+  part_from(peer);
 }
 
 // Under the lock of Regions: what takes it again has to wait.
 void Runtime::members_changed(NodeId node, const vmm::Member& member, LogIndex index) {
-  if (member.state == vmm::MemberState::kDied) return declared_dead(node);
+  if (member.state == vmm::MemberState::kDied) return declared_gone(node);
   if (node == self()) return;
   if (member.state == vmm::MemberState::kLeft) {
     peers_[node.value].left = true;
     memory_->node_leaves(node, true);
     say_farewell(node, index);
+    if (is_open() && peers_[node.value].present) declared_gone(node);  // its link may have ended before
   }
 }
 

@@ -116,6 +116,11 @@ Result<> Steward::see_off_all() {
 Result<> Steward::give_locks_back() {
   constexpr std::int64_t kAgainNs = 100'000'000;  // a token may have been on its way here
   const std::int64_t deadline = deadline_after(kStuck);
+  while (!runtime_.sync().has_no_homes()) {
+    runtime_.waiting().pause_until(os::monotonic_ns() + kPauseNs);
+    if (os::monotonic_ns() > deadline)
+      return fail(ErrorCode::kTimeout, "the homes of locks did not move to another node");
+  }
   while (const std::size_t kept = runtime_.sync().give_back()) {
     runtime_.waiting().pause_until(os::monotonic_ns() + kAgainNs);
     if (os::monotonic_ns() > deadline)

@@ -79,10 +79,23 @@ void SyncService::node_joined(NodeId node) {
   carry_out();
 }
 
-void SyncService::introduce(const std::vector<NodeId>& gone) {
+void SyncService::introduce(const std::vector<NodeId>& gone, const sync::HomesMoved& moved) {
   const os::MutexLock lock(mu_);
-  core_.introduce(gone, effects_);
+  core_.introduce(gone, moved, effects_);
+  introduced_ = true;
   carry_out();
+}
+
+void SyncService::homes_move(const sync::HomesMoved& moved) {
+  const os::MutexLock lock(mu_);
+  if (!introduced_) return;
+  core_.homes_move(moved, effects_);
+  carry_out();
+}
+
+bool SyncService::has_no_homes() {
+  const os::MutexLock lock(mu_);
+  return !core_.recovering() && core_.home_of(sync::unnamed_id(self_, 1)) != self_;
 }
 
 void SyncService::node_died(NodeId node) {
@@ -91,14 +104,9 @@ void SyncService::node_died(NodeId node) {
   carry_out();
 }
 
-void SyncService::node_left(NodeId node, bool was_home) {
+void SyncService::node_left(NodeId node) {
   const os::MutexLock lock(mu_);
-  if (was_home) {
-    core_.node_died(node, effects_);
-    core_.acknowledge_losses();
-  } else {
-    core_.node_left(node, effects_);
-  }
+  core_.node_left(node, effects_);
   carry_out();
 }
 

@@ -37,13 +37,16 @@ class SyncService {
   bool frame_arrived(NodeId from, wire::MessageType type, std::span<const std::byte> body);
   void node_joined(NodeId node);
   void node_died(NodeId node);
-  // was_home: it was the home of objects; what it knew of them is gone.
-  void node_left(NodeId node, bool was_home);
+  void node_left(NodeId node);
+  // In an open cluster, after each change of its members; without effect before introduce().
+  void homes_move(const sync::HomesMoved& moved);
   // Before this node leaves: has the homes of locks that it keeps take them back. Returns how many there are, with
   // those that it waits for.
   std::size_t give_back();
+  // Nothing that this node was the home of depends on it any more.
+  bool has_no_homes();
   // This node has joined an open cluster: these were there before it.
-  void introduce(const std::vector<NodeId>& gone);
+  void introduce(const std::vector<NodeId>& gone, const sync::HomesMoved& moved);
   void tick();
   void add_statistics(Statistics& statistics);
 
@@ -66,6 +69,7 @@ class SyncService {
   os::Mutex mu_;
   sync::Core core_ GUARDED_BY(mu_);
   sync::Effects effects_ GUARDED_BY(mu_);
+  bool introduced_ GUARDED_BY(mu_) = false;
   // Locks that this node takes back from one that leaves, by their waiter.
   std::unordered_map<std::uint64_t, wire::SyncRecall> recalls_ GUARDED_BY(mu_);
   std::uint64_t next_recall_ GUARDED_BY(mu_) = 1;  // odd: no address of a Waiter

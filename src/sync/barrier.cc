@@ -27,8 +27,10 @@ Outcome Barrier::arrive(Context& context, SyncId id, std::uint32_t expected, Wai
 }
 
 void Barrier::send_arrivals(Context& context, SyncId id) {
-  if (held_ == 0) return;
-  context.send_home(id, {.other = expected_, .count = std::exchange(held_, 0), .verb = SyncVerb::kBarrierArrive});
+  if (context.frozen()) return;                             // enroll() does
+  for (; held_ > 0; held_ -= std::min(held_, expected_)) {  // more than a phase takes, if some gave up and came again
+    context.send_home(id, {.other = expected_, .count = std::min(held_, expected_), .verb = SyncVerb::kBarrierArrive});
+  }
 }
 
 bool Barrier::still_holding(Context& context, SyncId id) {
@@ -43,9 +45,11 @@ bool Barrier::still_holding(Context& context, SyncId id) {
 }
 
 bool Barrier::released(Context& context, std::uint32_t count) {
-  if (count > arrived_ - held_) return broken_;  // a broken barrier has forgotten its arrivals
+  // A broken barrier has forgotten its arrivals. Those that are sent again may be free already.
+  if (count > (context.stale ? arrived_ : arrived_ - held_)) return broken_;
   batch_ = count;
   arrived_ -= count;
+  held_ = std::min(held_, arrived_);
   for (; count > 0; --count) context.wake(context.cells.pop(waiting_).waiter, Outcome::kGranted);
   return true;
 }
@@ -124,6 +128,14 @@ void Barrier::view_changed(Context& context, SyncId, const Death&) {
 
 void Barrier::enroll(Context& context, SyncId id) {
   if (broken_) context.send_home(id, {.verb = SyncVerb::kBarrierRegister});
+  send_arrivals(context, id);
+}
+
+// All who have arrived and are not free yet say so again.
+void Barrier::homes_move(Context& context, SyncId, bool) {
+  total_ = 0;
+  context.cells.clear(arrivals_);
+  held_ = arrived_;
 }
 
 bool Barrier::drop(Context&, SyncId) { return !broken_ && arrived_ == 0 && total_ == 0; }

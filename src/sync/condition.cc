@@ -135,6 +135,12 @@ void Condition::view_changed(Context& context, SyncId id, const Death& death) {
   }
 }
 
+// A wait may end for no reason; so nobody has to know which notifications were in flight.
+void Condition::homes_move(Context& context, SyncId, bool) {
+  context.cells.clear(queue_);
+  while (!waits_.empty()) finish(context, context.cells.pop(waits_), Mutex::Wait::kAfterWait, Outcome::kGranted);
+}
+
 bool Condition::drop(Context&, SyncId) { return waits_.empty() && queue_.empty(); }
 
 void Condition::check(const Context& context, SyncId id) const {

@@ -30,7 +30,9 @@ class Condition {
   void end_waits(Context& context, Outcome outcome);
   void inherit() {}
   void view_changed(Context& context, SyncId id, const Death& death);
+  void homes_move(Context& context, SyncId id, bool was_home);
   void enroll(Context&, SyncId) {}
+  void homes_moved(Context&, SyncId) {}
   bool drop(Context& context, SyncId id);
   void check(const Context& context, SyncId id) const;
   void digest(const Context& context, StateDigest& digest) const;

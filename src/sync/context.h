@@ -31,7 +31,14 @@ class Context {
 
   NodeId self() const { return options.self; }
   NodeId first_home(SyncId id) const { return sync::first_home(id, options.nodes, options.founders); }
-  NodeId home(SyncId id) const { return view.next_alive(first_home(id)); }
+  NodeId home(SyncId id) const { return view.next_home(first_home(id)); }
+  bool is_home(SyncId id) const { return home(id) == self(); }
+  // A home of this object died: what the present one does not know of it may have died with that.
+  bool may_be_bereft(SyncId id) const { return options.founders == 1 ? a_home_died : first_home(id) != home(id); }
+  // At the end of a move: nobody who registered anything of the object knew it, as if this node heard of it now.
+  bool inherits(SyncId id) const { return is_home(id) && became_home && may_be_bereft(id); }
+  // This node is the home, and what it does not know of the object nobody does.
+  bool may_forget(SyncId id) const { return is_home(id) && !may_be_bereft(id) && view.moves() == 0; }
   // Between the news of a death and the moment when nothing older is in flight to this node: no requests, no passing
   // on.
   bool frozen() const { return frozen_; }
@@ -75,7 +82,7 @@ class Context {
     if (object == nullptr) {
       object = &objects.insert(id);
       Kind& state = object->state.emplace<Kind>();
-      if (home(id) == self() && first_home(id) != self()) state.inherit();
+      if (is_home(id) && may_be_bereft(id)) state.inherit();
       return &state;
     }
     object->used = true;
@@ -93,6 +100,11 @@ class Context {
   std::uint32_t ticks = 0;
   std::uint16_t acknowledged = 0;  // deaths that the program knows of
   bool stale = false;              // the message being handled was sent in an older view
+  bool rebuilding = false;         // from a change of the view until all have registered
+  bool moving = false;             // and homes have moved since
+  std::uint16_t moves_before = 0;  // then; during homes_move
+  bool became_home = false;        // by these moves
+  bool a_home_died = false;        // where there is one founder
 
   // During one step of the core.
   Effects* effects = nullptr;

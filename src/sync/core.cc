@@ -1,5 +1,7 @@
 #include "sync/core.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "sync/state_digest.h"
 #include "sync/verb_rules.h"
@@ -180,7 +182,7 @@ void Core::message(NodeId from, const SyncMessage& message, Effects& effects) {
 // The gate: who may say what, and when.
 void Core::receive(NodeId from, const SyncMessage& m) {
   const bool known = static_cast<std::uint8_t>(m.verb) < wire::kSyncVerbs && from.value < context_.options.nodes;
-  if (!known || View::deaths_of(m.view) >= context_.options.nodes) {
+  if (!known) {
     ++context_.counters.refused;
     return;
   }
@@ -190,17 +192,19 @@ void Core::receive(NodeId from, const SyncMessage& m) {
   }
   const VerbRule rule = rule_of(m.verb);
   const bool current = m.view == context_.view.number();
-  const bool stale = View::deaths_of(m.view) < context_.view.deaths();
+  const bool stale = View::changes_of(m.view) < context_.view.changes();
   if (!current && !stale) return defer(from, m);
+  if (stale && context_.moving && rule.way == Way::kToHome) return late(m);
   if (stale && rule.void_when_stale) return;
-  if (rebuilding_ && !rule.recovery && (current || asks_an_heir(m))) return defer(from, m);
+  if (context_.rebuilding && !rule.recovery && (current || asks_an_heir(m))) return defer(from, m);
+  context_.stale = stale;
   if (!addressed_rightly(from, m)) {
+    context_.stale = false;
     // The sender may know of a death, not yet known here, that makes this node the home.
     if (stale && rule.way != Way::kAny) return defer(from, m);
     ++context_.counters.refused;
     return;
   }
-  context_.stale = stale;
   if (!deliver(from, m)) ++context_.counters.refused;
   context_.stale = false;
 }
@@ -223,7 +227,8 @@ bool Core::addressed_rightly(NodeId from, const SyncMessage& m) const {
     case Way::kToHome:
       return context_.home(id) == context_.self();
     case Way::kFromHome:
-      return context_.home(id) == from;
+      return context_.home(id) == from ||
+             (context_.stale && std::ranges::find(homes_before_, from) != homes_before_.end());
   }
   return false;
 }
@@ -275,7 +280,7 @@ void Core::tick(Effects& effects) {
     Barrier* barrier = object == nullptr ? nullptr : std::get_if<Barrier>(&object->state);
     return barrier == nullptr || !barrier->still_holding(context_, id);
   });
-  if (!rebuilding_) sweep();
+  if (!context_.rebuilding) sweep();
   end(Outcome::kPending);
 }
 
@@ -296,7 +301,7 @@ std::size_t Core::metadata_bytes() const { return context_.objects.bytes() + con
 
 void Core::check_invariants() const {
   CHECK(context_.to_self.empty());
-  CHECK(!context_.frozen() || rebuilding_);
+  CHECK(!context_.frozen() || context_.rebuilding);
   for (std::size_t i = 0; i < context_.objects.places(); ++i) {
     const Object& object = context_.objects.at(i);
     visit_state(object, [&](const auto& state) { state.check(context_, object.id); });
@@ -305,7 +310,9 @@ void Core::check_invariants() const {
 
 std::uint64_t Core::digest() const {
   StateDigest digest;
-  digest.add(context_.view.number(), context_.frozen(), rebuilding_, context_.acknowledged, context_.last_ticket());
+  digest.add(context_.view.number(), context_.frozen(), context_.rebuilding, context_.acknowledged,
+             context_.last_ticket(), said_rebuilt_, context_.a_home_died);
+  for (const NodeId home : homes_before_) digest.add(home.value);
   for (std::size_t i = 0; i < context_.objects.places(); ++i) {
     const Object& object = context_.objects.at(i);
     visit_state(object, [&](const auto& state) {

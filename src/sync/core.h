@@ -21,6 +21,13 @@
 //    died with a node; its next holder is told kOwnerDied. That also goes for all mutexes of a dead home of which no
 //    token is found: nobody knows what the dead home's own threads held.
 // Messages carry the view of their sender: newer ones wait, older ones are dropped where recovery has made them void.
+//
+// Move of homes (homes_move): the home of all objects is about to leave, where there is one founder. The same recovery,
+// in which nobody loses anything: the home that was registers with the next one what only it knew (counts of semaphores
+// and latches, owners that died), and keeps it until the recovery is over. All others ask again for what they wait
+// for, so what a home's queues had need not move; what they had only told the home that was, it passes on. The next
+// home says Rebuilt last: who has heard it from all knows that everything has arrived. If the home that was dies
+// before, all is as after the death of a home. Waits on condition variables end as if they had been notified.
 // Semaphores, latches, barriers: see their headers for what survives. Waits for "somebody", of which nobody can tell
 // whether that was the dead node, end with kPeerLost.
 //
@@ -44,6 +51,13 @@
 namespace gallocy::sync {
 
 enum class Notify : std::uint8_t { kOne, kAll };
+
+// Who is passed over as a home, after so many moves.
+struct HomesMoved {
+  std::vector<NodeId> passed_over;
+  std::uint16_t moves = 0;
+  bool a_home_died = false;  // ever
+};
 
 class Core {
  public:
@@ -95,7 +109,10 @@ class Core {
   void node_joined(NodeId node, Effects& effects);
   // Of a node that joins, once and before any call: `gone` were there before it. A recovery that it came into the
   // middle of need not wait for it, as it has nothing to register.
-  void introduce(const std::vector<NodeId>& gone, Effects& effects);
+  void introduce(const std::vector<NodeId>& gone, Effects& effects) { introduce(gone, {}, effects); }
+  void introduce(const std::vector<NodeId>& gone, const HomesMoved& moved, Effects& effects);
+  // Only where there is one founder, and meet() is not used. `moved`: after all moves so far.
+  void homes_move(const HomesMoved& moved, Effects& effects);
   void node_died(NodeId node, Effects& effects);
   // The node has left in order: it was nobody's home, and gave its tokens back before.
   void node_left(NodeId node, Effects& effects);
@@ -118,7 +135,7 @@ class Core {
   const Counters& counters() const { return context_.counters; }
   std::size_t objects() const { return context_.objects.size(); }
   std::size_t metadata_bytes() const;
-  bool recovering() const { return rebuilding_; }
+  bool recovering() const { return context_.rebuilding; }
   std::uint16_t known_deaths() const { return context_.view.deaths(); }
 
   void check_invariants() const;
@@ -145,14 +162,19 @@ class Core {
   void deliver_deferred();
   void to_all_others(wire::SyncVerb verb);
   bool all_reached(const std::vector<std::uint64_t>& views, bool also_self) const;
+  void begin_recovery();
   void flush_arrived();
   void rebuilt_arrived();
+  void say_rebuilt();
+  bool rebuilds_last() const;
+  void late(const wire::SyncMessage& m);
 
   Context context_;
   Meet meet_;
   std::size_t sweep_place_ = 0;
 
-  bool rebuilding_ = false;                                     // from a death until all have registered
+  std::vector<NodeId> homes_before_;                            // the last recovery that is over; with moves only
+  bool said_rebuilt_ = false;                                   // of this view
   std::vector<std::uint64_t> flushed_;                          // view of each node's last Flush
   std::vector<std::uint64_t> rebuilt_;                          // and Rebuilt
   std::vector<std::pair<NodeId, wire::SyncMessage>> deferred_;  // in order of arrival

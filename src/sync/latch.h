@@ -28,27 +28,32 @@ class Latch {
   void end_waits(Context& context, Outcome outcome);
   void inherit() {}
   void view_changed(Context& context, SyncId id, const Death& death);
+  void homes_move(Context& context, SyncId id, bool was_home);
   void enroll(Context& context, SyncId id);
+  void homes_moved(Context& context, SyncId id);
   // Never: that it is open must not be forgotten.
   bool drop(Context&, SyncId) { return false; }
   void check(const Context& context, SyncId id) const;
   void digest(const Context& context, StateDigest& digest) const;
 
  private:
+  void ask(Context& context, SyncId id, const Cell& wait);
   void opened(Context& context);
   bool answered(Context& context, const wire::SyncMessage& m);
   void fail_matching(Context& context, bool also_tries);
-  bool begin(std::uint32_t expected);
+  bool begin(const Context& context, std::uint32_t expected);
   void home_count_down(Context& context, SyncId id, std::uint32_t update);
   void open_home(Context& context, SyncId id);
 
-  Queue waits_;        // threads of this node: waiter, ticket, mode Wait
+  Queue waits_;        // threads of this node: waiter, ticket, mode Wait, count: expected
   Queue subscribers_;  // home: cells (node)
   std::uint32_t remaining_ = 0;
-  bool begun_ = false;  // home: remaining_ is valid
-  bool open_ = false;   // as far as this node knows; at the home: it is
+  bool begun_ = false;             // home: remaining_ is valid
+  std::uint16_t begun_after_ = 0;  // and was that of a home after so many moves
+  bool open_ = false;              // as far as this node knows; at the home: it is
   bool lost_ = false;
   bool subscribed_ = false;
+  bool again_ = false;  // homes move: enroll() asks
 };
 
 }  // namespace gallocy::sync

@@ -191,6 +191,11 @@ bool Mutex::passed(Context& context, SyncId id, NodeId from, const SyncMessage& 
 }
 
 bool Mutex::registered(Context& context, NodeId from, const SyncMessage& m) {
+  if (is_of_home(m.mode)) {
+    if (context.moving && (home_knew_ == HomeKnew::kNothing || m.node >= knew_after_))
+      home_knew_ = home_knew(m.mode), knew_after_ = m.node;
+    return true;
+  }
   if (!chain_.empty()) return false;
   orphan_ = false;
   context.cells.push(chain_, {.ticket = m.ticket, .node = from});
@@ -236,24 +241,50 @@ void Mutex::view_changed(Context& context, SyncId, const Death& death) {
   requested_ = false;
   if (death.inherited || !chain_.empty()) orphan_ = true;
   context.cells.clear(chain_);
+  if (home_knew_ != HomeKnew::kNothing && (death.of_home || home_knew_ == HomeKnew::kOut))
+    home_knew_ = HomeKnew::kSuspect;
+}
+
+void Mutex::homes_move(Context& context, SyncId, bool was_home) {
+  next_ = kNoNode;
+  local_turns_ = 0;
+  requested_ = false;
+  // Or has heard of it or inherited it in the middle of a move, without having become the home.
+  if (was_home || !chain_.empty() || (orphan_ && home_knew_ == HomeKnew::kNothing)) {
+    knew_after_ = context.moves_before;
+    home_knew_ = !chain_.empty() ? HomeKnew::kOut : orphan_ ? HomeKnew::kSuspect : HomeKnew::kClean;
+  }
+  orphan_ = false;
+  context.cells.clear(chain_);
+}
+
+void Mutex::homes_moved(Context& context, SyncId id) {
+  if (home_knew_ == HomeKnew::kNothing) {
+    orphan_ = orphan_ || (chain_.empty() && context.inherits(id));
+  } else if (context.is_home(id)) {
+    orphan_ = chain_.empty() && home_knew_ == HomeKnew::kSuspect;
+  }
+  home_knew_ = HomeKnew::kNothing;
 }
 
 void Mutex::enroll(Context& context, SyncId id) {
+  if (home_knew_ != HomeKnew::kNothing && !context.is_home(id))
+    context.send_home(id, {.node = knew_after_, .verb = SyncVerb::kMutexRegister, .mode = mode_of(home_knew_)});
   if (token_) context.send_home(id, {.ticket = ticket_, .verb = SyncVerb::kMutexRegister});
   request(context, id);
 }
 
 bool Mutex::drop(Context& context, SyncId id) {
   if (held_ || requested_ || suspect_ || orphan_ || !waiters_.empty() || next_ != kNoNode) return false;
-  if (context.home(id) != context.self()) return !token_;
-  if (context.first_home(id) != context.self()) return false;
+  if (!context.is_home(id)) return !token_;
+  if (!context.may_forget(id)) return false;
   if (token_ ? !context.cells.single(chain_) : !chain_.empty()) return false;
   context.cells.clear(chain_);
   return true;
 }
 
 void Mutex::check(const Context& context, SyncId id) const {
-  const bool home = context.home(id) == context.self();
+  const bool home = context.is_home(id);
   CHECK(!held_ || token_, id, "held without the token");
   CHECK(!(token_ && requested_), id, "asked for the token that is here");
   CHECK(token_ || waiters_.empty() || requested_ || context.frozen(), id, "waiters that nobody will wake");
@@ -263,7 +294,8 @@ void Mutex::check(const Context& context, SyncId id) const {
 }
 
 void Mutex::digest(const Context& context, StateDigest& digest) const {
-  digest.add(ticket_, next_ticket_, next_.value, local_turns_, token_, held_, requested_, suspect_, orphan_);
+  digest.add(ticket_, next_ticket_, next_.value, local_turns_, token_, held_, requested_, suspect_, orphan_, home_knew_,
+             knew_after_);
   digest.add_queue(context.cells, waiters_);
   digest.add_queue(context.cells, chain_);
 }

@@ -17,6 +17,7 @@
 
 #include "sync/cell_pool.h"
 #include "sync/effects.h"
+#include "sync/home_knew.h"
 #include "sync/state_digest.h"
 #include "sync/view.h"
 
@@ -54,7 +55,9 @@ class Mutex {
   void end_waits(Context& context, Outcome outcome);
   void inherit() { orphan_ = true; }
   void view_changed(Context& context, SyncId id, const Death& death);
+  void homes_move(Context& context, SyncId id, bool was_home);
   void enroll(Context& context, SyncId id);
+  void homes_moved(Context& context, SyncId id);
   bool drop(Context& context, SyncId id);
   void check(const Context& context, SyncId id) const;
   void digest(const Context& context, StateDigest& digest) const;
@@ -87,6 +90,8 @@ class Mutex {
 
   Queue chain_;          // home: cells (node, ticket)
   bool orphan_ = false;  // home: if nobody has the token, it died with a node
+  HomeKnew home_knew_ = HomeKnew::kNothing;
+  std::uint16_t knew_after_ = 0;  // so many moves
 };
 
 }  // namespace gallocy::sync

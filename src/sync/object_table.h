@@ -7,7 +7,9 @@
 //   end_waits(context, outcome)     the outcome for all threads of this node that wait
 //   inherit()                       this node became home after another, and knows nothing of what was before
 //   view_changed(context, id, death)  a node died
+//   homes_move(context, id, was_home)  the home of all is another; this node may have been it
 //   enroll(context, id)             nothing older is in flight: tell the home what is here, and ask again
+//   homes_moved(context, id)        the next home has everything
 //   drop(context, id)               true: the object is as if it had never been used and may be forgotten
 //   check(context, id), digest(context, digest)
 #pragma once

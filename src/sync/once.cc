@@ -24,10 +24,8 @@ void Once::ask(Context& context, SyncId id, std::uint32_t ticket) {
 bool Once::end(Context& context, SyncId id, bool success) {
   const std::uint32_t ticket = std::exchange(running_, 0);
   if (ticket == 0) return false;
-  if (!again_) {  // else enroll() tells
-    context.send_home(
-        id, {.ticket = ticket, .verb = SyncVerb::kOnceEnd, .mode = success ? wire::kSyncDone : std::uint8_t{0}});
-  }
+  context.send_home(
+      id, {.ticket = ticket, .verb = SyncVerb::kOnceEnd, .mode = success ? wire::kSyncDone : std::uint8_t{0}});
   if (success) finished(context);
   return true;
 }
@@ -55,6 +53,8 @@ void Once::home_call(Context& context, SyncId id, NodeId from, std::uint32_t tic
     context.send(from, {.object = id.value, .verb = SyncVerb::kOnceDone});
     return;
   }
+  const auto is_sender = [&](const Cell& c) { return c.node == from && c.ticket == ticket; };
+  if ((runner_ == from && runner_ticket_ == ticket) || context.cells.find(queue_, is_sender)) return;  // asked again
   context.cells.push(queue_, {.ticket = ticket, .node = from});
   if (runner_ == kNoNode) run_next(context, id);
 }
@@ -69,8 +69,12 @@ void Once::run_next(Context& context, SyncId id) {
 }
 
 bool Once::home_end(Context& context, SyncId id, NodeId from, const SyncMessage& m) {
-  if (runner_ != from || runner_ticket_ != m.ticket) return false;
-  if ((m.mode & wire::kSyncDone) == 0) return run_next(context, id), true;
+  if (runner_ != from || runner_ticket_ != m.ticket) return true;  // the home that was had told it to run
+  (m.mode & wire::kSyncDone) != 0 ? home_done(context, id) : run_next(context, id);
+  return true;
+}
+
+void Once::home_done(Context& context, SyncId id) {
   runner_ = kNoNode;
   finished(context);
   while (!queue_.empty()) {
@@ -78,7 +82,6 @@ bool Once::home_end(Context& context, SyncId id, NodeId from, const SyncMessage&
     context.cells.remove_if(queue_, [node](const Cell& c) { return c.node == node; });
     context.send(node, {.object = id.value, .verb = SyncVerb::kOnceDone});
   }
-  return true;
 }
 
 bool Once::receive(Context& context, SyncId id, NodeId from, const SyncMessage& m) {
@@ -88,7 +91,7 @@ bool Once::receive(Context& context, SyncId id, NodeId from, const SyncMessage& 
     case SyncVerb::kOnceEnd:
       return home_end(context, id, from, m);
     case SyncVerb::kOnceRegister:
-      if ((m.mode & wire::kSyncDone) != 0) return finished(context), true;
+      if ((m.mode & wire::kSyncDone) != 0) return home_done(context, id), true;
       if (runner_ != kNoNode && (runner_ != from || runner_ticket_ != m.ticket)) return false;
       runner_ = from;
       runner_ticket_ = m.ticket;
@@ -112,9 +115,16 @@ void Once::end_waits(Context& context, Outcome outcome) {
 }
 
 void Once::view_changed(Context& context, SyncId id, const Death& death) {
+  if (context.moving) return homes_move(context, id, false);
   context.cells.remove_if(queue_, [&death](const Cell& c) { return c.node == death.node; });
   if (runner_ == death.node) run_next(context, id);
   if (death.of_home) again_ = true;
+}
+
+void Once::homes_move(Context& context, SyncId, bool) {
+  context.cells.clear(queue_);
+  runner_ = kNoNode;
+  again_ = true;
 }
 
 void Once::enroll(Context& context, SyncId id) {
@@ -132,7 +142,7 @@ bool Once::drop(Context& context, SyncId id) {
 }
 
 void Once::check(const Context& context, SyncId id) const {
-  const bool home = context.home(id) == context.self();
+  const bool home = context.is_home(id);
   CHECK(home || (queue_.empty() && runner_ == kNoNode), id, "home state elsewhere");
   CHECK(!home || queue_.empty() || runner_ != kNoNode, id, "waiters, and nobody runs");
   CHECK(!done_ || (running_ == 0 && waits_.empty()), id, "done, and still running or waited for");

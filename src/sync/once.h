@@ -24,7 +24,9 @@ class Once {
   void end_waits(Context& context, Outcome outcome);
   void inherit() {}
   void view_changed(Context& context, SyncId id, const Death& death);
+  void homes_move(Context& context, SyncId id, bool was_home);
   void enroll(Context& context, SyncId id);
+  void homes_moved(Context&, SyncId) {}
   bool drop(Context& context, SyncId id);
   void check(const Context& context, SyncId id) const;
   void digest(const Context& context, StateDigest& digest) const;
@@ -35,12 +37,13 @@ class Once {
   void finished(Context& context);
   void home_call(Context& context, SyncId id, NodeId from, std::uint32_t ticket);
   bool home_end(Context& context, SyncId id, NodeId from, const wire::SyncMessage& m);
+  void home_done(Context& context, SyncId id);
   void run_next(Context& context, SyncId id);
 
   Queue waits_;                // threads of this node: waiter, ticket
   std::uint32_t running_ = 0;  // ticket of the thread of this node that runs the function
   bool done_ = false;          // as far as this node knows; at the home: it is
-  bool again_ = false;         // the home died: ask the next one
+  bool again_ = false;         // the home died, or homes move: ask the next one
 
   Queue queue_;                      // home: cells (node, ticket)
   NodeId runner_ = kNoNode;          // home

@@ -17,6 +17,9 @@ enum class FaultInjection : std::uint8_t {
   kRegisterTooEarly,   // recovery does not wait for what is in flight
   kReleaseTooEarly,    // waiting on a condition variable releases the mutex before its home has the waiter
   kKeepCrossedPermit,  // a permit that crosses with a cancel is not given back
+  kForgetCounts,       // a home that moves keeps the counts of semaphores and latches to itself
+  kDropLate,           // and drops what it is told by those who do not know yet that it is the home no more
+  kRebuiltTooEarly,    // the next home says so before it has everything
 };
 
 struct Options {

@@ -1,4 +1,5 @@
-// What the core does when a node has died. See "Death of a node" in core.h.
+// What the core does when a node has died, and when homes move. See core.h.
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -14,17 +15,23 @@ void Core::node_died(NodeId node, Effects& effects) {
   if (context_.view.dead(node)) return;
   begin(WaiterId{}, effects);
   ObjectTable& objects = context_.objects;
+  // Before a move is over the home that was may have been the only one that knew something.
+  const bool had_homes = std::ranges::find(homes_before_, node) != homes_before_.end();
   std::vector<bool> of_home(objects.places());
   for (std::size_t i = 0; i < of_home.size(); ++i) {
     const Object& object = objects.at(i);
-    if (object.state.index() != 0) of_home[i] = context_.home(object.id) == node;
+    if (object.state.index() != 0) of_home[i] = had_homes || context_.home(object.id) == node;
+  }
+  if (context_.options.founders == 1 && (had_homes || context_.view.next_home(NodeId{0}) == node)) {
+    // Some may have got to the end of a move before, and some not: so that is one for all.
+    context_.a_home_died = context_.moving = true;
+    homes_before_.push_back(node);
   }
   context_.view.bury(node);
-  context_.set_frozen(true);
-  rebuilding_ = true;
+  begin_recovery();
   for (std::size_t i = 0; i < of_home.size(); ++i) {
     Object& object = objects.at(i);
-    const bool inherited = of_home[i] && context_.home(object.id) == context_.self();
+    const bool inherited = of_home[i] && context_.is_home(object.id);
     const Death death{node, of_home[i], inherited};
     visit_state(object, [&](auto& state) { state.view_changed(context_, object.id, death); });
   }
@@ -42,8 +49,53 @@ void Core::node_joined(NodeId node, Effects& effects) {
   begin(WaiterId{}, effects);
   context_.view.welcome(node);
   context_.send(node, {.verb = SyncVerb::kFlush});
-  if (!context_.frozen()) context_.send(node, {.verb = SyncVerb::kRebuilt});
+  if (!context_.rebuilding || said_rebuilt_) context_.send(node, {.verb = SyncVerb::kRebuilt});
   end(Outcome::kPending);
+}
+
+void Core::homes_move(const HomesMoved& moved, Effects& effects) {
+  CHECK(context_.options.founders == 1);
+  if (moved.moves <= context_.view.moves()) {
+    if (moved.moves == context_.view.moves()) context_.view.pass_over(moved.passed_over, moved.moves);
+    return;
+  }
+  begin(WaiterId{}, effects);
+  const NodeId before = context_.view.next_home(NodeId{0});
+  homes_before_.push_back(before);
+  // One that has not become the home yet knows nothing that the one before it does not.
+  const bool was_moving = std::exchange(context_.moving, true);
+  const bool was_home = before == context_.self() && !was_moving;
+  context_.moves_before = context_.view.moves();
+  context_.view.pass_over(moved.passed_over, moved.moves);
+  begin_recovery();
+  for (std::size_t i = 0; i < context_.objects.places(); ++i) {
+    Object& object = context_.objects.at(i);
+    visit_state(object, [&](auto& state) { state.homes_move(context_, object.id, was_home); });
+  }
+  to_all_others(SyncVerb::kFlush);
+  flush_arrived();
+  deliver_deferred();
+  end(Outcome::kPending);
+}
+
+void Core::begin_recovery() {
+  context_.set_frozen(true);
+  context_.rebuilding = true;
+  said_rebuilt_ = false;
+}
+
+// Sent to this node as the home of an object, in the view before a move, by one that has not heard of it. It asks again
+// when it has; but what it told would be lost.
+void Core::late(const SyncMessage& m) {
+  const SyncId id{m.object};
+  if (id.value == 0 || context_.first_home(id) == kNoNode) {
+    ++context_.counters.refused;
+  } else if (m.verb == SyncVerb::kSemaphoreRelease || m.verb == SyncVerb::kLatchCountDown) {
+    if (!context_.injected(FaultInjection::kDropLate)) context_.send_home(id, m);
+  } else if (const bool half_written = (m.mode & wire::kSyncOwnerDied) != 0;
+             half_written && (m.verb == SyncVerb::kRwRelease || m.verb == SyncVerb::kRwRequest)) {
+    if (RwLock* const lock = context_.find<RwLock>(id)) lock->given_back_late();
+  }
 }
 
 void Core::node_left(NodeId node, Effects& effects) {
@@ -71,8 +123,10 @@ std::vector<Core::Kept> Core::kept() {
   return kept;
 }
 
-void Core::introduce(const std::vector<NodeId>& gone, Effects& effects) {
+void Core::introduce(const std::vector<NodeId>& gone, const HomesMoved& moved, Effects& effects) {
   begin(WaiterId{}, effects);
+  if (moved.moves >= context_.view.moves()) context_.view.pass_over(moved.passed_over, moved.moves);
+  context_.a_home_died = context_.a_home_died || moved.a_home_died;
   for (const NodeId node : gone) {
     if (!context_.view.dead(node)) context_.view.bury(node);
   }
@@ -107,13 +161,35 @@ void Core::flush_arrived() {
     Object& object = context_.objects.at(i);
     visit_state(object, [&](auto& state) { state.enroll(context_, object.id); });
   }
+  if (rebuilds_last()) return rebuilt_arrived();
+  say_rebuilt();
+}
+
+// Whoever has heard Rebuilt from everybody knows that the next home has got everything.
+bool Core::rebuilds_last() const {
+  if (context_.injected(FaultInjection::kRebuiltTooEarly)) return false;
+  return context_.moving && context_.view.next_home(NodeId{0}) == context_.self();
+}
+
+void Core::say_rebuilt() {
+  said_rebuilt_ = true;
   to_all_others(SyncVerb::kRebuilt);
   context_.send(context_.self(), {.verb = SyncVerb::kRebuilt});  // after what it registers with itself
 }
 
 void Core::rebuilt_arrived() {
-  if (!rebuilding_ || context_.frozen() || !all_reached(rebuilt_, true)) return;
-  rebuilding_ = false;
+  if (!context_.rebuilding || context_.frozen()) return;
+  if (!said_rebuilt_ && all_reached(rebuilt_, false)) say_rebuilt();
+  if (!all_reached(rebuilt_, true)) return;
+  context_.rebuilding = false;
+  if (std::exchange(context_.moving, false)) {
+    context_.became_home = std::ranges::any_of(homes_before_, [&](NodeId home) { return home != context_.self(); });
+    for (std::size_t i = 0; i < context_.objects.places(); ++i) {
+      Object& object = context_.objects.at(i);
+      visit_state(object, [&](auto& state) { state.homes_moved(context_, object.id); });
+    }
+    homes_before_.clear();
+  }
   deliver_deferred();
 }
 
@@ -129,7 +205,9 @@ void Core::defer(NodeId from, const SyncMessage& m) {
 // May be entered again from within, when one of the messages completes a recovery: those put aside again by then are
 // older than the rest of this list, and so are delivered first.
 void Core::deliver_deferred() {
-  const auto waiting = std::exchange(deferred_, {});
+  auto waiting = std::exchange(deferred_, {});
+  // Before a Flush of the last other node may say that nothing older is in flight.
+  std::ranges::stable_partition(waiting, [this](const auto& each) { return each.first == context_.self(); });
   for (const auto& [from, m] : waiting) receive(from, m);
 }
 

@@ -195,6 +195,11 @@ void RwLock::busy(Context& context, SyncId id, const SyncMessage& m) {
 }
 
 bool RwLock::registered(Context& context, NodeId from, const SyncMessage& m) {
+  if (is_of_home(m.mode)) {
+    if (context.moving && (home_knew_ == HomeKnew::kNothing || m.node >= knew_after_))
+      home_knew_ = home_knew(m.mode), knew_after_ = m.node;
+    return true;
+  }
   const bool write = (m.mode & wire::kSyncWrite) != 0;
   if (writer_out_ || (write && !holders_.empty())) return false;
   if (context.cells.find(holders_, [from](const Cell& c) { return c.node == from; })) return false;
@@ -246,9 +251,37 @@ void RwLock::view_changed(Context& context, SyncId, const Death& death) {
   writer_out_ = false;
   context.cells.clear(queue_);
   context.cells.clear(holders_);
+  if (home_knew_ != HomeKnew::kNothing && (death.of_home || home_knew_ == HomeKnew::kOut))
+    home_knew_ = HomeKnew::kSuspect;
 }
 
+void RwLock::homes_move(Context& context, SyncId, bool was_home) {
+  requested_ = false;
+  recalled_ = false;
+  if (was_home || writer_out_ || (half_written_ && home_knew_ == HomeKnew::kNothing)) {  // as in Mutex
+    knew_after_ = context.moves_before;
+    home_knew_ = writer_out_ ? HomeKnew::kOut : half_written_ ? HomeKnew::kSuspect : HomeKnew::kClean;
+  }
+  half_written_ = false;
+  writer_out_ = false;
+  context.cells.clear(queue_);
+  context.cells.clear(holders_);
+}
+
+void RwLock::homes_moved(Context& context, SyncId id) {
+  if (home_knew_ == HomeKnew::kNothing) {
+    half_written_ = half_written_ || (holders_.empty() && context.inherits(id));
+  } else if (context.is_home(id) && !writer_out_) {
+    half_written_ = home_knew_ == HomeKnew::kSuspect;
+  }
+  home_knew_ = HomeKnew::kNothing;
+}
+
+void RwLock::given_back_late() { home_knew_ = HomeKnew::kSuspect; }
+
 void RwLock::enroll(Context& context, SyncId id) {
+  if (home_knew_ != HomeKnew::kNothing && !context.is_home(id))
+    context.send_home(id, {.node = knew_after_, .verb = SyncVerb::kRwRegister, .mode = mode_of(home_knew_)});
   if (right_ != Right::kNone) {
     std::uint8_t mode = right_ == Right::kWrite ? wire::kSyncWrite : std::uint8_t{0};
     if (suspect_) mode |= wire::kSyncOwnerDied;
@@ -260,15 +293,15 @@ void RwLock::enroll(Context& context, SyncId id) {
 bool RwLock::drop(Context& context, SyncId id) {
   if (!idle() || requested_ || recalled_ || suspect_ || half_written_ || !waiters_.empty() || !queue_.empty())
     return false;
-  if (context.home(id) != context.self()) return right_ == Right::kNone;
-  if (context.first_home(id) != context.self()) return false;
+  if (!context.is_home(id)) return right_ == Right::kNone;
+  if (!context.may_forget(id)) return false;
   if (right_ == Right::kNone ? !holders_.empty() : !context.cells.single(holders_)) return false;
   context.cells.clear(holders_);
   return true;
 }
 
 void RwLock::check(const Context& context, SyncId id) const {
-  const bool home = context.home(id) == context.self();
+  const bool home = context.is_home(id);
   CHECK(!writing_ || (right_ == Right::kWrite && active_readers_ == 0), id, "writing without the right");
   CHECK(active_readers_ == 0 || right_ != Right::kNone, id, "reading without the right");
   CHECK(!(requested_ && right_ != Right::kNone), id, "asked with a right");
@@ -279,7 +312,8 @@ void RwLock::check(const Context& context, SyncId id) const {
 }
 
 void RwLock::digest(const Context& context, StateDigest& digest) const {
-  digest.add(ticket_, active_readers_, right_, writing_, requested_, recalled_, suspect_, half_written_, writer_out_);
+  digest.add(ticket_, active_readers_, right_, writing_, requested_, recalled_, suspect_, half_written_, writer_out_,
+             home_knew_, knew_after_);
   digest.add_queue(context.cells, waiters_);
   digest.add_queue(context.cells, queue_);
   digest.add_queue(context.cells, holders_);

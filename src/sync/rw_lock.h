@@ -15,6 +15,7 @@
 
 #include "sync/cell_pool.h"
 #include "sync/effects.h"
+#include "sync/home_knew.h"
 #include "sync/state_digest.h"
 #include "sync/view.h"
 
@@ -38,7 +39,11 @@ class RwLock {
   void end_waits(Context& context, Outcome outcome);
   void inherit() { half_written_ = true; }
   void view_changed(Context& context, SyncId id, const Death& death);
+  void homes_move(Context& context, SyncId id, bool was_home);
   void enroll(Context& context, SyncId id);
+  void homes_moved(Context& context, SyncId id);
+  // While homes move: it has given back a right that a writer may have died with.
+  void given_back_late();
   bool drop(Context& context, SyncId id);
   void check(const Context& context, SyncId id) const;
   void digest(const Context& context, StateDigest& digest) const;
@@ -75,10 +80,12 @@ class RwLock {
   bool recalled_ = false;
   bool suspect_ = false;  // the right came with the news that the data are half-written
 
-  bool half_written_ = false;  // home: a writer may have died inside, and none has repaired it since
-  bool writer_out_ = false;    // home: the one holder has the right to write
-  Queue queue_;                // home: requests, cells (node, ticket, mode)
-  Queue holders_;              // home: cells (node, mode kRecalled or 0)
+  HomeKnew home_knew_ = HomeKnew::kNothing;
+  std::uint16_t knew_after_ = 0;  // so many moves
+  bool half_written_ = false;     // home: a writer may have died inside, and none has repaired it since
+  bool writer_out_ = false;       // home: the one holder has the right to write
+  Queue queue_;                   // home: requests, cells (node, ticket, mode)
+  Queue holders_;                 // home: cells (node, mode kRecalled or 0)
 };
 
 }  // namespace gallocy::sync

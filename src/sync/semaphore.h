@@ -29,7 +29,9 @@ class Semaphore {
   void end_waits(Context& context, Outcome outcome);
   void inherit() {}
   void view_changed(Context& context, SyncId id, const Death& death);
+  void homes_move(Context& context, SyncId id, bool was_home);
   void enroll(Context& context, SyncId id);
+  void homes_moved(Context& context, SyncId id);
   bool drop(Context& context, SyncId id);
   void check(const Context& context, SyncId id) const;
   void digest(const Context& context, StateDigest& digest) const;
@@ -39,14 +41,19 @@ class Semaphore {
   bool denied(Context& context, const wire::SyncMessage& m);
   bool home_acquire(Context& context, SyncId id, NodeId from, const wire::SyncMessage& m);
   void home_release(Context& context, SyncId id, std::uint32_t permits);
-  void begin(std::uint32_t initial);
+  void begin(const Context& context, std::uint32_t initial);
 
-  Queue waits_;  // threads of this node: waiter, ticket, mode Wait
+  void ask(Context& context, SyncId id, const Cell& wait);
+  bool registered(const Context& context, const wire::SyncMessage& m);
+
+  Queue waits_;  // threads of this node: waiter, ticket, mode Wait, count: initial value
   Queue queue_;  // home: cells (node, ticket)
   std::uint64_t count_ = 0;
   std::uint32_t initial_ = 0;
-  bool begun_ = false;  // home: count_ is valid
+  bool begun_ = false;             // home: count_ is valid
+  std::uint16_t begun_after_ = 0;  // and was that of a home after so many moves
   bool lost_ = false;
+  bool again_ = false;  // homes move: enroll() asks
 };
 
 }  // namespace gallocy::sync

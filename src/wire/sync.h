@@ -24,7 +24,7 @@ enum class SyncVerb : std::uint8_t {
                      // else 0
   kMutexTryForward,  // H -> O  ticket of O; node, other: who tries
   kMutexDenied,      // H or O -> N  ticket
-  kMutexRegister,    // O -> H  ticket
+  kMutexRegister,    // O -> H  ticket; from the home that was: mode SyncMode, node: after so many moves
   // Shared mutex
   kRwRequest,   // N -> H  ticket, mode SyncMode
   kRwGrant,     // H -> N  ticket, mode SyncMode
@@ -46,7 +46,8 @@ enum class SyncVerb : std::uint8_t {
   kSemaphoreCancel,    // N -> H  ticket
   kSemaphoreGrant,     // H -> N  ticket
   kSemaphoreDenied,    // H -> N  ticket, mode SyncFlag
-  kSemaphoreRegister,  // N -> H  the count died with the last home
+  kSemaphoreRegister,  // N -> H  mode SyncFlag; from the home that was: count, ticket: its upper half, other: initial
+                       // value, node: after so many moves
   // Barrier
   kBarrierArrive,    // N -> H  count: arrivals, other: expected
   kBarrierRelease,   // H -> N  count: of these, from now on free
@@ -58,7 +59,8 @@ enum class SyncVerb : std::uint8_t {
   kLatchQuery,      // N -> H  ticket, other: expected
   kLatchAnswer,     // H -> N  ticket, mode SyncFlag
   kLatchOpen,       // H -> N
-  kLatchRegister,   // N -> H  mode SyncFlag
+  kLatchRegister,   // N -> H  mode SyncFlag; from the home that was: count: how many are missing, node: after so many
+                    // moves
   // Once
   kOnceCall,      // N -> H  ticket
   kOnceRun,       // H -> N  ticket
@@ -80,6 +82,7 @@ inline constexpr std::uint8_t kSyncTry = 2;        // answer at once
 inline constexpr std::uint8_t kSyncReleasing = 4;  // shared mutex: the sender gives back what it holds
 inline constexpr std::uint8_t kSyncOwnerDied = 8;  // the last holder may have died inside
 inline constexpr std::uint8_t kSyncAll = 16;       // notify all
+inline constexpr std::uint8_t kSyncHomeWas = 32;   // registers what the home that was knew
 
 // Bits of SyncMessage::mode in answers and registrations (SyncFlag).
 inline constexpr std::uint8_t kSyncDone = 1;  // once: the function has run; latch: open
@@ -87,7 +90,7 @@ inline constexpr std::uint8_t kSyncLost = 2;  // the state died with the last ho
 
 struct SyncMessage {
   std::uint64_t object = 0;
-  std::uint64_t view = 0;  // the deaths the sender knew of: sync/view.h
+  std::uint64_t view = 0;  // the changes the sender knew of: sync/view.h
   std::uint32_t ticket = 0;
   std::uint32_t other = 0;
   std::uint32_t count = 0;

@@ -21,7 +21,7 @@ void LockLedger::granted(sync::SyncId id, sync::LockMode mode, const Holder& hol
   CHECK(lock.writer.empty(), "two holders of a lock", id, holder.node, lock.writer.front().node);
   CHECK(!writes || lock.readers.empty(), "a writer beside readers", id, holder.node);
   CHECK(told || !lock.orphaned, "its owner died, and the next was not told", id, holder.node);
-  CHECK(!told || !declared_.empty() || home_left_, "an owner died, and nobody is dead", id, holder.node);
+  CHECK(!told || !declared_.empty(), "an owner died, and nobody is dead", id, holder.node);
   (writes ? lock.writer : lock.readers).push_back(holder);
   if (writes) lock.orphaned = false;
   ++counters_.granted;

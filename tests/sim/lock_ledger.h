@@ -27,8 +27,7 @@ class LockLedger {
   void declared_dead(NodeId node) { declared_.insert(node); }
   bool is_declared_dead(NodeId node) const { return declared_.contains(node); }
   void node_ended(NodeId node);
-  void home_left() { home_left_ = true; }  // of all locks: they are marked as after a death
-  void check_rest() const;                 // nobody holds anything
+  void check_rest() const;  // nobody holds anything
 
   struct Counters {
     std::uint64_t granted = 0, owner_died = 0;  // of those who live
@@ -49,7 +48,6 @@ class LockLedger {
 
   std::map<sync::SyncId, Lock> locks_;
   std::set<NodeId> declared_;
-  bool home_left_ = false;
   Counters counters_;
 };
 

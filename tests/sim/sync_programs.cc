@@ -485,9 +485,10 @@ void add_buffer_threads(SyncWorld& world) {
 void add_semaphore_threads(SyncWorld& world) {
   auto permits = make_state<Permits>(world);
   permits->id = random_object(world, 300);
-  // When the home dies, survivors that have used the semaphore know it to be lost; if there are none, it is as new.
+  // When the home dies, or is about to hand it over, survivors that have used the semaphore know it to be lost; if
+  // there are none, or they die before they have said so, it is as new.
   world.on_death([permits, &world](NodeId node) {
-    if (world.core(node).home_of(permits->id) != node) return;
+    if (world.core(node).home_of(permits->id) != node && !world.core(node).recovering()) return;
     std::erase_if(permits->out, [&world](NodeId holder) { return !world.alive(holder); });
   });
   permits->initial = static_cast<std::uint32_t>(1 + world.prng().below(3));

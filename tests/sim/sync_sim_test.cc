@@ -17,6 +17,7 @@ struct Case {
   unsigned most_crashes;
   unsigned cancel_one_in;  // of every other seed; 0: never
   std::uint64_t seeds;
+  unsigned most_moves = 0;
 };
 
 SyncWorldOptions options_of(const Case& c, std::uint64_t seed) {
@@ -24,6 +25,7 @@ SyncWorldOptions options_of(const Case& c, std::uint64_t seed) {
   return {.nodes = static_cast<std::uint16_t>(2 + prng.below(5)),
           .seed = seed,
           .crashes = c.most_crashes == 0 ? 0 : static_cast<unsigned>(prng.below(c.most_crashes + 1)),
+          .moves = c.most_moves == 0 ? 0 : 1 + static_cast<unsigned>(prng.below(c.most_moves)),
           .cancel_one_in = seed % 2 == 0 ? c.cancel_one_in : 0};
 }
 
@@ -80,6 +82,18 @@ constexpr Case kCases[] = {
     {"meet_crash", add_meet_threads, 3, 0, 3000},
     {"everything", add_everything, 0, 50, 300},
     {"everything_crash", add_everything, 3, 50, 600},
+    {"mutex_move", add_mutex_threads, 0, 20, 3000, 3},
+    {"rw_move", add_rw_threads, 0, 20, 3000, 3},
+    {"buffer_move", add_buffer_threads, 0, 20, 3000, 3},
+    {"semaphore_move", add_semaphore_threads, 0, 20, 3000, 3},
+    {"barrier_move", add_barrier_threads, 0, 20, 3000, 3},
+    {"latch_move", add_latch_threads, 0, 20, 3000, 3},
+    {"once_move", add_once_threads, 0, 20, 3000, 3},
+    {"everything_move", add_everything, 0, 50, 600, 3},
+    {"mutex_move_crash", add_mutex_threads, 3, 20, 3000, 3},
+    {"rw_move_crash", add_rw_threads, 3, 20, 3000, 3},
+    {"semaphore_move_crash", add_semaphore_threads, 3, 20, 3000, 3},
+    {"everything_move_crash", add_everything, 3, 50, 1000, 3},
 };
 INSTANTIATE_TEST_SUITE_P(All, SyncSim, testing::ValuesIn(kCases),
                          [](const testing::TestParamInfo<Case>& c) { return c.param.name; });
@@ -114,6 +128,9 @@ constexpr Mutant kMutants[] = {
     {"register_too_early", sync::FaultInjection::kRegisterTooEarly, {"", add_mutex_threads, 3, 0, 2000}},
     {"release_too_early", sync::FaultInjection::kReleaseTooEarly, {"", add_buffer_threads, 0, 0, 500}},
     {"keep_crossed_permit", sync::FaultInjection::kKeepCrossedPermit, {"", add_semaphore_threads, 0, 10, 500}},
+    {"forget_counts", sync::FaultInjection::kForgetCounts, {"", add_semaphore_threads, 0, 0, 500, 3}},
+    {"drop_late", sync::FaultInjection::kDropLate, {"", add_semaphore_threads, 0, 0, 500, 3}},
+    {"rebuilt_too_early", sync::FaultInjection::kRebuiltTooEarly, {"", add_semaphore_threads, 3, 0, 20000, 3}},
 };
 INSTANTIATE_TEST_SUITE_P(All, SyncMutant, testing::ValuesIn(kMutants),
                          [](const testing::TestParamInfo<Mutant>& m) { return m.param.name; });

@@ -8,11 +8,17 @@ SyncWorld::SyncWorld(const SyncWorldOptions& options)
     : options_(options),
       prng_(options.seed),
       network_(options.nodes, options.seed + 1),
-      knows_of_death_(options.nodes, false) {
+      knows_of_death_(options.nodes, false),
+      told_of_moves_(options.nodes, 0) {
   for (std::uint16_t i = 0; i < options.nodes; ++i) {
-    cores_.push_back(std::make_unique<sync::Core>(sync::Options{
-        .self = NodeId{i}, .nodes = options.nodes, .most_local_turns = 3, .fault_injection = options.fault_injection}));
+    cores_.push_back(
+        std::make_unique<sync::Core>(sync::Options{.self = NodeId{i},
+                                                   .nodes = options.nodes,
+                                                   .founders = options.moves > 0 ? std::uint16_t{1} : std::uint16_t{0},
+                                                   .most_local_turns = 3,
+                                                   .fault_injection = options.fault_injection}));
   }
+  for (unsigned i = 0; i < options.moves; ++i) moves_at_.push_back(prng_.below(400));
   for (unsigned i = 0; i < options.crashes && i + 1 < options.nodes; ++i) deaths_at_.push_back(prng_.below(400));
 }
 
@@ -33,12 +39,15 @@ bool SyncWorld::run() {
 // False: nothing is left to do.
 bool SyncWorld::step() {
   if (std::erase_if(deaths_at_, [this](std::uint64_t at) { return at <= steps_; }) > 0) kill_a_node();
+  if (std::erase_if(moves_at_, [this](std::uint64_t at) { return at <= steps_; }) > 0) move_homes();
+  if (!moves_.empty() && prng_.one_in(8) && tell_of_moves()) return true;
   if (options_.cancel_one_in != 0 && prng_.one_in(options_.cancel_one_in)) cancel_a_wait();
   if (prng_.one_in(50)) tick(random_live_node());
   const bool prefer_messages = prng_.one_in(2);
   if (prefer_messages && network_.pending() > 0) return deliver(), true;
   if (run_a_thread()) return true;
   if (network_.pending() > 0) return deliver(), true;
+  if (tell_of_moves()) return true;
   // Arrivals at barriers may be held back for two ticks.
   for (int round = 0; round < 3 && network_.pending() == 0; ++round) {
     for (std::uint16_t i = 0; i < options_.nodes; ++i) {
@@ -107,6 +116,32 @@ void SyncWorld::kill_a_node() {
     programs_[i].reset();
     threads_[i].reset();
   }
+}
+
+// As in an open cluster (runtime/sync_following.h): one is about to leave at a time, and it may think better of it.
+void SyncWorld::move_homes() {
+  sync::HomesMoved next;
+  next.moves = static_cast<std::uint16_t>(moves_.size() + 1);
+  if (moves_.empty() || moves_.back().passed_over.empty() || !prng_.one_in(3))
+    next.passed_over.push_back(random_live_node());
+  digest_ = mix(digest_, next.passed_over.empty() ? 2000u : next.passed_over.front().value + 2001u);
+  moves_.push_back(std::move(next));
+}
+
+// One node, which may have missed some. False: all have heard of all.
+bool SyncWorld::tell_of_moves() {
+  std::vector<NodeId> behind;
+  for (std::uint16_t i = 0; i < options_.nodes; ++i) {
+    if (alive(NodeId{i}) && told_of_moves_[i] < moves_.size()) behind.push_back(NodeId{i});
+  }
+  if (behind.empty()) return false;
+  const NodeId node = behind[prng_.below(behind.size())];
+  std::size_t& told = told_of_moves_[node.value];
+  told += 1 + prng_.below(moves_.size() - told);
+  core(node).homes_move(moves_[told - 1], effects_);
+  carry_out(node);
+  if (check_cores()) core(node).check_invariants();
+  return true;
 }
 
 void SyncWorld::carry_out(NodeId node) {

@@ -118,6 +118,7 @@ struct SyncWorldOptions {
   std::uint64_t seed = 0;
   sync::FaultInjection fault_injection = sync::FaultInjection::kNone;
   unsigned crashes = 0;           // nodes that die during the run
+  unsigned moves = 0;             // a node that is about to leave, or stays after all; the homes are all at one node
   unsigned cancel_one_in = 0;     // steps; 0: never
   unsigned most_steps = 400'000;  // a run that takes longer hangs
 };
@@ -173,6 +174,8 @@ class SyncWorld {
   void cancel_a_wait();
   void tick(NodeId node);
   void kill_a_node();
+  void move_homes();
+  bool tell_of_moves();
   void carry_out(NodeId node);
   void wake(NodeId node, WaiterId waiter, Outcome outcome);
   bool check_cores() const { return options_.fault_injection == sync::FaultInjection::kNone; }
@@ -186,7 +189,9 @@ class SyncWorld {
   std::vector<std::unique_ptr<Program>> programs_;
   std::vector<std::function<void(NodeId)>> death_listeners_;
   std::vector<bool> knows_of_death_;
-  std::vector<std::uint64_t> deaths_at_;  // steps
+  std::vector<std::uint64_t> deaths_at_, moves_at_;  // steps
+  std::vector<sync::HomesMoved> moves_;              // in their order
+  std::vector<std::size_t> told_of_moves_;           // how many each node has heard of
   sync::Effects effects_;
   std::string failure_;
   std::uint64_t steps_ = 0;

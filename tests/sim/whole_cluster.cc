@@ -216,7 +216,9 @@ void WholeCluster::bury(NodeId node, NodeId dead) {
 void WholeCluster::settle_in(NodeId node) {
   if (std::exchange(host(node).introducing, true)) return;
   log_.at(prng_.below(kIntroduceUs), [this, node] {
-    if (up(node)) sync_->introduce(node, runtime::gone_before(log_.log(node).machine()));
+    if (!up(node)) return;
+    const vmm::Machine& machine = log_.log(node).machine();
+    sync_->introduce(node, runtime::gone_before(machine), runtime::homes_moved(machine));
   });
 }
 

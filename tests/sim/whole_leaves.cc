@@ -71,6 +71,7 @@ void WholeLeaves::followed(NodeId node) {
     memory_.node_leaves(node, other, true);
     say_farewell(node, other);
   }
+  sync_.homes_move(node, runtime::homes_moved(machine(node)));
 }
 
 void WholeLeaves::tell(NodeId node, NodeId leaver, bool leaves) {
@@ -89,7 +90,7 @@ bool WholeLeaves::parted(NodeId node, NodeId other) {
   if (!n.left.contains(other)) return false;
   if (!n.met.contains(other)) return true;
   memory_.departed(node, other);
-  sync_.node_left(node, other, runtime::was_sync_home(machine(node), other));
+  sync_.node_left(node, other);
   answered(node, other, kWhatever);
   return true;
 }
@@ -139,7 +140,7 @@ bool WholeLeaves::may_go_on(NodeId node, Node& n) {
     case Step::kSeesOff:
       return sees_off_all(node, n);
     case Step::kReturnsLocks:
-      if (log_.now() < n.again_at) return false;
+      if (!sync_.has_no_homes(node) || log_.now() < n.again_at) return false;
       n.again_at = log_.now() + kLocksAgainUs;
       return sync_.give_back(node) == 0;
     case Step::kIsReleased:

@@ -294,10 +294,7 @@ class Simulation {
     return std::ranges::any_of(nodes, [this](NodeId node) { return cluster_.log().leaving(node); });
   }
 
-  void left(NodeId node) {
-    ledger_.home_left();
-    CHECK(!clients_.works_on(node) && !threads_->works_on(node), "it works, and leaves", node);
-  }
+  void left(NodeId node) { CHECK(!clients_.works_on(node) && !threads_->works_on(node), "it works, and leaves", node); }
 
   // For a while, of which others may take it for dead, and the log has one die.
   void cut() {

@@ -27,9 +27,9 @@ void WholeSync::bury(NodeId node, NodeId dead) {
   carry_out(node);
 }
 
-void WholeSync::introduce(NodeId node, const std::vector<NodeId>& gone) {
+void WholeSync::introduce(NodeId node, const std::vector<NodeId>& gone, const sync::HomesMoved& moved) {
   if (std::exchange(nodes_.at(node).introduced, true)) return;
-  core(node).introduce(gone, effects_);
+  core(node).introduce(gone, moved, effects_);
   carry_out(node);
 }
 
@@ -90,14 +90,20 @@ void WholeSync::put_down(NodeId node, const wire::SyncRecall& recall) {
   carry_out(node);
 }
 
-void WholeSync::node_left(NodeId node, NodeId other, bool was_home) {
-  if (was_home) {
-    core(node).node_died(other, effects_);
-    core(node).acknowledge_losses();
-  } else {
-    core(node).node_left(other, effects_);
-  }
+void WholeSync::node_left(NodeId node, NodeId other) {
+  core(node).node_left(other, effects_);
   carry_out(node);
+}
+
+void WholeSync::homes_move(NodeId node, const sync::HomesMoved& moved) {
+  if (!is_introduced(node)) return;
+  core(node).homes_move(moved, effects_);
+  carry_out(node);
+}
+
+bool WholeSync::has_no_homes(NodeId node) const {
+  const sync::Core& core = nodes_.at(node).core;
+  return !core.recovering() && core.home_of(sync::unnamed_id(node, 1)) != node;
 }
 
 std::string WholeSync::describe(NodeId node) const {

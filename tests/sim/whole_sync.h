@@ -31,10 +31,12 @@ class WholeSync {
   // As runtime::SyncService has them, when a node leaves.
   std::size_t give_back(NodeId node);
   void take_back(NodeId node, const wire::SyncRecall& recall);
-  void node_left(NodeId node, NodeId other, bool was_home);
+  void node_left(NodeId node, NodeId other);
+  void homes_move(NodeId node, const sync::HomesMoved& moved);
+  bool has_no_homes(NodeId node) const;
 
   // Its program may use locks from then on.
-  void introduce(NodeId node, const std::vector<NodeId>& gone);
+  void introduce(NodeId node, const std::vector<NodeId>& gone, const sync::HomesMoved& moved);
   bool is_introduced(NodeId node) const { return nodes_.contains(node) && nodes_.at(node).introduced; }
 
   // call(core, effects), as the runtime's threads do. What is pending ends by `on_wake`.

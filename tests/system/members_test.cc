@@ -112,6 +112,30 @@ TEST_F(Members, the_founder_may_leave) {
   end_all();
 }
 
+// It is where the state of all locks is. Waits go on at the next one, and counts are as they were; twice.
+TEST_F(Members, locks_outlive_the_leave_of_their_home) {
+  found(3);
+  expect_done(*tenant({"turns", "kept", "3", "step", "gate", "1", "give", "permits", "2"}));
+  const auto taker = tenant({"take", "permits", "4"}), waiter = tenant({"pass", "gate", "take", "other", "1"}),
+             comer = tenant({"meet", "line", "2"});
+  ASSERT_TRUE(taker->await_output("took 2 of permits", kSoon)) << taker->output() << taker->error();
+  for (const Process* each : {waiter.get(), comer.get()}) ASSERT_TRUE(each->await_output("is", kSoon)) << each->error();
+  for (int round = 0; round < 2; ++round) {
+    nodes_[0]->signal(SIGTERM);
+    EXPECT_EQ(nodes_[0]->wait(kSoon), 0) << nodes_[0]->output() << nodes_[0]->error();
+    contact_ = addresses_[static_cast<std::size_t>(round) + 1];
+    nodes_.erase(nodes_.begin());
+    expect_done(*tenant({"give", "permits", "1"}));
+    ASSERT_TRUE(taker->await_output("took " + std::to_string(round + 3), kSoon)) << taker->output() << taker->error();
+  }
+  expect_done(*taker);
+  expect_done(*tenant(
+      {"step", "gate", "1", "meet", "line", "2", "give", "other", "1", "turns", "kept", "2", "sum", "kept", "5"}));
+  expect_done(*waiter);
+  expect_done(*comer);
+  end_all();
+}
+
 // Who ends is who leads the log of the second shard, and after it who leads that of the first.
 TEST_F(Members, two_companies_keep_the_address_space) {
   add_node({"--shards", "2"});

@@ -9,6 +9,11 @@
 //   sum NAME N           expects the counter to be N
 //   stay                 waits for SIGTERM
 //   hold NAME            takes the named mutex and keeps it
+//   take NAME N          acquires N permits, one by one, of the named semaphore, which begins with none; says each
+//   give NAME N          releases N of them
+//   step NAME N          counts the named latch of two down by N
+//   pass NAME            waits for it
+//   meet NAME N          arrives at the named barrier of N and waits
 //   transfers NAME N     N transfers between accounts in durable memory; every tenth is said. Until SIGTERM, if N is 0.
 //                        The memory is durable(2), or durable(1) if the name ends in 1
 //   audit NAME           expects that no money was made or lost
@@ -188,6 +193,15 @@ void submits(const std::string& name, std::uint64_t count) {
   }
 }
 
+void take(const std::string& name, std::uint64_t permits) {
+  gallocy::semaphore semaphore(name, 0);
+  for (std::uint64_t i = 1; i <= permits; ++i) {
+    semaphore.acquire();
+    std::printf("took %lu of %s\n", i, name.c_str());
+    std::fflush(stdout);
+  }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -227,6 +241,16 @@ int main(int count, char** arguments) {
       noted(name, node, static_cast<std::int64_t>(least));
     } else if (action == "hold") {
       (new gallocy::mutex(name))->lock();
+    } else if (action == "take") {
+      take(name, number());
+    } else if (action == "give") {
+      gallocy::semaphore(name, 0).release(static_cast<std::uint32_t>(number()));
+    } else if (action == "step") {
+      gallocy::latch(name, 2).count_down(static_cast<std::uint32_t>(number()));
+    } else if (action == "pass") {
+      gallocy::latch(name, 2).wait();
+    } else if (action == "meet") {
+      gallocy::barrier(name, static_cast<std::uint32_t>(number())).arrive_and_wait();
     } else if (action == "stay") {
       stay();
     } else {
