@@ -125,7 +125,7 @@ Result<> Regions::join(const std::string& address, std::chrono::milliseconds tim
   return fail(ErrorCode::kTimeout, fmt::format("not all nodes joined within {} ms", timeout.count()));
 }
 
-Result<LogIndex> Regions::announce_leave(std::chrono::milliseconds timeout) {
+Result<Epoch> Regions::announce_leave(std::chrono::milliseconds timeout) {
   for (;;) {
     // Whoever leaves now leaves, dies or stays: then it is the next one's turn.
     if (const NodeId leaver = leaver_now(); leaver != kNoNode && leaver != self_) {
@@ -145,7 +145,7 @@ Result<LogIndex> Regions::announce_leave(std::chrono::milliseconds timeout) {
                 fmt::format("not all shards know within {} ms that this node is about to leave", timeout.count()));
   }
   const os::MutexLock lock(mu_);
-  return leaves_at_;
+  return first().machine().leaver_since();
 }
 
 Result<> Regions::stay() {
@@ -163,13 +163,13 @@ bool Regions::is_leaver(NodeId node) {
   return leaver_ == node;
 }
 
-Result<LogIndex> Regions::leave(std::chrono::milliseconds timeout) {
+Result<Epoch> Regions::leave(std::chrono::milliseconds timeout) {
   const auto left = propose({vmm::MemberLeft{self_}}, timeout);
   if (!left) return tl::unexpected(left.error());
   if (waiting_->wait(may_go_, deadline_after(timeout))) {
     const os::MutexLock lock(mu_);
     if (disk_ != nullptr) disk_->forget_at_end();
-    return leaves_at_;
+    return first().machine().member(self_)->since;
   }
   return fail(ErrorCode::kTimeout, fmt::format("the log could not do without this node within {} ms", timeout.count()));
 }

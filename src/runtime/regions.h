@@ -64,9 +64,9 @@ class Regions {
   // was admitted, when its own admission has arrived here. kPeerLost: a founder of an open cluster is gone before that.
   Result<> join(const std::string& address, std::chrono::milliseconds timeout);
   // Leaving, in this order: waits until no other member is about to leave, and says that this one is; says that it is
-  // no member any more, and returns when the log can do without it. Both give the place of their entry in the log.
-  Result<LogIndex> announce_leave(std::chrono::milliseconds timeout);
-  Result<LogIndex> leave(std::chrono::milliseconds timeout);
+  // no member any more, and returns when the log can do without it. Both give the epoch that their entry opened.
+  Result<Epoch> announce_leave(std::chrono::milliseconds timeout);
+  Result<Epoch> leave(std::chrono::milliseconds timeout);
   Result<> stay();  // after all
   // All members have read that this one has left: what waits here for the next anchor goes there. If they had not, it
   // would come back.
@@ -76,15 +76,15 @@ class Regions {
   // handed to `answer` once the log has decided, on any thread, under mu_. False: `body` is no such wish.
   using Answer = std::function<void(const vmm::Frame&)>;
   bool admit(std::span<const std::byte> body, Answer answer);
-  // Called, in the order of the log, whenever a node has joined, left or died; on any thread, under mu_. With the place
-  // in the log that this node has got to. Set before join().
-  using MemberNews = std::function<void(NodeId, const vmm::Member&, LogIndex)>;
+  // Called, in the order of the log, whenever a node has joined, left or died; on any thread, under mu_. With the epoch
+  // that this node has got to. Set before join().
+  using MemberNews = std::function<void(NodeId, const vmm::Member&, Epoch)>;
   void set_member_news(MemberNews news) { member_news_ = std::move(news); }
   // The same whenever an epoch has begun, with what the log has made of the members.
   using MembershipNews = std::function<void(const vmm::Machine&)>;
   void set_membership_news(MembershipNews news) { membership_news_ = std::move(news); }
-  // The same when a member is about to leave, or stays after all; with the place of the entry in the log.
-  using LeaverNews = std::function<void(NodeId, bool leaves, LogIndex)>;
+  // The same when a member is about to leave, or stays after all.
+  using LeaverNews = std::function<void(NodeId, bool leaves, Epoch)>;
   void set_leaver_news(LeaverNews news) { leaver_news_ = std::move(news); }
   std::vector<vmm::Peer> members();
   // The number of the cluster, if its log is on disk; 0: it is in memory.
@@ -233,9 +233,8 @@ class Regions {
     Answer answer;
   };
   std::unordered_map<std::uint64_t, Admission> admissions_ GUARDED_BY(mu_);  // by ticket
-  NodeId leaver_ GUARDED_BY(mu_) = kNoNode;                                  // that was told of
+  NodeId leaver_ GUARDED_BY(mu_) = kNoNode;  // that was told of, and of whom all shards know
   bool leaver_news_due_ GUARDED_BY(mu_) = false;
-  LogIndex leaves_at_ GUARDED_BY(mu_);              // the last entry of the first log that says so of this node
   std::int64_t settles_on_us_ GUARDED_BY(mu_) = 0;  // not before: the log has to answer
   std::map<NodeId, Epoch> told_ GUARDED_BY(mu_);    // the news of a member that were told
   std::uint64_t epochs_ GUARDED_BY(mu_) = 0;        // of all logs together, when they were told

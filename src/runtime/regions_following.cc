@@ -90,7 +90,7 @@ void Regions::note_membership() {
     if (member.life < life_of(node)) continue;  // of a log that is on disk: it is over
     if (member.state == vmm::MemberState::kLeft && !left_everywhere({node, member.life})) continue;
     if (std::exchange(told_[node], member.since) != member.since && member_news_)
-      member_news_(node, member, machine.applied());
+      member_news_(node, member, machine.epoch());
   }
   if (membership_news_) membership_news_(machine);
   members_changed();
@@ -200,14 +200,11 @@ void Regions::follow(const ShardLog& shard, const vmm::Applied& applied) {
   } else if (const auto* homes = std::get_if<vmm::BlockHomes>(&applied.entry)) {
     if (shard.recalls) return;
     follow_homes(memory_, applied.proposer, *homes);
-  } else if (const auto* leaves = std::get_if<vmm::MemberLeaves>(&applied.entry)) {
-    leaver_news_due_ = true;
-    if (&shard == &shards_.front() && leaves->node == self_) leaves_at_ = applied.index;
-  } else if (std::holds_alternative<vmm::MemberStays>(applied.entry)) {
+  } else if (std::holds_alternative<vmm::MemberLeaves>(applied.entry) ||
+             std::holds_alternative<vmm::MemberStays>(applied.entry)) {
     leaver_news_due_ = true;
   } else if (const auto* left = std::get_if<vmm::MemberLeft>(&applied.entry)) {
     if (left->node != self_) follow_anchors(machine);
-    if (left->node == self_ && &shard == &shards_.front()) leaves_at_ = applied.index;
   }
 }
 
@@ -229,15 +226,13 @@ void Regions::note_leaver() {
       std::ranges::all_of(shards_, [&](const ShardLog& shard) { return shard.log.machine().leaver() == leaver; });
   const NodeId before = std::exchange(leaver_, agreed ? leaver : kNoNode);
   if (!leaver_news_) return;
-  if (before != kNoNode && before != leaver_ && machine.is_member(before))
-    leaver_news_(before, false, machine.applied());
-  if (leaver_ != kNoNode) leaver_news_(leaver_, true, machine.applied());
+  if (before != kNoNode && before != leaver_ && machine.is_member(before)) leaver_news_(before, false, machine.epoch());
+  if (leaver_ != kNoNode) leaver_news_(leaver_, true, machine.epoch());
 }
 
 void Regions::take_over(const ShardLog& shard) {
   const vmm::Machine& machine = shard.log.machine();
   leaver_news_due_ = true;
-  if (&shard == &shards_.front() && machine.leaver() == self_) leaves_at_ = machine.applied();
   for (const auto& [id, region] : machine.regions()) appeared(region);
   follow_anchors(machine);
   if (!shard.recalls) recall_homes(memory_, machine);

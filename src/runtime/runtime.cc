@@ -323,7 +323,7 @@ bool Runtime::route(NodeId from, wire::MessageType type, std::span<const std::by
     wire::Farewell farewell;
     if (body.size() != sizeof farewell) return false;
     std::memcpy(&farewell, body.data(), sizeof farewell);
-    steward_->farewell_of(from, LogIndex{farewell.applied});
+    steward_->farewell_of(from, Epoch{farewell.epoch});
     return true;
   }
   if (type == wire::MessageType::kExpelled && is_bare) {

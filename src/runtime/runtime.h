@@ -99,9 +99,9 @@ class Runtime final : public net::FrameSink {
   void beat(std::int64_t now_us);
   void lost(NodeId peer, std::string_view reason, LogLevel level = LogLevel::kWarn);
   void departed(NodeId peer);
-  void members_changed(NodeId node, const vmm::Member& member, LogIndex index);
-  void leaver_changed(NodeId node, bool leaves, LogIndex index);
-  void say_farewell(NodeId node, LogIndex index);
+  void members_changed(NodeId node, const vmm::Member& member, Epoch epoch);
+  void leaver_changed(NodeId node, bool leaves, Epoch epoch);
+  void say_farewell(NodeId node, Epoch epoch);
   void bury(NodeId peer) REQUIRES(fates_mu_);
   void part_from(NodeId peer) REQUIRES(fates_mu_);
   void declared_gone(NodeId node);

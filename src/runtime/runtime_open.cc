@@ -40,11 +40,11 @@ void Runtime::follow_members() {
     for (const vmm::Peer& peer : steward_->peers()) regions_->peer_up({peer.node, peer.life});
   }
   regions_->set_member_news(
-      [this](NodeId node, const vmm::Member& member, LogIndex at) { members_changed(node, member, at); });
+      [this](NodeId node, const vmm::Member& member, Epoch epoch) { members_changed(node, member, epoch); });
   if (is_open()) {
     regions_->set_membership_news([this](const vmm::Machine& machine) { sync_->homes_move(homes_moved(machine)); });
   }
-  regions_->set_leaver_news([this](NodeId node, bool leaves, LogIndex at) { leaver_changed(node, leaves, at); });
+  regions_->set_leaver_news([this](NodeId node, bool leaves, Epoch epoch) { leaver_changed(node, leaves, epoch); });
 }
 
 // The others take this node in one by one; before all have, it must not be spoken of.
@@ -118,26 +118,26 @@ void Runtime::departed(NodeId peer) {
 }
 
 // Under the lock of Regions: what takes it again has to wait.
-void Runtime::members_changed(NodeId node, const vmm::Member& member, LogIndex index) {
+void Runtime::members_changed(NodeId node, const vmm::Member& member, Epoch epoch) {
   if (member.state == vmm::MemberState::kDied) return declared_gone(node);
   if (node == self()) return;
   if (member.state == vmm::MemberState::kLeft) {
     peers_[node.value].left = true;
     memory_->node_leaves(node, true);
-    say_farewell(node, index);
+    say_farewell(node, epoch);
     if (is_open() && peers_[node.value].present) declared_gone(node);  // its link may have ended before
   }
 }
 
-void Runtime::leaver_changed(NodeId node, bool leaves, LogIndex index) {
+void Runtime::leaver_changed(NodeId node, bool leaves, Epoch epoch) {
   if (node == self()) return;
   memory_->node_leaves(node, leaves);
-  if (leaves) say_farewell(node, index);
+  if (leaves) say_farewell(node, epoch);
 }
 
-void Runtime::say_farewell(NodeId node, LogIndex index) {
+void Runtime::say_farewell(NodeId node, Epoch epoch) {
   if (!peers_[node.value].present) return;
-  const wire::Farewell body{.applied = index.value};
+  const wire::Farewell body{.epoch = epoch.value};
   mesh_->queue(node, wire::MessageType::kFarewell, std::as_bytes(std::span(&body, 1)));
 }
 

@@ -20,7 +20,7 @@ using wire::VisitType;
 constexpr milliseconds kRequestTimeout{5'000};
 // And takes its answer soon.
 constexpr milliseconds kAnswerTimeout{2'000};
-constexpr LogIndex kWhatever{~std::uint64_t{0}};
+constexpr Epoch kWhatever{~std::uint32_t{0}};
 constexpr std::int64_t kLookAgainNs = 1'000'000;
 
 std::int64_t deadline_after(milliseconds timeout) {
@@ -123,7 +123,7 @@ std::vector<NodeId> Steward::others() const {
 
 Result<> Steward::await_welcome() {
   if (way_ == Way::kReturns) return {};  // nobody was here before
-  welcomes_.expect(others(), LogIndex{});
+  welcomes_.expect(others(), Epoch{});
   if (!runtime_.waiting().wait(welcomes_.all_here(), deadline_after(cluster_.join_timeout))) {
     return fail(ErrorCode::kTimeout, fmt::format("node {} has not let this one in", welcomes_.missing().front()));
   }
@@ -267,7 +267,7 @@ void Steward::has_left(const Result<>& outcome) {
 // ---------------------------------------------------------------------------------------------- answers
 
 void Steward::welcomed_by(NodeId node) { welcomes_.answered(node, kWhatever); }
-void Steward::farewell_of(NodeId node, LogIndex at) { farewells_.answered(node, at); }
+void Steward::farewell_of(NodeId node, Epoch epoch) { farewells_.answered(node, epoch); }
 
 void Steward::gone(NodeId node) {
   somebody_is_gone_ = true;
@@ -275,26 +275,26 @@ void Steward::gone(NodeId node) {
   farewells_.answered(node, kWhatever);
 }
 
-void Steward::RollCall::expect(std::vector<NodeId> nodes, LogIndex at) {
+void Steward::RollCall::expect(std::vector<NodeId> nodes, Epoch epoch) {
   const os::MutexLock lock(mu_);
   all_here_.reset();
   missing_ = std::move(nodes);
-  at_ = at;
+  epoch_ = epoch;
   look();
 }
 
-void Steward::RollCall::answered(NodeId node, LogIndex at) {
+void Steward::RollCall::answered(NodeId node, Epoch epoch) {
   const os::MutexLock lock(mu_);
-  LogIndex& so_far = answers_[node];
-  so_far = std::max(so_far, at);
+  Epoch& so_far = answers_[node];
+  so_far = std::max(so_far, epoch);
   look();
 }
 
 void Steward::RollCall::look() {
-  if (!at_) return;
+  if (!epoch_) return;
   std::erase_if(missing_, [&](NodeId node) {
     const auto found = answers_.find(node);
-    return found != answers_.end() && found->second >= *at_;
+    return found != answers_.end() && found->second >= *epoch_;
   });
   if (missing_.empty()) all_here_.set();
 }

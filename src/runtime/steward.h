@@ -72,7 +72,7 @@ class Steward {
 
   // What the poller hears.
   void welcomed_by(NodeId node);
-  void farewell_of(NodeId node, LogIndex at);
+  void farewell_of(NodeId node, Epoch epoch);
   void gone(NodeId node);  // dead, or has left
 
   // Everything that others may need moves to them. On failure this node is a member as before.
@@ -83,12 +83,12 @@ class Steward {
   void has_left(const Result<>& outcome);  // returns when they have it
 
  private:
-  // An answer that is waited for from each of some nodes: that it knows the log up to some entry. It may come before it
+  // An answer that is waited for from each of some nodes: that it knows the log up to some epoch. It may come before it
   // is expected.
   class RollCall {
    public:
-    void expect(std::vector<NodeId> nodes, LogIndex at);
-    void answered(NodeId node, LogIndex at);  // or gone
+    void expect(std::vector<NodeId> nodes, Epoch epoch);
+    void answered(NodeId node, Epoch epoch);  // or gone
     WaitFlag& all_here() { return all_here_; }
     std::vector<NodeId> missing();
 
@@ -96,9 +96,9 @@ class Steward {
     void look() REQUIRES(mu_);
 
     os::Mutex mu_;
-    std::map<NodeId, LogIndex> answers_ GUARDED_BY(mu_);  // the latest
+    std::map<NodeId, Epoch> answers_ GUARDED_BY(mu_);  // the latest
     std::vector<NodeId> missing_ GUARDED_BY(mu_);
-    std::optional<LogIndex> at_ GUARDED_BY(mu_);  // expected
+    std::optional<Epoch> epoch_ GUARDED_BY(mu_);  // expected
     WaitFlag all_here_;
   };
 
@@ -127,8 +127,8 @@ class Steward {
   Result<> give_locks_back();
   Result<> await_release();
   Result<> give_everything_up();
-  Result<> drain(LogIndex announced);
-  Result<> await_farewells(LogIndex at);
+  Result<> drain(Epoch announced);
+  Result<> await_farewells(Epoch epoch);
   Result<> see_off_all();
 
   Runtime& runtime_;

@@ -57,7 +57,7 @@ Result<> Steward::leave() {
     return fail(ErrorCode::kOutOfMemory, fmt::format("it keeps {} MiB and the others have room for {} MiB",
                                                      kept * kPageBytes >> 20, room * kPageBytes >> 20));
   }
-  GALLOCY_ASSIGN(const LogIndex announced, runtime_.regions().announce_leave(kLogTimeout));
+  GALLOCY_ASSIGN(const Epoch announced, runtime_.regions().announce_leave(kLogTimeout));
   runtime_.take_more(false);
   if (const auto drained = drain(announced); !drained) {
     runtime_.memory().give_untouched();
@@ -65,14 +65,14 @@ Result<> Steward::leave() {
     (void)runtime_.regions().stay();  // if the log cannot be written any more, nobody else leaves either
     return drained;
   }
-  GALLOCY_ASSIGN(const LogIndex left, runtime_.regions().leave(kLogTimeout));
+  GALLOCY_ASSIGN(const Epoch left, runtime_.regions().leave(kLogTimeout));
   if (const auto heard = await_farewells(left); !heard)
     log_event(LogLevel::kWarn, "no_farewell", "reason", heard.error().message);
   runtime_.regions().pass_on_what_waits();
   return give_everything_up();  // pages that came for a thread which did not wait for them
 }
 
-Result<> Steward::drain(LogIndex announced) {
+Result<> Steward::drain(Epoch announced) {
   GALLOCY_TRY(await_farewells(announced));
   GALLOCY_TRY(see_off_all());
   GALLOCY_TRY(give_locks_back());
@@ -86,7 +86,7 @@ Result<> Steward::drain(LogIndex announced) {
 
 // Of all members that live, of those who are still on their way in, too; not of those who joined when this node was no
 // member any more: they never hear of it.
-Result<> Steward::await_farewells(LogIndex at) {
+Result<> Steward::await_farewells(Epoch epoch) {
   std::vector<NodeId> others;
   runtime_.regions().look([&](const vmm::Log& log) {
     const vmm::Member& mine = *log.machine().member(self());
@@ -96,7 +96,7 @@ Result<> Steward::await_farewells(LogIndex at) {
       if (!runtime_.is_lost(node)) others.push_back(node);
     }
   });
-  farewells_.expect(std::move(others), at);
+  farewells_.expect(std::move(others), epoch);
   if (runtime_.waiting().wait(farewells_.all_here(), deadline_after(kFarewellTimeout))) return {};
   return fail(ErrorCode::kTimeout,
               fmt::format("node {} has not heard that node {} leaves", farewells_.missing().front(), self()));

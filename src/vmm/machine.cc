@@ -130,6 +130,14 @@ Result<Outcome> Machine::carry_out(NodeId, const MemberStays& entry) {
   return done();
 }
 
+Epoch Machine::leaver_since() const {
+  if (leaver_ == kNoNode) return Epoch{};
+  const auto last = std::find_if(changes_.rbegin(), changes_.rend(), [this](const MembershipChange& change) {
+    return change.node == leaver_ && change.kind == MembershipChange::Kind::kLeaves;
+  });
+  return Epoch{static_cast<std::uint32_t>(changes_.rend() - last)};
+}
+
 // Not while a member is about to leave: companies that have one more for it have no room for another.
 Result<Outcome> Machine::carry_out(NodeId, const MemberSettles& entry) {
   using Kind = MembershipChange::Kind;

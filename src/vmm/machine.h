@@ -102,6 +102,7 @@ class Machine {
   // The log of this cluster is on disk: at those of its members that have one, of which the first was one.
   bool on_disk() const { return !members_.empty() && members_.begin()->second.on_disk; }
   NodeId leaver() const { return leaver_; }    // the member that is about to leave; kNoNode: none is
+  Epoch leaver_since() const;                  // the epoch that this opened; 0: none is
   NodeId settler() const { return settler_; }  // the member that has begun to settle; kNoNode: none has
   SettleStep next_step() const;                // of the settler; kTakenIn: nobody is settling
   // It keeps durable blocks, joined after regions of such were mapped, and has not settled since.

@@ -71,8 +71,10 @@ TEST_F(MachineTest, each_change_of_membership_opens_an_epoch) {
 TEST_F(MachineTest, one_member_leaves_at_a_time) {
   const NodeId one{1}, two{2};
   EXPECT_EQ(machine_.leaver(), kNoNode);
+  EXPECT_EQ(machine_.leaver_since(), Epoch{});
   accept(MemberLeaves{one});
   EXPECT_EQ(machine_.epoch(), Epoch{4});
+  EXPECT_EQ(machine_.leaver_since(), Epoch{4});
   EXPECT_TRUE(machine_.is_member(one)) << "yet";
   EXPECT_FALSE(accept(MemberLeaves{one}).changed);
   reject(MemberLeaves{two}, ErrorCode::kConflict, "node 1");
@@ -83,8 +85,13 @@ TEST_F(MachineTest, one_member_leaves_at_a_time) {
   accept(MemberDied{two});
   EXPECT_EQ(machine_.leaver(), kNoNode);
   accept(MemberLeaves{one});
+  const Epoch again = machine_.epoch();
+  accept(MemberJoined{NodeId{3}, "10.0.0.3:7000"});
+  EXPECT_EQ(machine_.leaver_since(), again);
+  EXPECT_EQ(Machine::restore(machine_.snapshot()).value().leaver_since(), again) << "who restores it knows it, too";
   accept(MemberLeft{one});
   EXPECT_EQ(machine_.leaver(), kNoNode);
+  EXPECT_EQ(machine_.member(one)->since, machine_.epoch());
   reject(MemberLeaves{one}, ErrorCode::kNotFound, "node 1");
 }
 

@@ -14,7 +14,7 @@
 namespace gallocy::wire {
 
 // Raised on every change of any wire struct.
-inline constexpr std::uint16_t kProtocolVersion = 7;
+inline constexpr std::uint16_t kProtocolVersion = 8;
 
 // Each layer has its own range of message types, so that the runtime routes a frame by one comparison.
 enum class MessageType : std::uint16_t {

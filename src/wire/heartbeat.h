@@ -12,8 +12,8 @@ static_assert(sizeof(Heartbeat) == 8);
 
 // To a member that leaves: its entry is known here, and what was sent before came first.
 struct Farewell {
-  std::uint64_t applied = 0;  // entries of the log
+  std::uint32_t epoch = 0;  // of the log, as far as the sender has it
 };
-static_assert(sizeof(Farewell) == 8);
+static_assert(sizeof(Farewell) == 4);
 
 }  // namespace gallocy::wire

@@ -66,8 +66,8 @@ void WholeCluster::begin_leaves() {
                   bug == WholeBug::kLeaveUnheard  ? LeaveBug::kUnheard
                   : bug == WholeBug::kLeaveUnsaid ? LeaveBug::kUnsaid
                                                   : LeaveBug::kNone);
-  leaves_->on_farewell = [this](NodeId from, NodeId to, LogIndex applied) {
-    send(from, to, {.kind = Frame::Kind::kFarewell, .applied = applied});
+  leaves_->on_farewell = [this](NodeId from, NodeId to, Epoch epoch) {
+    send(from, to, {.kind = Frame::Kind::kFarewell, .epoch = epoch});
   };
   leaves_->is_released = [this](NodeId node) { return !host(node).durable || host(node).durable->may_leave(); };
   sync_->on_recall = [this](NodeId from, NodeId to, const wire::SyncRecall& recall) {
@@ -396,7 +396,7 @@ void WholeCluster::arrived(NodeId from, NodeId to, const Frame& frame) {
     case Frame::Kind::kRecall:
       return sync_->take_back(to, frame.recall);
     case Frame::Kind::kFarewell:
-      return leaves_->farewell(from, to, frame.applied);
+      return leaves_->farewell(from, to, frame.epoch);
     case Frame::Kind::kAnswer:
       h.lease.answered(from, frame.asked_us);
       break;

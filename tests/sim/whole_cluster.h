@@ -116,7 +116,7 @@ class WholeCluster {
     std::uint64_t asked_us = 0;
     wire::SyncMessage sync{};
     wire::SyncRecall recall{};
-    LogIndex applied{};
+    Epoch epoch{};
   };
   struct Host {
     explicit Host(NodeId self) : lease(self) {}

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint64_t kPauseUs = 2'000, kLocksAgainUs = 100'000;
 constexpr std::uint64_t kStuckUs = 8'000'000;
-constexpr LogIndex kWhatever{~std::uint64_t{0}};
+constexpr Epoch kWhatever{~std::uint32_t{0}};
 
 }  // namespace
 
@@ -40,21 +40,17 @@ void WholeLeaves::start(NodeId node, const std::vector<NodeId>& present) {
 // As Regions::follow, ::take_over.
 void WholeLeaves::applied(NodeId node, const vmm::Applied& applied) {
   Node& n = nodes_.at(node);
-  if (const auto* leaves = std::get_if<vmm::MemberLeaves>(&applied.entry)) {
-    n.leaver_news_due = true;
-    if (leaves->node == node) n.leaves_at = applied.index;
-  } else if (std::holds_alternative<vmm::MemberStays>(applied.entry)) {
+  if (std::holds_alternative<vmm::MemberLeaves>(applied.entry) ||
+      std::holds_alternative<vmm::MemberStays>(applied.entry)) {
     n.leaver_news_due = true;
   } else if (const auto* left = std::get_if<vmm::MemberLeft>(&applied.entry)) {
     if (left->node != node) memory_.follow_anchors(node);
-    if (left->node == node) n.leaves_at = applied.index;
   }
 }
 
 void WholeLeaves::restored(NodeId node) {
   Node& n = nodes_.at(node);
   n.leaver_news_due = true;
-  if (machine(node).leaver() == node) n.leaves_at = machine(node).applied();
   memory_.follow_anchors(node);
 }
 
@@ -81,7 +77,7 @@ void WholeLeaves::tell(NodeId node, NodeId leaver, bool leaves) {
 }
 
 void WholeLeaves::say_farewell(NodeId node, NodeId to) {
-  if (has_met(node, to)) on_farewell(node, to, machine(node).applied());
+  if (has_met(node, to)) on_farewell(node, to, machine(node).epoch());
 }
 
 // As Runtime::departed.
@@ -97,9 +93,9 @@ bool WholeLeaves::parted(NodeId node, NodeId other) {
 
 void WholeLeaves::buried(NodeId node, NodeId dead) { answered(node, dead, kWhatever); }
 
-void WholeLeaves::answered(NodeId node, NodeId by, LogIndex at) {
-  LogIndex& so_far = nodes_.at(node).answers[by];
-  so_far = std::max(so_far, at);
+void WholeLeaves::answered(NodeId node, NodeId by, Epoch epoch) {
+  Epoch& so_far = nodes_.at(node).answers[by];
+  so_far = std::max(so_far, epoch);
 }
 
 // ---------------------------------------------------------------------------------------------- one that leaves
@@ -228,6 +224,7 @@ void WholeLeaves::resolved(vmm::Ticket ticket, bool accepted) {
 void WholeLeaves::expect_farewells(NodeId node, Node& n) {
   n.missing.clear();
   const vmm::Member& mine = *machine(node).member(node);
+  n.expected = mine.state == vmm::MemberState::kLeft ? mine.since : machine(node).leaver_since();
   for (const auto& [other, member] : machine(node).all_members()) {
     const bool later = mine.state == vmm::MemberState::kLeft && member.since > mine.since;
     if (member.state != vmm::MemberState::kPresent || other == node || later) continue;
@@ -239,7 +236,7 @@ void WholeLeaves::expect_farewells(NodeId node, Node& n) {
 bool WholeLeaves::all_heard(const Node& n) const {
   return bug_ == LeaveBug::kUnheard || std::ranges::all_of(n.missing, [&](NodeId other) {
            const auto answer = n.answers.find(other);
-           return answer != n.answers.end() && answer->second >= n.leaves_at;
+           return answer != n.answers.end() && answer->second >= n.expected;
          });
 }
 

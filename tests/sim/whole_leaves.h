@@ -30,8 +30,8 @@ class WholeLeaves {
  public:
   WholeLeaves(VmmCluster& log, WholeMemory& memory, WholeSync& sync, LeaveBug bug);
 
-  std::function<void(NodeId from, NodeId to, LogIndex applied)> on_farewell;  // is to be sent
-  std::function<bool(NodeId)> is_released;  // its durable memory is at others in its stead
+  std::function<void(NodeId from, NodeId to, Epoch epoch)> on_farewell;  // is to be sent
+  std::function<bool(NodeId)> is_released;                               // its durable memory is at others in its stead
 
   // Its program is over, and has nothing under way.
   void begin(NodeId node);
@@ -46,7 +46,7 @@ class WholeLeaves {
   void applied(NodeId node, const vmm::Applied& applied);
   void restored(NodeId node);
   void followed(NodeId node);  // the log, to its present state
-  void farewell(NodeId from, NodeId to, LogIndex applied) { answered(to, from, applied); }
+  void farewell(NodeId from, NodeId to, Epoch epoch) { answered(to, from, epoch); }
   // Their link has ended. False: as far as the node knows, the other has not left.
   bool parted(NodeId node, NodeId other);
   void buried(NodeId node, NodeId dead);
@@ -84,8 +84,8 @@ class WholeLeaves {
     Step step = Step::kStays;
     std::uint64_t since = 0;  // when it last got on
     std::uint64_t again_at = 0;
-    LogIndex leaves_at{};
-    std::map<NodeId, LogIndex> answers;
+    Epoch expected{};  // of farewells
+    std::map<NodeId, Epoch> answers;
     std::vector<NodeId> missing;
     std::vector<vmm::BlockHomes> to_publish;
     std::size_t kept = 0;
@@ -97,7 +97,7 @@ class WholeLeaves {
   const vmm::Machine& machine(NodeId node) { return log_.log(node).machine(); }
   void tell(NodeId node, NodeId leaver, bool leaves);
   void say_farewell(NodeId node, NodeId to);
-  void answered(NodeId node, NodeId by, LogIndex at);
+  void answered(NodeId node, NodeId by, Epoch epoch);
 
   void go_on(NodeId node);
   bool may_go_on(NodeId node, Node& n);
