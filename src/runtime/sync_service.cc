@@ -82,20 +82,19 @@ void SyncService::node_joined(NodeId node) {
 void SyncService::introduce(const std::vector<NodeId>& gone, const sync::HomesMoved& moved) {
   const os::MutexLock lock(mu_);
   core_.introduce(gone, moved, effects_);
-  introduced_ = true;
   carry_out();
 }
 
 void SyncService::homes_move(const sync::HomesMoved& moved) {
   const os::MutexLock lock(mu_);
-  if (!introduced_) return;
+  if (!core_.introduced()) return;
   core_.homes_move(moved, effects_);
   carry_out();
 }
 
 bool SyncService::has_no_homes() {
   const os::MutexLock lock(mu_);
-  return !core_.recovering() && core_.home_of(sync::unnamed_id(self_, 1)) != self_;
+  return core_.has_no_homes();
 }
 
 void SyncService::node_died(NodeId node) {

@@ -69,7 +69,6 @@ class SyncService {
   os::Mutex mu_;
   sync::Core core_ GUARDED_BY(mu_);
   sync::Effects effects_ GUARDED_BY(mu_);
-  bool introduced_ GUARDED_BY(mu_) = false;
   // Locks that this node takes back from one that leaves, by their waiter.
   std::unordered_map<std::uint64_t, wire::SyncRecall> recalls_ GUARDED_BY(mu_);
   std::uint64_t next_recall_ GUARDED_BY(mu_) = 1;  // odd: no address of a Waiter

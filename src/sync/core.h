@@ -136,6 +136,12 @@ class Core {
   std::size_t objects() const { return context_.objects.size(); }
   std::size_t metadata_bytes() const;
   bool recovering() const { return context_.rebuilding; }
+  bool introduced() const { return introduced_; }
+  // Where there is one founder: nothing that this node was the home of depends on it. One that gave up before it was
+  // introduced may be in a recovery that it will see no end of; but it was nobody's home.
+  bool has_no_homes() const {
+    return !introduced_ || (!recovering() && home_of(unnamed_id(context_.self(), 1)) != context_.self());
+  }
   std::uint16_t known_deaths() const { return context_.view.deaths(); }
 
   void check_invariants() const;
@@ -174,6 +180,7 @@ class Core {
   std::size_t sweep_place_ = 0;
 
   std::vector<NodeId> homes_before_;                            // the last recovery that is over; with moves only
+  bool introduced_ = false;                                     // see introduce()
   bool said_rebuilt_ = false;                                   // of this view
   std::vector<std::uint64_t> flushed_;                          // view of each node's last Flush
   std::vector<std::uint64_t> rebuilt_;                          // and Rebuilt

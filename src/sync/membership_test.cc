@@ -79,6 +79,28 @@ TEST_F(Membership, a_death_after_a_join_is_recovered_from_by_all) {
   EXPECT_EQ(finish(n2, cluster_.lock(n2, named_)), Outcome::kOwnerDied);
 }
 
+// It leaves again, as somebody died before all had let it in; and does not know of the homes that moved.
+TEST_F(Membership, a_newcomer_that_gave_up_was_nobodys_home) {
+  const auto both = [&](auto hear) {
+    for (const NodeId node : {n0, n1}) {
+      (void)cluster_.at(node, WaiterId{}, [&](Core& core, Effects& effects) {
+        hear(core, effects);
+        return Outcome::kGranted;
+      });
+    }
+  };
+  both([](Core& core, Effects& effects) { core.homes_move({.moves = 2}, effects); });
+  cluster_.run();
+  both([&](Core& core, Effects& effects) { core.node_joined(n2, effects); });
+  cluster_.kill(n1);
+  cluster_.run();
+  EXPECT_TRUE(cluster_.core(n0).recovering() && cluster_.core(n2).recovering());
+  EXPECT_TRUE(cluster_.core(n2).has_no_homes());
+  leave(n2, {n0});
+  EXPECT_FALSE(cluster_.core(n0).recovering());
+  EXPECT_EQ(finish(n0, cluster_.lock(n0, named_)), Outcome::kGranted);
+}
+
 // They have registered, and said so to all who were there, but have not heard it from each other.
 TEST_F(Membership, who_comes_in_the_middle_of_a_recovery_hears_who_has_registered) {
   join(n2, {n0, n1});

@@ -124,6 +124,7 @@ std::vector<Core::Kept> Core::kept() {
 }
 
 void Core::introduce(const std::vector<NodeId>& gone, const HomesMoved& moved, Effects& effects) {
+  introduced_ = true;
   begin(WaiterId{}, effects);
   if (moved.moves >= context_.view.moves()) context_.view.pass_over(moved.passed_over, moved.moves);
   context_.a_home_died = context_.a_home_died || moved.a_home_died;

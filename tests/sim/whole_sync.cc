@@ -101,10 +101,7 @@ void WholeSync::homes_move(NodeId node, const sync::HomesMoved& moved) {
   carry_out(node);
 }
 
-bool WholeSync::has_no_homes(NodeId node) const {
-  const sync::Core& core = nodes_.at(node).core;
-  return !core.recovering() && core.home_of(sync::unnamed_id(node, 1)) != node;
-}
+bool WholeSync::has_no_homes(NodeId node) const { return nodes_.at(node).core.has_no_homes(); }
 
 std::string WholeSync::describe(NodeId node) const {
   const Node& n = nodes_.at(node);
