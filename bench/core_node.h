@@ -45,7 +45,9 @@ Figures measure_barrier(gallocy::Node& node, Size size);           // us
 Figures measure_barrier_messages(gallocy::Node& node, Size size);  // messages (of all nodes, per barrier)
 Figures measure_leaders_death(gallocy::Node& node, Size size);     // ms
 Figures measure_workers_death(gallocy::Node& node, Size size);     // ms
+Figures measure_workers_silence(gallocy::Node& node, Size size);   // ms
 Figures measure_commit_in_one(gallocy::Node& node, Size size);     // us
+Figures measure_section(gallocy::Node& node, Size size);           // us
 Figures measure_commit_in_two(gallocy::Node& node, Size size);     // us
 Figures measure_commits(gallocy::Node& node, Size size);           // per_s
 Figures measure_restore(gallocy::Node& node, Size size);           // mb_per_s, ms

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <deque>
 #include <thread>
+#include <utility>
 
 #include "core_node.h"
 
@@ -51,6 +52,29 @@ Figures commit_latency(gallocy::Node& node, Size size, std::size_t apart) {
 }
 
 }  // namespace
+
+// The median of a section that changes a word of a page, whose lock this node has, of the blocks where it is slowest.
+Figures measure_section(gallocy::Node& node, Size size) {
+  constexpr std::size_t kBlocks = 12, kPageBytes = 4096;
+  const std::size_t sections = size(20, 500);
+  Word* const words = durable(node, kBlocks);
+  or_exit(node.barrier());
+  Figures figures;
+  for (std::size_t block = 0; block < kBlocks && node.id() == 0; ++block) {
+    Word* const word = words + block * kBlockWords;
+    const gallocy::DurableLock lock(word, kPageBytes);
+    std::vector<double> times;
+    for (std::size_t i = 1; i <= sections; ++i) {
+      const double before = now_us();
+      const auto was = gallocy::in_section({lock}, [&] { return std::exchange(*word, i); });
+      times.push_back(now_us() - before);
+      if (!was || *was != i - 1) figures.wrong = "a section was lost";
+    }
+    figures.values["us"] = std::max(figures.values["us"], median_of(times));
+  }
+  or_exit(node.barrier());
+  return figures;
+}
 
 Figures measure_commit_in_one(gallocy::Node& node, Size size) { return commit_latency(node, size, 0); }
 Figures measure_commit_in_two(gallocy::Node& node, Size size) { return commit_latency(node, size, 1); }

@@ -17,8 +17,8 @@ struct Shared {
 
 constexpr unsigned kLeader = 0, kMeasurer = 1, kWorker = 2;
 
-// The victim dies with the mutex in its hands.
-Figures survive(gallocy::Node& node, unsigned victim, const char* figure) {
+// The victim dies, or is stopped, with the mutex in its hands.
+Figures survive(gallocy::Node& node, unsigned victim, int signal) {
   const auto region =
       or_exit(node.map({.name = "shared", .bytes = sizeof(Shared), .placement = Placement::on(kMeasurer)}));
   auto* const shared = static_cast<Shared*>(region.data());
@@ -37,14 +37,15 @@ Figures survive(gallocy::Node& node, unsigned victim, const char* figure) {
     const auto pid = static_cast<pid_t>(shared->pids[victim]);
     ::usleep(200'000);
     const double before = now_us();
-    ::kill(pid, SIGKILL);
+    ::kill(pid, signal);
     const auto after = node.map({.name = "after", .bytes = 4096});
     if (!after) figures.wrong = after.error().message;
     const auto locked = mutex.lock_robust(std::chrono::seconds(10));
     if (!locked && locked.error().code != gallocy::ErrorCode::kOwnerDied) figures.wrong = locked.error().message;
     if (after) *static_cast<volatile std::uint64_t*>(after->data()) = 1;
     if (shared->word != 1) figures.wrong = "a page that a survivor had is not as it was";
-    figures.values[figure] = (now_us() - before) / 1000;
+    figures.values["ms"] = (now_us() - before) / 1000;
+    if (signal == SIGSTOP) ::kill(pid, SIGKILL);
     mutex.unlock();
   }
   (void)node.barrier();  // ends with the news of the death
@@ -53,7 +54,8 @@ Figures survive(gallocy::Node& node, unsigned victim, const char* figure) {
 
 }  // namespace
 
-Figures measure_leaders_death(gallocy::Node& node, Size) { return survive(node, kLeader, "ms"); }
-Figures measure_workers_death(gallocy::Node& node, Size) { return survive(node, kWorker, "ms"); }
+Figures measure_leaders_death(gallocy::Node& node, Size) { return survive(node, kLeader, SIGKILL); }
+Figures measure_workers_death(gallocy::Node& node, Size) { return survive(node, kWorker, SIGKILL); }
+Figures measure_workers_silence(gallocy::Node& node, Size) { return survive(node, kWorker, SIGSTOP); }
 
 }  // namespace gallocy::bench

@@ -26,10 +26,10 @@ std::vector<Plan> durable_plans(const Programs& programs, Scale scale) {
     return [=, &programs] { return on_nodes(programs, 3, transport, measurement, figure, scale); };
   };
   const auto trip = [scale] { return raw_round_trip_us(Link::kTcp, Waiting::kSleep, scale); };
-  const auto bank = [&programs, scale](const char* backups) {
+  const auto bank = [&programs, scale](const char* backups, const char* sections = "0") {
     const char* const transfers = scale == Scale::kSmall ? "2000" : "40000";
-    const Words command{programs.gallocy,           "launch",      "-n",      "3",         "--",
-                        programs.examples / "bank", "--transfers", transfers, "--durable", backups};
+    const Words command{programs.gallocy, "launch",  "-n",        "3",     "--",         programs.examples / "bank",
+                        "--transfers",    transfers, "--durable", backups, "--sections", sections};
     return [command] { return figure_of(command, "time"); };
   };
   // With all three journals, and logs, on the disk of this machine.
@@ -54,6 +54,10 @@ std::vector<Plan> durable_plans(const Programs& programs, Scale scale) {
        on_three("tcp", "durable.commit.1home", "us"), trip},
       {"durable.commit.2homes", "us", Goal::kAtMost, 2.5, "The same in two companies at once, in any order.",
        on_three("tcp", "durable.commit.2homes", "us"), trip},
+      {"durable.section", "us", Goal::kReport, 0,
+       "A section of one page, whose lock the node has: one round trip to fetch the page and one and a half to commit; "
+       "beside a round trip whose ends sleep.",
+       on_three("tcp", "durable.section", "us"), trip},
       {"durable.commits", "1/s", Goal::kAtLeast, 100'000,
        "Seven messages for each, on the processors of all three nodes; of each of the eight threads sixteen "
        "transactions "
@@ -69,6 +73,10 @@ std::vector<Plan> durable_plans(const Programs& programs, Scale scale) {
        on_disk("shm", "durable.commits", "per_s"), on_three("shm", "durable.commits", "per_s")},
       {"durable.overhead", "s", Goal::kAtMost, 1.10,
        "The example bank with transactions, beside itself with locks on shared memory.", bank("1"), bank("0")},
+      {"durable.overhead.sections", "s", Goal::kReport, 0,
+       "The same with sections: of two pages each, which are fetched, compared and committed in whole, under two locks "
+       "that go from node to node as those of the reference do.",
+       bank("1", "1"), bank("0")},
       {"durable.restore", "MB/s", Goal::kAtLeast, 0.5,
        "Copies out of and into the sockets and the images; the survivors share the machine's processors.", restore,
        [scale] { return raw_stream_mb_per_s(Link::kTcp, scale); }},

@@ -130,6 +130,11 @@ std::vector<Plan> log_plans(const Programs& programs, Scale scale) {
       {"failover.worker_ms", "ms", Goal::kAtMost, 1000,
        "The closed connection tells of the death; then the locks are rebuilt in two rounds of messages.",
        figure("failover.worker"), nullptr},
+      {"failover.stopped_ms", "ms", Goal::kReport, 0,
+       "A process that is only stopped keeps its connections: it is missed when its heartbeats are, and dead when most "
+       "of "
+       "the others say so.",
+       figure("failover.stopped"), nullptr},
   };
   plans.insert(plans.end(), failover.begin(), failover.end());
   for (Plan& plan : scale_plans(programs, scale)) plans.push_back(std::move(plan));
