@@ -2,9 +2,8 @@
 #define _GNU_SOURCE
 #include <poll.h>
 #include <semaphore.h>
-#include <signal.h>
 
-#include "check.h"
+#include "interrupt.h"
 
 static int ends[2];
 static volatile sig_atomic_t handled, blocked;
@@ -60,14 +59,19 @@ static void* not_interrupted_lock(void* argument) {
   return NULL;
 }
 
-static pthread_t blocked_thread(void* (*body)(void*), void* argument, int signal) {
+// In its call, or about to make it.
+static pthread_t blocked_thread(void* (*body)(void*), void* argument) {
   handled = blocked = 0;
   const pthread_t thread = start(body, argument);
   while (!blocked) pause_ms(1);
   pause_ms(20);
+  return thread;
+}
+
+static void have_handled(pthread_t thread, int signal) {
   CHECK(pthread_kill(thread, signal) == 0);
   while (!handled) pause_ms(1);
-  return thread;
+  pause_ms(5);
 }
 
 int main(void) {
@@ -78,17 +82,17 @@ int main(void) {
   CHECK(sigaction(SIGUSR2, &action, NULL) == 0);
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   for (int round = 0; round < 4; ++round) {
-    join(blocked_thread(interrupted_read, NULL, SIGUSR1));
-    const pthread_t restarted = blocked_thread(restarted_read, NULL, SIGUSR2);
-    pause_ms(5);
+    interrupt(blocked_thread(interrupted_read, NULL), SIGUSR1);
+    const pthread_t restarted = blocked_thread(restarted_read, NULL);
+    have_handled(restarted, SIGUSR2);
     CHECK(write(ends[1], "x", 1) == 1);
     join(restarted);
-    join(blocked_thread(interrupted_sleep, NULL, SIGUSR1));
-    join(blocked_thread(interrupted_poll, NULL, SIGUSR2));  // never restarted
-    join(blocked_thread(interrupted_semaphore, NULL, SIGUSR1));
+    interrupt(blocked_thread(interrupted_sleep, NULL), SIGUSR1);
+    interrupt(blocked_thread(interrupted_poll, NULL), SIGUSR2);  // never restarted
+    interrupt(blocked_thread(interrupted_semaphore, NULL), SIGUSR1);
     pthread_mutex_lock(&mutex);
-    const pthread_t locker = blocked_thread(not_interrupted_lock, &mutex, SIGUSR1);
-    pause_ms(5);
+    const pthread_t locker = blocked_thread(not_interrupted_lock, &mutex);
+    have_handled(locker, SIGUSR1);
     pthread_mutex_unlock(&mutex);
     join(locker);
   }

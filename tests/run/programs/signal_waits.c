@@ -1,9 +1,8 @@
 // Waiting for signals: sigsuspend, pause, sigwait in a thread of its own, sigwaitinfo, sigtimedwait, signalfd.
 #define _GNU_SOURCE
-#include <signal.h>
 #include <sys/signalfd.h>
 
-#include "check.h"
+#include "interrupt.h"
 
 static volatile sig_atomic_t count;
 static void handler(int signal) {
@@ -79,9 +78,7 @@ int main(void) {
   for (int i = 0; i < 4; ++i) join(start(wait_all_ways, NULL));
   thread = start(pauses, NULL);
   while (count != 1000) pause_ms(1);
-  pause_ms(20);
-  CHECK(pthread_kill(thread, SIGUSR2) == 0);
-  join(thread);
+  interrupt(thread, SIGUSR2);
   set = only(SIGHUP);
   const int fd = signalfd(-1, &set, SFD_CLOEXEC);
   CHECK(fd >= 0 && kill(getpid(), SIGHUP) == 0);
