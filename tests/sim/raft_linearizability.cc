@@ -137,6 +137,22 @@ std::string describe(const std::vector<RegisterOperation>& operations) {
   return text;
 }
 
+// Takes out what may have been written, or not, and was never seen: it happened after all others, if at all. They are
+// what makes the search long, as each may have any place. A compare-and-set that failed may have seen any value but
+// one.
+void leave_out_the_unseen(std::vector<RegisterOperation>& operations) {
+  std::set<std::uint64_t> seen;
+  for (const RegisterOperation& o : operations) {
+    const bool known = o.returned != RegisterOperation::kNever;
+    if (o.kind == Kind::kCompareAndSet && known && !o.success) return;
+    if (o.kind == Kind::kRead) seen.insert(o.value);
+    if (o.kind == Kind::kCompareAndSet) seen.insert(o.expected);
+  }
+  std::erase_if(operations, [&](const RegisterOperation& o) {
+    return o.returned == RegisterOperation::kNever && !seen.contains(o.value);
+  });
+}
+
 }  // namespace
 
 std::optional<std::string> find_violation(const std::vector<RegisterOperation>& history) {
@@ -146,6 +162,7 @@ std::optional<std::string> find_violation(const std::vector<RegisterOperation>& 
     if (o.kind != Kind::kRead || o.returned != RegisterOperation::kNever) by_register[o.reg].push_back(o);
   }
   for (auto& [reg, operations] : by_register) {
+    leave_out_the_unseen(operations);
     std::sort(operations.begin(), operations.end(), [](const auto& a, const auto& b) { return a.called < b.called; });
     if (!Search(operations).succeeds())
       return fmt::format("register {} is not linearizable:{}", reg, describe(operations));
