@@ -1,8 +1,14 @@
-// Bugs that the tests build into the core, to see that they are found. Only tests/sim compiles the layer with
-// GALLOCY_RAFT_MUTANTS; everywhere else the conditions vanish.
+// Bugs that the tests build into the core and the store, to see that they are found. Only tests/sim compiles the layer
+// with GALLOCY_RAFT_MUTANTS; everywhere else the conditions vanish.
 #pragma once
 
 namespace gallocy::raft {
+
+#ifdef GALLOCY_RAFT_MUTANTS
+constexpr bool kHasMutants = true;
+#else
+constexpr bool kHasMutants = false;
+#endif
 
 enum class Mutant : unsigned char {
   kNone,
@@ -28,6 +34,22 @@ enum class Mutant : unsigned char {
   kChunkAnywhere,        // puts chunks of snapshots together in the order of arrival
   kNoCheckQuorum,        // a leader that hears nobody stays
   kNoPreVote,            // whoever hears nothing raises the term
+};
+
+// Of the log on disk (store.h). The simulation of durable memory has them, whose journal is such a log.
+enum class StoreMutant : unsigned char {
+  kNone,
+  kNoChecksum,   // a record's checksum is not looked at
+  kTrustCache,   // what is found is taken for durable
+  kPastTear,     // recovery goes on behind a record that is torn
+  kStopEarly,    // it takes the batch before a torn record for torn, too
+  kHalfBatch,    // it takes what there is of a batch that has no end
+  kKeepTear,     // the torn end is left in the file, and the next write comes after it
+  kNoSync,       // a write returns before its bytes are durable
+  kNoNameSync,   // or before it is durable that its file is there
+  kEarlyName,    // a snapshot gets its name before its bytes are durable
+  kForgetEarly,  // the snapshot before is removed before the new one is durable
+  kForgetMany,   // segments that a snapshot stands for are removed in any order
 };
 
 }  // namespace gallocy::raft

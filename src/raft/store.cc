@@ -48,8 +48,11 @@ Result<Store> Store::open(StoreFiles& files, const StoreOptions& options, Persis
   return store;
 }
 
+// What a process wrote that ended before it had synced is found, and may not be durable: it is made so before anybody
+// acts on it.
 Result<> Store::load(PersistentState& found, std::vector<std::string>& said) {
   found = {};
+  if (!is(StoreMutant::kTrustCache)) GALLOCY_TRY(files_->sync_names());
   GALLOCY_ASSIGN(std::vector<std::string> names, files_->list());
   std::vector<std::uint64_t> numbers;
   for (const std::string& name : names) {
@@ -88,7 +91,7 @@ Result<> Store::load_snapshot(std::vector<std::string>& names, PersistentState& 
 Result<> Store::load_segment(std::uint64_t number, bool last, PersistentState& found, std::vector<std::string>& said) {
   const std::string name = name_of(kSegmentName, number);
   GALLOCY_ASSIGN(const Bytes bytes, files_->read(name));
-  const SegmentRecords got = read_records(bytes);
+  const SegmentRecords got = read_records(bytes, mutant());
   const bool torn = got.good_bytes < bytes.size() || got.records.empty();
   const auto rest = std::span(bytes).subspan(got.good_bytes);
   const auto before = got.records.empty() ? last_good_ : std::optional(got.records.back());
@@ -107,7 +110,8 @@ Result<> Store::load_segment(std::uint64_t number, bool last, PersistentState& f
   }
   if (!torn) {
     segments_.back().bytes = bytes.size();
-    return {};
+    // Those before were synced before the next was begun.
+    return last && !is(StoreMutant::kTrustCache) ? files_->sync(name) : Result<>();
   }
   said.push_back(fmt::format("{}: the end of the last write, {} bytes, was cut off: nobody was told that it is there",
                              name, bytes.size() - got.good_bytes));
@@ -115,7 +119,8 @@ Result<> Store::load_segment(std::uint64_t number, bool last, PersistentState& f
     GALLOCY_TRY(files_->remove(name));
     return files_->sync_names();
   }
-  segments_.back().bytes = got.good_bytes;
+  segments_.back().bytes = is(StoreMutant::kKeepTear) ? bytes.size() : got.good_bytes;
+  if (is(StoreMutant::kKeepTear)) return {};
   GALLOCY_TRY(files_->truncate(name, got.good_bytes));
   return files_->sync(name);
 }
@@ -293,7 +298,7 @@ Result<> Store::append(const Bytes& bytes) {
     if (!cut) failed_ = cut.error();
     return appended;
   }
-  GALLOCY_TRY(files_->sync(name));
+  if (!is(StoreMutant::kNoSync)) GALLOCY_TRY(files_->sync(name));
   segment.bytes += bytes.size();
   return {};
 }
@@ -311,17 +316,20 @@ Result<> Store::begin_segment() {
     return appended;
   }
   ++batch_;
-  return files_->sync_names();
+  return sync_names();
 }
+
+Result<> Store::sync_names() { return is(StoreMutant::kNoNameSync) ? Result<>() : files_->sync_names(); }
 
 Result<> Store::write_snapshot(const Snapshot& snapshot) {
   if (auto written = files_->append(kUnfinished, encode_snapshot(snapshot)); !written) {
     (void)files_->remove(kUnfinished);
     return written;
   }
-  GALLOCY_TRY(files_->sync(kUnfinished));
+  if (is(StoreMutant::kForgetEarly)) GALLOCY_TRY(files_->remove(name_of(kSnapshotName, snapshot_index_.value)));
+  if (!is(StoreMutant::kEarlyName)) GALLOCY_TRY(files_->sync(kUnfinished));
   GALLOCY_TRY(files_->rename(kUnfinished, name_of(kSnapshotName, snapshot.index.value)));
-  return files_->sync_names();
+  return sync_names();
 }
 
 // Segments all of whose entries the snapshot stands for, and the snapshot before.
@@ -331,7 +339,7 @@ Result<> Store::forget_before(LogIndex index) {
   while (segments_.size() > 1 && segments_[1].base <= index) {
     GALLOCY_TRY(files_->remove(name_of(kSegmentName, segments_.front().number)));
     // In order: a later one must not be gone while an earlier one is still there.
-    GALLOCY_TRY(files_->sync_names());
+    if (!is(StoreMutant::kForgetMany)) GALLOCY_TRY(files_->sync_names());
     segments_.erase(segments_.begin());
   }
   if (index > base_) {

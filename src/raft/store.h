@@ -5,12 +5,11 @@
 // the snapshot `snapshot-NNNNNNNNNNNNNNNN`, named by its index. See store_format.h.
 //
 // Invariants
-// 1. When write() has returned, what was written is found after any crash.
+// 1. When write() has returned, what was written is found after any crash; when open() has, what it has found.
 // 2. After a crash the state is the one after some prefix of the writes that were begun, with all that had returned.
 // 3. A failed write() changes nothing that open() would find but for a part of its own batch, and may be repeated:
-// after
-//    kNoSpace when there is room again. After any other failure nobody knows what the disk has, so the store refuses
-//    all further writes.
+//    after kNoSpace when there is room again. After any other failure nobody knows what the disk has, so the store
+//    refuses all further writes.
 //
 // Threads: none; one at a time. Pure but for StoreFiles.
 #pragma once
@@ -40,6 +39,9 @@ class StoreFiles {
 
 struct StoreOptions {
   std::size_t segment_bytes = 8 << 20;
+#ifdef GALLOCY_RAFT_MUTANTS
+  StoreMutant mutant = StoreMutant::kNone;
+#endif
 };
 
 class Store {
@@ -81,8 +83,16 @@ class Store {
   void put(Bytes& out, std::size_t& last_record, const Persist& persist);
   Result<> begin_segment();
   Result<> append(const Bytes& bytes);
+  Result<> sync_names();
   Result<> forget_before(LogIndex index);
   Term term_at(LogIndex index) const;
+
+#ifdef GALLOCY_RAFT_MUTANTS
+  StoreMutant mutant() const { return options_.mutant; }
+#else
+  static constexpr StoreMutant mutant() { return StoreMutant::kNone; }
+#endif
+  bool is(StoreMutant bug) const { return kHasMutants && mutant() == bug; }
 
   StoreFiles* files_;
   StoreOptions options_;

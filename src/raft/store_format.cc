@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
+#include <utility>
 
 #include "base/crc32c.h"
 #include "wire/raft.h"
@@ -20,14 +22,18 @@ void put_crc(std::byte* record, std::size_t bytes) {
   std::memcpy(record + 4, &crc, sizeof crc);
 }
 
-std::optional<StoreRecord> read_record(std::span<const std::byte> bytes) {
+bool is(StoreMutant mutant, StoreMutant bug) { return kHasMutants && mutant == bug; }
+
+std::optional<StoreRecord> read_record(std::span<const std::byte> bytes, StoreMutant mutant = StoreMutant::kNone) {
   ByteReader reader(bytes);
   const auto length = reader.get<std::uint32_t>(), crc = reader.get<std::uint32_t>();
   if (!reader.ok() || length > kMaxBody || bytes.size() < kHeadBytes + length) return std::nullopt;
   StoreRecord record{.batch = reader.get<std::uint64_t>(), .kind = reader.get<RecordKind>(), .body = {}};
   const auto last = reader.get<std::uint8_t>();
   if (record.kind < RecordKind::kSegment || record.kind > RecordKind::kTruncate || last > 1) return std::nullopt;
-  if (crc32c(bytes.subspan(kLengthAndCrc, kHeadBytes - kLengthAndCrc + length)) != crc) return std::nullopt;
+  if (!is(mutant, StoreMutant::kNoChecksum) &&
+      crc32c(bytes.subspan(kLengthAndCrc, kHeadBytes - kLengthAndCrc + length)) != crc)
+    return std::nullopt;
   record.last = last != 0;
   record.body = reader.get_bytes(length);
   return record;
@@ -49,14 +55,24 @@ void end_batch(Bytes& out, std::size_t at) {
   put_crc(out.data() + at, out.size() - at);
 }
 
-SegmentRecords read_records(std::span<const std::byte> segment) {
+SegmentRecords read_records(std::span<const std::byte> segment, StoreMutant mutant) {
   SegmentRecords result;
   std::size_t at = 0, whole = 0;
-  while (const auto record = read_record(segment.subspan(at))) {
+  std::pair<std::size_t, std::size_t> before{};  // kStopEarly: the same two without the last batch
+  while (at < segment.size()) {
+    const auto record = read_record(segment.subspan(at), mutant);
+    if (!record && is(mutant, StoreMutant::kPastTear)) {
+      ++at;
+      continue;
+    }
+    if (!record) break;
     result.records.push_back(*record);
     at += kHeadBytes + record->body.size();
-    if (record->last) result.good_bytes = at, whole = result.records.size();
+    if (!record->last && !is(mutant, StoreMutant::kHalfBatch)) continue;
+    before = {result.good_bytes, whole};
+    result.good_bytes = at, whole = result.records.size();
   }
+  if (is(mutant, StoreMutant::kStopEarly) && at < segment.size()) std::tie(result.good_bytes, whole) = before;
   result.records.resize(whole);
   return result;
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "raft/mutant.h"
 #include "raft/types.h"
 
 namespace gallocy::raft {
@@ -63,7 +64,7 @@ struct SegmentRecords {
   std::vector<StoreRecord> records;
   std::size_t good_bytes = 0;
 };
-SegmentRecords read_records(std::span<const std::byte> segment);
+SegmentRecords read_records(std::span<const std::byte> segment, StoreMutant mutant = StoreMutant::kNone);
 
 // Whether, somewhere after the damage at good_bytes, there is a record that was written only when the damaged one was
 // durable. `before`: the last good record, of this segment or the one before; none: the log begins with the damage.

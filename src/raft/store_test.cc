@@ -5,121 +5,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/prng.h"
+#include "raft/testing/torn_files.h"
 
 namespace gallocy::raft {
 namespace {
 
 using testing::HasSubstr;
-
-// A directory that remembers what is durable.
-class FakeFiles final : public StoreFiles {
- public:
-  struct File {
-    Bytes bytes;
-    std::size_t synced = 0;
-  };
-  static constexpr std::size_t kUnlimited = ~std::size_t{0};
-  std::size_t budget =
-      kUnlimited;                 // of bytes and other changes; the one that exceeds it is done in part, then all fail
-  std::size_t room = kUnlimited;  // of the disk
-  bool sync_fails = false;
-  std::size_t used = 0;
-
-  Result<std::vector<std::string>> list() override {
-    std::vector<std::string> names;
-    for (const auto& [name, file] : files_) names.push_back(name);
-    return names;
-  }
-  Result<Bytes> read(const std::string& name) override { return files_.at(name).bytes; }
-  Result<> append(const std::string& name, std::span<const std::byte> bytes) override {
-    std::size_t held = 0;
-    for (const auto& [each, file] : files_) held += file.bytes.size();
-    const std::size_t fits = room > held ? room - held : 0;
-    const std::size_t done = std::min({bytes.size(), spend(bytes.size()), fits});
-    if (crashed() && done == 0) return dead();
-    Bytes& file = files_[name].bytes;
-    file.insert(file.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(done));
-    if (crashed()) return dead();
-    if (done < bytes.size()) return fail(ErrorCode::kNoSpace, "no space");
-    return {};
-  }
-  Result<> truncate(const std::string& name, std::size_t bytes) override {
-    if (spend(1) == 0) return dead();
-    files_.at(name).bytes.resize(bytes);
-    files_.at(name).synced = std::min(files_.at(name).synced, bytes);
-    return {};
-  }
-  Result<> sync(const std::string& name) override {
-    if (sync_fails) return fail(ErrorCode::kOsError, "the disk is broken");
-    if (spend(1) == 0) return dead();
-    files_.at(name).synced = files_.at(name).bytes.size();
-    return {};
-  }
-  Result<> sync_names() override {
-    if (spend(1) == 0) return dead();
-    durable_names_.clear();
-    for (const auto& [name, file] : files_) durable_names_[name] = name;
-    removed_.clear();
-    return {};
-  }
-  Result<> rename(const std::string& from, const std::string& to) override {
-    if (spend(1) == 0) return dead();
-    files_[to] = std::move(files_.at(from));
-    files_.erase(from);
-    return {};
-  }
-  Result<> remove(const std::string& name) override {
-    if (spend(1) == 0) return dead();
-    if (const auto found = files_.find(name); found != files_.end()) {
-      removed_[name] = std::move(found->second);
-      files_.erase(found);
-    }
-    return {};
-  }
-
-  // The machine goes down. Of what was not synced any part may be there: bytes up to some point, then zeros or nothing;
-  // names that were made or removed.
-  void crash(Prng& random) {
-    for (auto file = files_.begin(); file != files_.end();) {
-      Bytes& bytes = file->second.bytes;
-      const std::size_t loose = bytes.size() - file->second.synced;
-      const std::size_t kept = file->second.synced + (loose == 0 ? 0 : random.below(loose + 1));
-      if (random.one_in(3)) {
-        std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(kept), bytes.end(), std::byte{0});
-      } else {
-        bytes.resize(kept);
-      }
-      file->second.synced = bytes.size();
-      file = !durable_names_.contains(file->first) && random.one_in(2) ? files_.erase(file) : std::next(file);
-    }
-    for (auto& [name, file] : removed_) {
-      if (durable_names_.contains(name) && !files_.contains(name) && random.one_in(2)) files_[name] = std::move(file);
-    }
-    removed_.clear();
-    for (const auto& [name, file] : files_) durable_names_[name] = name;
-    budget = kUnlimited;
-    used = 0;
-  }
-
-  std::map<std::string, File>& files() { return files_; }
-
- private:
-  bool crashed() const { return used > budget; }
-  std::size_t spend(std::size_t wanted) {
-    const std::size_t left = budget > used ? budget - used : 0;
-    used = used > kUnlimited - wanted ? kUnlimited : used + wanted;
-    return std::min(left, wanted);
-  }
-  static tl::unexpected<Error> dead() { return fail(ErrorCode::kOsError, "the machine is down"); }
-
-  std::map<std::string, File> files_, removed_;
-  std::map<std::string, std::string> durable_names_;
-};
 
 // What a server persists, as its Core would: entries that are appended and replaced, votes, snapshots of its own and of
 // others. `state` is what a store must find after it.
@@ -209,7 +103,7 @@ struct Found {
   std::vector<std::string> said;
 };
 
-tl::expected<std::unique_ptr<Store>, Error> open(FakeFiles& files, Found& found, std::size_t segment_bytes = 400) {
+tl::expected<std::unique_ptr<Store>, Error> open(TornFiles& files, Found& found, std::size_t segment_bytes = 400) {
   found = {};
   auto store = Store::open(files, {.segment_bytes = segment_bytes}, found.state, found.said);
   if (!store) return tl::unexpected(store.error());
@@ -225,7 +119,7 @@ TEST(Crc32c, is_that_of_rfc_3720) {
 
 TEST(Store, finds_what_was_written) {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
-    FakeFiles files;
+    TornFiles files;
     Found found;
     Server server(seed);
     Prng random(seed);
@@ -241,7 +135,7 @@ TEST(Store, finds_what_was_written) {
       ASSERT_EQ(text_of(found.state), text_of(server.state)) << "seed " << seed;
       ASSERT_TRUE(found.said.empty()) << found.said[0];
     }
-    EXPECT_LE(files.files().size(), 12u) << "old segments stay";
+    EXPECT_LE(files.list()->size(), 12u) << "old segments stay";
   }
 }
 
@@ -252,21 +146,21 @@ TEST(Store, a_crash_at_any_step_loses_nothing_that_was_promised) {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     std::size_t steps = 1;
     for (std::size_t last = 0; last < steps; ++last, ++crashes) {
-      FakeFiles files;
+      TornFiles files;
       Found found;
       Server server(seed);
       Prng random(seed * 1'000'003 + last);
-      files.budget = last;
       PersistentState promised = server.state;
       auto store = open(files, found);
       ASSERT_TRUE(store);
+      files.set_budget(last);
       for (int i = 0; i < 12; ++i) {
         const Persist p = server.next();
         if (!(*store)->write(std::span(&p, 1))) break;
         promised = server.state;
       }
-      steps = std::max(steps, files.used + 1);
-      files.crash(random);
+      steps = std::max(steps, files.used() + 1);
+      files.power_goes(random);
       store = open(files, found);
       ASSERT_TRUE(store) << "seed " << seed << " step " << last << ": " << store.error().message;
       // The write that was under way: all of it, nothing, or its snapshot alone, which stands for committed entries
@@ -289,9 +183,65 @@ TEST(Store, a_crash_at_any_step_loses_nothing_that_was_promised) {
   EXPECT_GT(crashes, 10'000u);
 }
 
+// What a process has written that ended before it had synced may be lost until it has been found.
+TEST(Store, makes_durable_what_it_finds) {
+  const Persist first{.term = Term{1}, .vote = ServerId{1}, .first = LogIndex{1}};
+  const Persist second{.term = Term{2}, .vote = ServerId{2}, .first = LogIndex{1}};
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    Prng random(seed);
+    TornFiles files(TornFiles::Counts::kCalls);
+    Found found, again;
+    auto store = open(files, found);
+    ASSERT_TRUE((*store)->write(std::span(&first, 1)));
+    files.set_budget(1);  // the write, and not the sync
+    ASSERT_FALSE((*store)->write(std::span(&second, 1)));
+    files.process_ends();
+    ASSERT_TRUE(open(files, found));
+    ASSERT_EQ(found.state.term, second.term);
+    files.power_goes(random);
+    ASSERT_TRUE(open(files, again));
+    EXPECT_EQ(again.state.term, second.term) << "seed " << seed;
+  }
+}
+
+// The same at any step of a run of writes; then the power goes at once, or when more was written.
+TEST(Store, what_was_found_is_there_after_the_next_crash) {
+  std::size_t crashes = 0;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    std::size_t steps = 1;
+    for (std::size_t last = 0; last < steps; ++last, ++crashes) {
+      TornFiles files(TornFiles::Counts::kCalls);
+      Found found, again;
+      Server server(seed);
+      Prng random(seed * 1'000'003 + last);
+      auto store = open(files, found);
+      ASSERT_TRUE(store);
+      files.set_budget(last);
+      for (int i = 0; i < 12; ++i) {
+        const Persist p = server.next();
+        if (!(*store)->write(std::span(&p, 1))) break;
+      }
+      steps = std::max(steps, files.used() + 1);
+      files.process_ends();
+      store = open(files, found);
+      ASSERT_TRUE(store) << "seed " << seed << " step " << last << ": " << store.error().message;
+      if (random.one_in(2)) {
+        Persist more{.term = found.state.term, .vote = found.state.vote};
+        more.first = LogIndex{found.state.snapshot.index.value + found.state.entries.size() + 1};
+        ASSERT_TRUE((*store)->write(std::span(&more, 1)));
+      }
+      files.power_goes(random);
+      const auto opened = open(files, again);
+      ASSERT_TRUE(opened) << "seed " << seed << " step " << last << ": " << opened.error().message;
+      ASSERT_EQ(text_of(again.state), text_of(found.state)) << "seed " << seed << " step " << last;
+    }
+  }
+  EXPECT_GT(crashes, 1000u);
+}
+
 TEST(Store, a_full_disk_is_said_and_the_write_can_be_repeated) {
   for (std::uint64_t seed = 1; seed <= 100; ++seed) {
-    FakeFiles files;
+    TornFiles files;
     Found found;
     Server server(seed);
     Prng random(seed);
@@ -303,10 +253,10 @@ TEST(Store, a_full_disk_is_said_and_the_write_can_be_repeated) {
       auto written = (*store)->write(std::span(&p, 1));
       if (!written) {
         ASSERT_EQ(written.error().code, ErrorCode::kNoSpace);
-        files.room = FakeFiles::kUnlimited;
+        files.room = TornFiles::kUnlimited;
         ASSERT_TRUE((*store)->write(std::span(&p, 1))) << "seed " << seed << " write " << i;
       }
-      files.room = FakeFiles::kUnlimited;
+      files.room = TornFiles::kUnlimited;
       Found check;
       ASSERT_TRUE(open(files, check)) << "seed " << seed << " write " << i;
       ASSERT_EQ(text_of(check.state), text_of(server.state)) << "seed " << seed << " write " << i;
@@ -315,7 +265,7 @@ TEST(Store, a_full_disk_is_said_and_the_write_can_be_repeated) {
 }
 
 TEST(Store, after_a_failed_sync_nothing_more_is_promised) {
-  FakeFiles files;
+  TornFiles files;
   Found found;
   Server server(1);
   auto store = open(files, found);
@@ -328,7 +278,7 @@ TEST(Store, after_a_failed_sync_nothing_more_is_promised) {
 
 // A byte that changes is found: as the torn end of the last batch, or as damage, which is refused with file and place.
 TEST(Store, a_changed_byte_is_refused_or_cut_off_and_never_believed) {
-  FakeFiles files;
+  TornFiles files;
   Found found;
   Server server(3);
   server.takes_snapshots = false;
@@ -340,11 +290,13 @@ TEST(Store, a_changed_byte_is_refused_or_cut_off_and_never_believed) {
     ASSERT_TRUE((*store)->write(std::span(&p, 1)));
   }
   std::size_t refused = 0, cut = 0;
-  const auto original = files.files();
-  for (const auto& [name, file] : original) {
-    for (std::size_t at = 0; at < file.bytes.size(); ++at) {
-      files.files() = original;
-      files.files().at(name).bytes[at] ^= std::byte{0x40};
+  const std::vector<std::string> names = files.list().value();
+  for (const std::string& name : names) {
+    const Bytes original = files.bytes(name);
+    for (std::size_t at = 0; at < original.size(); ++at) {
+      Bytes changed = original;
+      changed[at] ^= std::byte{0x40};
+      files.set_bytes(name, std::move(changed));
       if (const auto opened = open(files, found); !opened) {
         ASSERT_EQ(opened.error().code, ErrorCode::kProtocol);
         ASSERT_THAT(opened.error().message, HasSubstr("is damaged: " + name));
@@ -354,33 +306,31 @@ TEST(Store, a_changed_byte_is_refused_or_cut_off_and_never_believed) {
         ASSERT_EQ(found.said.size(), 1u);
         ++cut;
       }
+      files.set_bytes(name, original);
     }
   }
   EXPECT_GT(refused, 500u);
   EXPECT_GT(cut, 10u);
   // A segment in the middle that is gone is missed.
-  std::vector<std::string> segments;
-  for (const auto& [name, file] : original) {
-    if (name.starts_with("log-")) segments.push_back(name);
-  }
-  ASSERT_GT(segments.size(), 2u);
-  for (std::size_t i = 1; i + 1 < segments.size(); ++i) {
-    files.files() = original;
-    files.files().erase(segments[i]);
-    EXPECT_FALSE(open(files, found)) << segments[i];
+  ASSERT_GT(names.size(), 2u);
+  for (std::size_t i = 1; i + 1 < names.size(); ++i) {
+    const Bytes original = files.bytes(names[i]);
+    files.forget(names[i]);
+    EXPECT_FALSE(open(files, found)) << names[i];
+    files.set_bytes(names[i], original);
   }
 }
 
 TEST(Store, bytes_that_nobody_wrote_are_refused_or_cut_off) {
   Prng random(9);
   for (int round = 0; round < 3000; ++round) {
-    FakeFiles files;
+    TornFiles files;
     Found found;
     for (const char* name : {"log-0000000000000001", "log-0000000000000002", "snapshot-0000000000000005", "other"}) {
       if (random.one_in(3)) continue;
       Bytes bytes(random.below(200));
       for (std::byte& byte : bytes) byte = std::byte(random.one_in(2) ? 0 : random.below(256));
-      files.files()[name].bytes = bytes;
+      files.set_bytes(name, std::move(bytes));
     }
     (void)open(files, found);
     EXPECT_TRUE(found.state.entries.empty());
