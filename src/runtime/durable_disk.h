@@ -1,5 +1,4 @@
-// DurableDisk: the journal of durable memory (durable/journal.h) on disk, in a folder of its own. It is a raft::Store
-// whose entries are pieces of notes, and whose snapshot is the notes of all that there is.
+// DurableDisk: the journal of durable memory (durable_journal.h) on disk, in a folder of its own. It is a raft::Store.
 //
 // Threads: one at a time, but for what DiskWriter says.
 #pragma once
@@ -11,6 +10,7 @@
 
 #include "durable/core.h"
 #include "runtime/disk_writer.h"
+#include "runtime/durable_journal.h"
 #include "runtime/log_directory.h"
 
 namespace gallocy::runtime {
@@ -29,22 +29,20 @@ class DurableDisk {
   std::uint64_t write(const std::vector<durable::Note>& notes);
   // In place of all that was written: that of the core, all of whose notes have been written.
   std::uint64_t write_anew(const durable::Core& core);
-  bool has_grown() const;
+  bool has_grown() const { return journal_.has_grown(); }
 
  private:
-  DurableDisk(std::unique_ptr<LogDirectory> files, NodeId self) : files_(std::move(files)), self_(self) {}
+  DurableDisk(std::unique_ptr<LogDirectory> files, NodeId self)
+      : files_(std::move(files)), self_(self), journal_(self) {}
   Result<> recover();
   std::uint64_t write(raft::Persist persist);
-  void append(const durable::Bytes& notes, raft::Persist& persist);
 
   const std::unique_ptr<LogDirectory> files_;
   const NodeId self_;
   std::unique_ptr<raft::Store> store_;
+  DurableJournal journal_;
   durable::Kept found_;
-  LogIndex last_{};
-  std::uint64_t sequence_ = 0;
-  std::size_t bytes_ = 0, bytes_anew_ = 0;  // since it was written anew; of that
-  std::optional<DiskWriter> writer_;        // the last: it uses the others
+  std::optional<DiskWriter> writer_;  // the last: it uses the others
 };
 
 }  // namespace gallocy::runtime

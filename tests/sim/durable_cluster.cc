@@ -37,6 +37,17 @@ std::string describe(const Message& m) {
 
 constexpr BlockId kFirstBlock{1024};
 
+JournalDiskOptions journal_options(const DurableClusterOptions& cluster) {
+  Prng prng(mix(cluster.seed, 1));
+  JournalDiskOptions options;
+  options.store.mutant = cluster.store_mutant;
+  options.store.segment_bytes = 200 + prng.below(4000);
+  if (prng.one_in(2)) options.journal.piece_bytes = 50 + prng.below(5000);
+  options.journal.least_bytes = 200 + prng.below(prng.one_in(2) ? 1000 : 10'000);
+  options.journal.least_times = prng.below(2);
+  return options;
+}
+
 }  // namespace
 
 DurableCluster::DurableCluster(const DurableClusterOptions& options)
@@ -49,14 +60,17 @@ DurableCluster::DurableCluster(const DurableClusterOptions& options)
   std::vector<NodeId> founders;
   for (std::uint16_t n = 0; n < options.nodes; ++n) founders.push_back(NodeId{n});
   append(founders, kNoNode);
-  slow_disk_ = prng.one_in(3) ? 20 + prng.below(100) : 1 + prng.below(10);
-  disks_.resize(cores_.size()), lapsed_.resize(cores_.size()), unsettled_.resize(cores_.size());
+  slow_disk_ = prng.one_in(2) ? 20 + prng.below(200) : 1 + prng.below(10);
+  lapsed_.resize(cores_.size()), unsettled_.resize(cores_.size());
+  const JournalDiskOptions journals = journal_options(options);
+  for (std::uint16_t n = 0; n < cores_.size(); ++n)
+    disks_.push_back({.journal = {NodeId{n}, journals, mix(options.seed, 2 + n)}, .held = {}});
   for (std::uint16_t n = 0; n < options.nodes; ++n) {
     cores_[n] = std::make_unique<Core>(NodeId{n}, history(Epoch{1}), std::span<const durable::DurableRegion>(),
                                        core_options(NodeId{n}));
-    write_anew(NodeId{n});
+    begin_journal(NodeId{n});
     // No region is mapped before all founders have begun their journals.
-    while (!disks_[n].under_way.empty()) finish_write(disks_[n]);
+    while (disks_[n].journal.is_busy()) disks_[n].held.written(disks_[n].journal.go_on());
     cores_[n]->map_region(kFirstBlock, options.blocks, options.backups);
   }
 }
@@ -141,13 +155,9 @@ void DurableCluster::finish_step(NodeId node) {
   if (!has_disk(node)) return carry_out(node, std::move(effects));
   Disk& disk = disks_[node.value];
   if (!effects.notes.empty()) {
-    durable::Bytes notes;
-    for (const durable::Note& note : effects.notes) durable::encode(note, notes);
-    begin_write(node, false, std::move(notes));
+    disk.last_write = disk.journal.write(effects.notes);
+    if (disk.journal.has_grown()) disk.last_write = disk.journal.write_anew(core);
   }
-  std::size_t bytes = disk.notes.size();
-  for (const Disk::Write& write : disk.under_way) bytes += write.notes.size();
-  if (bytes > 3 * disk.anew_bytes + 20'000) write_anew(node);
   disk.held.add(options_.core.mutant == durable::Mutant::kTellUnwritten ? 0 : disk.last_write, std::move(effects));
   carry_out_written(node);
 }
@@ -190,32 +200,32 @@ std::vector<NodeId> DurableCluster::members() const {
   return members;
 }
 
-// As a driver does when the journal has grown.
-void DurableCluster::write_anew(NodeId node) {
+void DurableCluster::begin_journal(NodeId node) {
   if (!has_disk(node)) return;
-  durable::Bytes notes;
-  core(node).note_all([&](const durable::Note& note) { durable::encode(note, notes); });
-  disks_[node.value].anew_bytes = notes.size();
-  begin_write(node, true, std::move(notes));
-}
-
-void DurableCluster::begin_write(NodeId node, bool anew, durable::Bytes notes) {
   Disk& disk = disks_[node.value];
-  disk.under_way.push_back({++disk.last_write, anew, std::move(notes)});
+  (void)disk.journal.start();
+  disk.last_write = disk.journal.write_anew(core(node));
 }
 
-void DurableCluster::finish_write(Disk& disk) {
-  const Disk::Write& write = disk.under_way.front();
-  if (write.anew) disk.notes.clear();
-  disk.notes.insert(disk.notes.end(), write.notes.begin(), write.notes.end());
-  disk.held.written(write.number);
-  disk.under_way.pop_front();
+JournalDisk::Counters DurableCluster::disk_counters() const {
+  JournalDisk::Counters sum;
+  for (const Disk& disk : disks_) {
+    sum.torn += disk.journal.counters().torn;
+    sum.anew += disk.journal.counters().anew;
+    sum.interrupted += disk.journal.counters().interrupted;
+  }
+  return sum;
 }
 
 std::vector<NodeId> DurableCluster::writing() const {
   std::vector<NodeId> nodes = members();
-  std::erase_if(nodes, [this](NodeId node) { return disks_[node.value].under_way.empty(); });
+  std::erase_if(nodes, [this](NodeId node) { return !disks_[node.value].journal.is_busy(); });
   return nodes;
+}
+
+bool DurableCluster::is_writing(Writes writes) const {
+  return std::ranges::any_of(
+      writing(), [&](NodeId node) { return writes == Writes::kAny || disks_[node.value].journal.is_writing_anew(); });
 }
 
 // Some of what is under way at one node. False: there is nothing.
@@ -224,7 +234,7 @@ bool DurableCluster::write_some(Prng& prng) {
   if (nodes.empty()) return false;
   const NodeId node = nodes[prng.below(nodes.size())];
   Disk& disk = disks_[node.value];
-  for (auto count = 1 + prng.below(disk.under_way.size()); count > 0; --count) finish_write(disk);
+  disk.held.written(disk.journal.go_on());
   carry_out_written(node);
   return true;
 }
@@ -238,10 +248,10 @@ durable::History DurableCluster::history(Epoch until) const {
 void DurableCluster::restart(const std::vector<NodeId>& nodes, Prng& prng) {
   for (const NodeId node : nodes) crash(node, prng);
   for (const NodeId node : nodes) {
+    if (!has_disk(node)) continue;
     Disk& disk = disks_[node.value];
-    for (auto count = prng.below(disk.under_way.size() + 1); count > 0; --count) finish_write(disk);
-    disk.under_way.clear();
-    disk.held.clear();
+    disk.journal.end();
+    disk.held = {}, disk.last_write = 0;
   }
   for (const NodeId node : nodes) {
     const NodeId still_leaves = leaver() == node ? kNoNode : leaver();
@@ -253,20 +263,18 @@ void DurableCluster::restart(const std::vector<NodeId>& nodes, Prng& prng) {
       join(node);
       continue;
     }
-    if (disks_[node.value].notes.empty()) continue;  // it had just joined: it would have to join anew
+    durable::Kept kept = disks_[node.value].journal.start();
+    if (kept.epoch == Epoch{}) continue;  // it had just joined: it would have to join anew
     network_.revive(node);
     append(log_.back().nodes, still_leaves, node);
     log(fmt::format("{} starts again", node));
-    recover(node);
+    recover(node, std::move(kept));
     finish_step(node);
   }
 }
 
 // It takes part from its restart on. What it says in the epochs before is of no interest to anybody.
-void DurableCluster::recover(NodeId node) {
-  durable::Kept kept;
-  const auto taken = kept.take(disks_[node.value].notes);
-  CHECK(taken.has_value(), taken.error().message);
+void DurableCluster::recover(NodeId node, durable::Kept kept) {
   const durable::DurableRegion region{kFirstBlock, options_.blocks, options_.backups, Epoch{1}};
   auto& core = cores_[node.value];
   core = std::make_unique<Core>(node, history(kept.epoch), std::span(&region, 1), core_options(node), std::move(kept));
@@ -340,7 +348,7 @@ void DurableCluster::join(NodeId node) {
   unsettled_[node.value] = !is_bystander(node);
   const durable::DurableRegion region{kFirstBlock, options_.blocks, options_.backups, Epoch{1}};
   cores_[node.value] = std::make_unique<Core>(node, history(latest()), std::span(&region, 1), core_options(node));
-  write_anew(node);
+  begin_journal(node);
 }
 
 bool DurableCluster::restored() const {

@@ -11,6 +11,7 @@
 
 #include "durable/core.h"
 #include "durable/held_effects.h"
+#include "journal_disk.h"
 #include "network.h"
 
 namespace gallocy::durable {
@@ -30,8 +31,9 @@ struct DurableClusterOptions {
   std::uint64_t flush_every = 1;  // a node sends what it has put off in one of so many steps, and when all else is done
   bool trace = false;
   // Nodes have a disk, and may start again with what is on it. A write takes its time, and what follows from it is held
-  // meanwhile, as a driver does it.
+  // meanwhile, as a driver does it. Of journals the pieces, segments and sizes are small.
   bool disks = false;
+  raft::StoreMutant store_mutant = raft::StoreMutant::kNone;
   // In each of their lives; ascending. They have no disk: when all start again, they join anew.
   std::vector<NodeId> bystanders{};
 };
@@ -55,6 +57,9 @@ class DurableCluster {
   std::uint64_t digest() const { return mix(network_.digest(), digest_); }
   std::uint64_t epochs() const { return log_.size(); }
   std::uint64_t messages() const { return network_.sent(); }
+  JournalDisk::Counters disk_counters() const;
+  enum class Writes : std::uint8_t { kAny, kAnew };
+  bool is_writing(Writes writes) const;
 
   // One event at a node: f(core); then its effects are carried out.
   template <typename F>
@@ -68,8 +73,8 @@ class DurableCluster {
   void crash(NodeId node, Prng& prng);
   // It may not be sure that it is a member, for a while; or is again.
   void set_lease(NodeId node, durable::Lease lease);
-  // These nodes stop at once, and start again with what is on their disks: of the writes that were under way, some. Who
-  // has no disk is a member without anything.
+  // These nodes stop at once, some with their machines, and start again with what is on their disks: of the writes that
+  // were under way, some bytes. Who has no disk is a member without anything.
   void restart(const std::vector<NodeId>& nodes, Prng& prng);
   std::vector<NodeId> members() const;  // those that are up
   void join();
@@ -101,16 +106,9 @@ class DurableCluster {
   void log(const std::string& line) const;
 
  private:
-  // What a node has on disk, and the writes that are under way.
+  // A node's disk, and what waits for it.
   struct Disk {
-    struct Write {
-      std::uint64_t number = 0;
-      bool anew = false;  // in place of all before
-      durable::Bytes notes;
-    };
-    durable::Bytes notes;
-    std::size_t anew_bytes = 0;  // when it was written anew
-    std::deque<Write> under_way;
+    JournalDisk journal;
     std::uint64_t last_write = 0;
     durable::HeldEffects held;
   };
@@ -127,11 +125,9 @@ class DurableCluster {
   bool flush_all();
   bool has_disk(NodeId node) const { return options_.disks && !is_bystander(node); }
   durable::Options core_options(NodeId node) const;
-  void recover(NodeId node);
+  void recover(NodeId node, durable::Kept kept);
   durable::History history(Epoch until) const;
-  void write_anew(NodeId node);
-  void begin_write(NodeId node, bool anew, durable::Bytes notes);
-  static void finish_write(Disk& disk);
+  void begin_journal(NodeId node);
   std::vector<NodeId> writing() const;
   bool write_some(Prng& prng);
   void carry_out_written(NodeId node);

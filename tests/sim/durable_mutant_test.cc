@@ -12,30 +12,33 @@ namespace gallocy::sim {
 namespace {
 
 using durable::Mutant;
+using raft::StoreMutant;
 
 constexpr std::uint64_t kBatch = 20;
 
-// True: a checker stopped one of these runs, or the core one of its own checks did.
-bool fails(std::uint64_t first_seed, Mutant mutant, bool restarts = false) {
-  return fails_in_a_child(60, [&] {
-    for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed)
-      (void)run_durable(seed, {.joins = seed % 2 == 0, .restarts = restarts, .mutant = mutant});
-  });
-}
-
 struct Bug {
-  Mutant mutant;
-  const char* name;
+  Mutant mutant = Mutant::kNone;
+  const char* name = "none";
   std::uint64_t seeds = 3000;  // among which one must fail
   bool restarts = false;
+  StoreMutant store = StoreMutant::kNone;
 };
+
+// True: a checker stopped one of these runs, or the core one of its own checks did.
+bool fails(std::uint64_t first_seed, const Bug& bug) {
+  return fails_in_a_child(60, [&] {
+    for (std::uint64_t seed = first_seed; seed < first_seed + kBatch; ++seed)
+      (void)run_durable(
+          seed, {.joins = seed % 2 == 0, .restarts = bug.restarts, .mutant = bug.mutant, .store_mutant = bug.store});
+  });
+}
 
 class DurableMutant : public testing::TestWithParam<Bug> {};
 
 TEST_P(DurableMutant, is_caught) {
   const Bug& bug = GetParam();
   std::uint64_t seed = 1;
-  while (seed <= bug.seeds && !fails(seed, bug.mutant, bug.restarts)) seed += kBatch;
+  while (seed <= bug.seeds && !fails(seed, bug)) seed += kBatch;
   std::printf("%s: caught among seeds %llu …\n", bug.name, static_cast<unsigned long long>(seed));
   EXPECT_LE(seed, bug.seeds) << "not caught";
 }
@@ -66,13 +69,27 @@ constexpr Bug kBugs[] = {
     {.mutant = Mutant::kNoteNoRecords, .name = "note_no_records", .restarts = true},
     {.mutant = Mutant::kNoteNoErasure, .name = "note_no_erasure", .restarts = true},
     {.mutant = Mutant::kTellUnwritten, .name = "tell_unwritten", .restarts = true},
+    {.name = "journal_no_checksum", .restarts = true, .store = StoreMutant::kNoChecksum},
+    {.name = "journal_trust_cache", .restarts = true, .store = StoreMutant::kTrustCache},
+    {.name = "journal_past_tear", .restarts = true, .store = StoreMutant::kPastTear},
+    {.name = "journal_stop_early", .restarts = true, .store = StoreMutant::kStopEarly},
+    {.name = "journal_half_batch", .restarts = true, .store = StoreMutant::kHalfBatch},
+    {.name = "journal_keep_tear", .restarts = true, .store = StoreMutant::kKeepTear},
+    {.name = "journal_no_sync", .restarts = true, .store = StoreMutant::kNoSync},
+    {.name = "journal_no_name_sync", .restarts = true, .store = StoreMutant::kNoNameSync},
+    {.name = "journal_early_name", .restarts = true, .store = StoreMutant::kEarlyName},
+    {.name = "journal_forget_early", .restarts = true, .store = StoreMutant::kForgetEarly},
+    {.name = "journal_forget_many", .restarts = true, .store = StoreMutant::kForgetMany},
 };
 
 INSTANTIATE_TEST_SUITE_P(all, DurableMutant, testing::ValuesIn(kBugs),
                          [](const auto& bug) { return std::string(bug.param.name); });
 
 TEST(DurableMutants, none_passes_where_mutants_fail) {
-  for (std::uint64_t seed = 1; seed < 200; seed += kBatch) EXPECT_FALSE(fails(seed, Mutant::kNone)) << seed;
+  for (std::uint64_t seed = 1; seed < 200; seed += kBatch) {
+    EXPECT_FALSE(fails(seed, {})) << seed;
+    EXPECT_FALSE(fails(seed, {.restarts = true})) << seed;
+  }
 }
 
 }  // namespace

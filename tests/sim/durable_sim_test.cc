@@ -30,6 +30,9 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
     sum.several += r.several;
     sum.conflicts += r.conflicts;
     sum.unknown += r.unknown;
+    sum.disks.torn += r.disks.torn;
+    sum.disks.anew += r.disks.anew;
+    sum.disks.interrupted += r.disks.interrupted;
   });
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
@@ -41,6 +44,11 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
       n(seeds), n(sum.messages), n(sum.epochs), n(sum.crashes), n(sum.joins), n(sum.leaves), n(sum.settled),
       n(sum.reads), n(sum.committed), n(sum.several), n(sum.bystanders_committed), n(sum.bystanders_died),
       n(sum.bystanders_left), n(sum.conflicts), n(sum.unknown));
+  if (workload.restarts)
+    std::printf(
+        "%llu restarts; %llu torn writes cut off, %llu nodes ended while they wrote everything anew, %llu in a "
+        "recovery\n",
+        n(sum.restarts), n(sum.disks.torn), n(sum.disks.anew), n(sum.disks.interrupted));
   if (seeds >= 100) {
     // Every mechanism was used.
     EXPECT_GT(sum.several, 5 * seeds);
@@ -52,6 +60,9 @@ DurableReport run_seeds(std::uint64_t usually, DurableWorkload workload) {
     EXPECT_EQ(sum.settled > seeds / 4, workload.joins && workload.settles);
     EXPECT_EQ(sum.bystanders_left > 0, workload.leaves);
     EXPECT_EQ(sum.restarts > seeds, workload.restarts);
+    EXPECT_EQ(sum.disks.torn > seeds, workload.restarts);
+    EXPECT_EQ(sum.disks.anew > seeds / 4, workload.restarts);
+    EXPECT_EQ(sum.disks.interrupted > seeds, workload.restarts);
   }
   return sum;
 }

@@ -36,6 +36,7 @@ DurableClusterOptions cluster_options(std::uint64_t seed, const DurableWorkload&
   o.blocks = 1 + prng.below(6);
   o.core.mutant = workload.mutant;
   o.disks = workload.restarts;
+  o.store_mutant = workload.store_mutant;
   o.core.pages_in_flight = static_cast<unsigned>(1 + prng.below(4));
   o.core.most_put_off = 1 + prng.below(8);
   o.flush_every = prng.one_in(3) ? 1 : 1 + prng.below(100);
@@ -77,6 +78,7 @@ class Simulation {
     report_.digest = cluster_.digest();
     report_.messages = cluster_.messages();
     report_.epochs = cluster_.epochs();
+    report_.disks = cluster_.disk_counters();
     return report_;
   }
 
@@ -122,7 +124,8 @@ class Simulation {
   void one_step() {
     if (prng_.one_in(client_every_)) clients_.begin_work();
     if (workload_.crashes && (prng_.one_in(crash_every_) || (crash_soon_ > 0 && --crash_soon_ == 0))) crash();
-    if (workload_.restarts && prng_.one_in(600)) restart();
+    if (workload_.restarts && (prng_.one_in(600) || (restart_soon_ > 0 && --restart_soon_ == 0))) restart_due_ = true;
+    if (restart_due_ && is_moment_to_restart()) restart();
     if (prng_.one_in(300)) pause();
     if (paused_ && cluster_.up(*paused_) && prng_.one_in(60)) go_on();
     if (workload_.joins && prng_.one_in(join_every_) && cluster_.can_join()) {
@@ -179,6 +182,13 @@ class Simulation {
     if (prng_.one_in(2)) crash_soon_ = 1 + prng_.below(60);
   }
 
+  // In the midst of writes, and best of those that write a journal anew.
+  bool is_moment_to_restart() {
+    using Writes = DurableCluster::Writes;
+    return prng_.one_in(50) || (prng_.one_in(10) && cluster_.is_writing(Writes::kAny)) ||
+           cluster_.is_writing(Writes::kAnew);
+  }
+
   // All at once, or some of them. Who had asked something will not get an answer.
   void restart() {
     std::vector<NodeId> nodes = cluster_.members();
@@ -189,6 +199,9 @@ class Simulation {
     }
     cluster_.restart(nodes, prng_);
     ++report_.restarts;
+    restart_due_ = false;
+    // Again, while all are busy with what comes first.
+    if (prng_.one_in(2)) restart_soon_ = 1 + prng_.below(100);
   }
 
   // A node is without a lease for a while, says nothing, and then everything at once.
@@ -209,7 +222,8 @@ class Simulation {
   DurableCluster cluster_;
   DurableClients clients_;
   std::uint64_t crash_every_ = 0, join_every_ = 0, leave_every_ = 0, client_every_ = 0;
-  std::uint64_t crash_soon_ = 0;  // steps; 0: not
+  std::uint64_t crash_soon_ = 0, restart_soon_ = 0;  // steps; 0: not
+  bool restart_due_ = false;
   std::optional<NodeId> paused_;
   unsigned may_die_ = 0;
   DurableReport report_;

@@ -6,6 +6,7 @@
 
 #include "durable/mutant.h"
 #include "durable_clients.h"
+#include "journal_disk.h"
 
 namespace gallocy::sim {
 
@@ -17,12 +18,14 @@ struct DurableWorkload {
   bool restarts = false;   // all nodes at once, with what is on their disks
   bool bystanders = true;  // in one schedule of three
   durable::Mutant mutant = durable::Mutant::kNone;
+  raft::StoreMutant store_mutant = raft::StoreMutant::kNone;  // of the journals
   bool trace = false;
 };
 
 struct DurableReport : DurableClients::Counters {
   std::uint64_t digest = 0, messages = 0, epochs = 0, crashes = 0, joins = 0, leaves = 0, restarts = 0, settled = 0;
   std::uint64_t bystanders_died = 0, bystanders_left = 0, bystanders_committed = 0;
+  JournalDisk::Counters disks;
 };
 
 DurableReport run_durable(std::uint64_t seed, const DurableWorkload& workload);
