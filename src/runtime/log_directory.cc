@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <iterator>
 #include <sstream>
+#include <system_error>
+#include <vector>
 
 #include "os/os_error.h"
 #include "wire/vmm.h"
@@ -25,6 +27,30 @@ constexpr const char* kContacts = "contacts";
 void close(int& fd) {
   if (fd >= 0) ::close(fd);
   fd = -1;
+}
+
+// 0 or an errno. After a power cut a folder is there only if the names in the one around it are durable.
+int make_durable(const std::filesystem::path& folder) {
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  const int result = ::fsync(fd) == 0 ? 0 : errno;
+  ::close(fd);
+  return result;
+}
+
+int create_folders(const std::string& path) {
+  std::error_code error;
+  std::vector<std::filesystem::path> around;
+  for (auto at = std::filesystem::absolute(path, error); !error && !std::filesystem::exists(at, error) && !error;) {
+    at = at.parent_path();
+    around.push_back(at);
+  }
+  if (!error) std::filesystem::create_directories(path, error);
+  for (const auto& folder : around) {
+    if (error) break;
+    error.assign(make_durable(folder), std::generic_category());
+  }
+  return error.value();
 }
 
 }  // namespace
@@ -47,10 +73,9 @@ tl::unexpected<Error> LogDirectory::failed(int errnum, const std::string& name, 
 
 // A lock of the process and not of the descriptor (flock), which children of the program would have, too.
 Result<> LogDirectory::take() {
-  std::error_code error;
-  std::filesystem::create_directories(path_, error);
+  if (const int error = create_folders(path_); error != 0) return failed(error, "it", "cannot create");
   folder_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder_ < 0) return failed(error ? error.value() : errno, "it", "cannot open");
+  if (folder_ < 0) return failed(errno, "it", "cannot open");
   lock_ = ::openat(folder_, kLock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_ < 0) return failed(errno, "in it", "cannot write");
   struct flock lock {};
