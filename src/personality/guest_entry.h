@@ -106,8 +106,11 @@ struct GuestThread {
   std::uint64_t clear_tid = 0;  // address of a word to clear and wake at the end
   std::uint64_t robust_list = 0;
   std::atomic<std::uint64_t> call_at_home{0};  // the ticket of a system call that the home makes for it; 0: none
-  bool is_forked_child = false;                // the kernel serves its system calls: mask and stacks are the kernel's
-  bool in_vfork_child = false;                 // a child process runs on this thread's memory
+  // Where a SIGBUS of the kernel's was not believed, and after how many of PageLimits::times_of_kernel().
+  std::uint64_t disbelieved_at = 0;
+  std::uint32_t disbelieved_after = 0;
+  bool is_forked_child = false;  // the kernel serves its system calls: mask and stacks are the kernel's
+  bool in_vfork_child = false;   // a child process runs on this thread's memory
   ActiveTime active;
   std::int64_t processor_ns_elsewhere = 0;  // that it used before it came to this kernel thread
   // Of visits to the home (process_common.cc): how long the last was to be, whether the thread begins one by moving,

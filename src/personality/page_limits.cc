@@ -29,13 +29,13 @@ void PageLimits::protect(std::uint64_t begin, std::uint64_t end, os::Protection 
 
 void PageLimits::set_common(std::uint64_t begin, std::uint64_t end, Common common) {
   const os::MutexLock lock(mu_);
-  if (common != Common::kNo) any_of_kernel_.store(true);
+  if (common != Common::kNo) ++times_of_kernel_;
   common_.assign(begin, end, common);
   apply(begin, end);
 }
 
 bool PageLimits::is_common(std::uint64_t address) const {
-  if (!any_of_kernel_.load(std::memory_order_relaxed)) return false;
+  if (times_of_kernel_.load(std::memory_order_relaxed) == 0) return false;
   const os::MutexLock lock(mu_);
   return common_.at(address) != Common::kNo;
 }
@@ -58,7 +58,7 @@ void PageLimits::set_read(std::uint64_t begin, std::uint64_t end) {
 
 void PageLimits::set_viewed(std::uint64_t begin, std::uint64_t end, bool viewed) {
   const os::MutexLock lock(mu_);
-  if (viewed) any_of_kernel_.store(true);
+  if (viewed) ++times_of_kernel_;
   viewed_.assign(begin, end, viewed);
   apply(begin, end);
 }
@@ -73,7 +73,7 @@ std::vector<std::pair<std::uint64_t, std::uint64_t>> PageLimits::viewed(std::uin
 }
 
 bool PageLimits::is_of_kernel(std::uint64_t address) const {
-  if (!any_of_kernel_.load(std::memory_order_relaxed)) return false;
+  if (times_of_kernel_.load(std::memory_order_relaxed) == 0) return false;
   const os::MutexLock lock(mu_);
   return common_.at(address) != Common::kNo || viewed_.at(address);
 }

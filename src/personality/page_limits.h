@@ -35,6 +35,8 @@ class PageLimits {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> viewed(std::uint64_t begin, std::uint64_t end) const;
   bool is_common(std::uint64_t address) const;
   bool is_of_kernel(std::uint64_t address) const;  // common or viewed
+  // How often pages have become so.
+  std::uint32_t times_of_kernel() const { return times_of_kernel_.load(); }
   // Readable and writable for the runtime, until restore().
   void lift(std::uint64_t begin, std::uint64_t end);
   void restore(std::uint64_t begin, std::uint64_t end);
@@ -52,7 +54,7 @@ class PageLimits {
   IntervalMap<os::Protection> asked_ GUARDED_BY(mu_){os::Protection::kReadWrite};
   IntervalMap<bool> unread_ GUARDED_BY(mu_){false}, viewed_ GUARDED_BY(mu_){false};  // what is viewed is unread, too
   IntervalMap<Common> common_ GUARDED_BY(mu_){Common::kNo};
-  std::atomic<bool> any_of_kernel_{false};  // ever: faults ask, and should not take the lock for nothing
+  std::atomic<std::uint32_t> times_of_kernel_{0};  // faults ask, and should not take the lock for nothing
 };
 
 }  // namespace gallocy::personality

@@ -139,7 +139,7 @@ void Memory::fault_of_handler(PageId page, Access want, unsigned line) {
   if (outcome == FaultOutcome::kLost) die_of_loss(page);
   if (outcome == FaultOutcome::kPending) kernel_waiters_[page] = std::max(kernel_waiters_[page], want);
   if (outcome == FaultOutcome::kResolved && before >= want) {
-    engine_->protect(program_address(page), kPageBytes, protection(before), protection(before));
+    protect_here(program_address(page), kPageBytes, protection(before), protection(before));
   }
 }
 
@@ -156,7 +156,8 @@ bool Memory::wait_for_page(PageId page, Access want, unsigned line, bool pin_it)
       const Access before = core_.mapped(page);
       if ((before >= want && (!first || pin_it)) || ask(page, want, line)) {
         if (before >= want && first) {  // see "Faults on accessible pages" in os/fault_engine.h
-          engine_->protect(program_address(page), kPageBytes, protection(before), protection(before));
+          // It may have been lent since the fault.
+          protect_here(program_address(page), kPageBytes, protection(before), protection(before));
         }
         if (!first || pin_it) take_page(page, pin_it);
         return true;
