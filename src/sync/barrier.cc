@@ -17,7 +17,7 @@ Outcome Barrier::arrive(Context& context, SyncId id, std::uint32_t expected, Wai
   context.cells.push(waiting_, {.waiter = waiter.value});
   ++arrived_;
   ++held_;
-  if (!guess_ || arrived_ >= batch_ || context.home(id) == context.self()) {
+  if (!guess_ || arrived_ >= batch_ || context.is_home(id)) {
     send_arrivals(context, id);
   } else if (held_ == 1) {
     held_since_ = context.ticks;

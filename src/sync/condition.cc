@@ -144,7 +144,7 @@ void Condition::homes_move(Context& context, SyncId, bool) {
 bool Condition::drop(Context&, SyncId) { return waits_.empty() && queue_.empty(); }
 
 void Condition::check(const Context& context, SyncId id) const {
-  CHECK(queue_.empty() || context.home(id) == context.self(), id, "home state elsewhere");
+  CHECK(queue_.empty() || context.is_home(id), id, "home state elsewhere");
 }
 
 void Condition::digest(const Context& context, StateDigest& digest) const {

@@ -225,7 +225,7 @@ bool Core::addressed_rightly(NodeId from, const SyncMessage& m) const {
     case Way::kAny:
       return true;
     case Way::kToHome:
-      return context_.home(id) == context_.self();
+      return context_.is_home(id);
     case Way::kFromHome:
       return context_.home(id) == from ||
              (context_.stale && std::ranges::find(homes_before_, from) != homes_before_.end());

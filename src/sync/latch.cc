@@ -154,7 +154,7 @@ void Latch::enroll(Context& context, SyncId id) {
   if (std::exchange(again_, false)) context.cells.each(waits_, [&](const Cell& c) { ask(context, id, c); });
   if (!open_ && !lost_) return;
   context.send_home(id, {.verb = SyncVerb::kLatchRegister, .mode = open_ ? wire::kSyncDone : wire::kSyncLost});
-  if (context.home(id) == context.self()) return;
+  if (context.is_home(id)) return;
   // From now on the new home answers: another node may have known the latch to be open.
   lost_ = subscribed_ = false;
 }

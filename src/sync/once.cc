@@ -137,7 +137,7 @@ void Once::enroll(Context& context, SyncId id) {
 }
 
 bool Once::drop(Context& context, SyncId id) {
-  const bool home = context.home(id) == context.self();
+  const bool home = context.is_home(id);
   return !done_ && running_ == 0 && !again_ && waits_.empty() && (!home || (queue_.empty() && runner_ == kNoNode));
 }
 

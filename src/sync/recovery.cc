@@ -10,6 +10,19 @@ namespace gallocy::sync {
 using wire::SyncMessage;
 using wire::SyncVerb;
 
+namespace {
+
+// f(id, state), of all objects.
+template <typename F>
+void for_each_state(ObjectTable& objects, F f) {
+  for (std::size_t i = 0; i < objects.places(); ++i) {
+    Object& object = objects.at(i);
+    visit_state(object, [&](auto& state) { f(object.id, state); });
+  }
+}
+
+}  // namespace
+
 void Core::node_died(NodeId node, Effects& effects) {
   CHECK(node != context_.self() && node.value < context_.options.nodes, node);
   if (context_.view.dead(node)) return;
@@ -68,10 +81,7 @@ void Core::homes_move(const HomesMoved& moved, Effects& effects) {
   context_.moves_before = context_.view.moves();
   context_.view.pass_over(moved.passed_over, moved.moves);
   begin_recovery();
-  for (std::size_t i = 0; i < context_.objects.places(); ++i) {
-    Object& object = context_.objects.at(i);
-    visit_state(object, [&](auto& state) { state.homes_move(context_, object.id, was_home); });
-  }
+  for_each_state(context_.objects, [&](SyncId id, auto& state) { state.homes_move(context_, id, was_home); });
   to_all_others(SyncVerb::kFlush);
   flush_arrived();
   deliver_deferred();
@@ -158,10 +168,7 @@ void Core::flush_arrived() {
   const bool early = context_.injected(FaultInjection::kRegisterTooEarly);
   if (!context_.frozen() || (!early && !all_reached(flushed_, false))) return;
   context_.set_frozen(false);
-  for (std::size_t i = 0; i < context_.objects.places(); ++i) {
-    Object& object = context_.objects.at(i);
-    visit_state(object, [&](auto& state) { state.enroll(context_, object.id); });
-  }
+  for_each_state(context_.objects, [&](SyncId id, auto& state) { state.enroll(context_, id); });
   if (rebuilds_last()) return rebuilt_arrived();
   say_rebuilt();
 }
@@ -185,10 +192,7 @@ void Core::rebuilt_arrived() {
   context_.rebuilding = false;
   if (std::exchange(context_.moving, false)) {
     context_.became_home = std::ranges::any_of(homes_before_, [&](NodeId home) { return home != context_.self(); });
-    for (std::size_t i = 0; i < context_.objects.places(); ++i) {
-      Object& object = context_.objects.at(i);
-      visit_state(object, [&](auto& state) { state.homes_moved(context_, object.id); });
-    }
+    for_each_state(context_.objects, [&](SyncId id, auto& state) { state.homes_moved(context_, id); });
     homes_before_.clear();
   }
   deliver_deferred();

@@ -176,7 +176,7 @@ bool Semaphore::drop(Context& context, SyncId id) {
 }
 
 void Semaphore::check(const Context& context, SyncId id) const {
-  CHECK(queue_.empty() || (context.home(id) == context.self() && count_ == 0), id, "waiters beside permits");
+  CHECK(queue_.empty() || (context.is_home(id) && count_ == 0), id, "waiters beside permits");
 }
 
 void Semaphore::digest(const Context& context, StateDigest& digest) const {
