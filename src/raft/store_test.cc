@@ -139,6 +139,17 @@ TEST(Store, finds_what_was_written) {
   }
 }
 
+// A dozen writes, or fewer if one fails: the state that was promised then.
+PersistentState write_until_it_ends(Store& store, Server& server) {
+  PersistentState promised = server.state;
+  for (int i = 0; i < 12; ++i) {
+    const Persist p = server.next();
+    if (!store.write(std::span(&p, 1))) break;
+    promised = server.state;
+  }
+  return promised;
+}
+
 // Every byte and every other step of a run of writes is once the last that happens. What is found then is what some
 // number of writes gave, and none is missing that had returned.
 TEST(Store, a_crash_at_any_step_loses_nothing_that_was_promised) {
@@ -150,15 +161,10 @@ TEST(Store, a_crash_at_any_step_loses_nothing_that_was_promised) {
       Found found;
       Server server(seed);
       Prng random(seed * 1'000'003 + last);
-      PersistentState promised = server.state;
       auto store = open(files, found);
       ASSERT_TRUE(store);
       files.set_budget(last);
-      for (int i = 0; i < 12; ++i) {
-        const Persist p = server.next();
-        if (!(*store)->write(std::span(&p, 1))) break;
-        promised = server.state;
-      }
+      const PersistentState promised = write_until_it_ends(**store, server);
       steps = std::max(steps, files.used() + 1);
       files.power_goes(random);
       store = open(files, found);
@@ -217,10 +223,7 @@ TEST(Store, what_was_found_is_there_after_the_next_crash) {
       auto store = open(files, found);
       ASSERT_TRUE(store);
       files.set_budget(last);
-      for (int i = 0; i < 12; ++i) {
-        const Persist p = server.next();
-        if (!(*store)->write(std::span(&p, 1))) break;
-      }
+      write_until_it_ends(**store, server);
       steps = std::max(steps, files.used() + 1);
       files.process_ends();
       store = open(files, found);

@@ -10,28 +10,15 @@
 #include <iterator>
 
 #include "base/prng.h"
+#include "runtime/testing/notes.h"
 
 namespace gallocy::runtime {
 namespace {
 
 namespace fs = std::filesystem;
 using durable::Note;
-using durable::NoteKind;
 
-constexpr BlockId kBlock{4096};
-constexpr NodeId kSelf{1};
-
-Note epoch(std::uint32_t number) { return {.kind = NoteKind::kEpoch, .epoch = Epoch{number}, .id = {}, .part = {}}; }
-Note begun() { return {.kind = NoteKind::kBegun, .block = kBlock, .id = {}, .part = {}}; }
-Note pages(std::byte with) {
-  const durable::Bytes bytes(2 * kPageBytes, with);
-  return {.kind = NoteKind::kPages,
-          .block = kBlock,
-          .id = {},
-          .offset = 3,
-          .part = {},
-          .pages = durable::pages_with(bytes)};
-}
+using namespace testing;
 
 class DurableDiskTest : public ::testing::Test {
  protected:
@@ -78,7 +65,7 @@ class DurableDiskTest : public ::testing::Test {
 };
 
 TEST_F(DurableDiskTest, has_the_writes_before_one_that_is_torn_anywhere) {
-  write({{epoch(1), begun(), pages(std::byte{1})}});
+  write({{epoch(1), begun(false), pages(std::byte{1})}});
   const std::string before = bytes_of_segment();
   write({{epoch(2), pages(std::byte{2})}});
   const std::string whole = bytes_of_segment();
@@ -98,7 +85,7 @@ TEST_F(DurableDiskTest, has_the_writes_before_one_that_is_torn_anywhere) {
 }
 
 TEST_F(DurableDiskTest, goes_on_after_a_torn_write) {
-  write({{epoch(1), begun(), pages(std::byte{1})}, {epoch(2), pages(std::byte{2})}});
+  write({{epoch(1), begun(false), pages(std::byte{1})}, {epoch(2), pages(std::byte{2})}});
   const std::string whole = bytes_of_segment();
   set_segment(whole.substr(0, whole.size() - 100));
   write({{pages(std::byte{3})}, {epoch(4)}});
@@ -108,7 +95,7 @@ TEST_F(DurableDiskTest, goes_on_after_a_torn_write) {
 }
 
 TEST_F(DurableDiskTest, refuses_what_was_damaged_and_says_what_to_do) {
-  write({{epoch(1), begun(), pages(std::byte{1})}, {epoch(2), pages(std::byte{2})}});
+  write({{epoch(1), begun(false), pages(std::byte{1})}, {epoch(2), pages(std::byte{2})}});
   std::string bytes = bytes_of_segment();
   bytes[bytes.size() / 3] = static_cast<char>(bytes[bytes.size() / 3] ^ 4);
   set_segment(bytes);

@@ -2,26 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/testing/notes.h"
+
 namespace gallocy::runtime {
 namespace {
 
-using durable::Note;
-using durable::NoteKind;
-
-constexpr BlockId kBlock{4096};
-constexpr NodeId kSelf{1};
-
-Note epoch(std::uint32_t number) { return {.kind = NoteKind::kEpoch, .epoch = Epoch{number}, .id = {}, .part = {}}; }
-Note begun() { return {.kind = NoteKind::kBegun, .block = kBlock, .complete = true, .id = {}, .part = {}}; }
-Note pages(std::byte with) {
-  const durable::Bytes bytes(2 * kPageBytes, with);
-  return {.kind = NoteKind::kPages,
-          .block = kBlock,
-          .id = {},
-          .offset = 3,
-          .part = {},
-          .pages = durable::pages_with(bytes)};
-}
+using namespace testing;
 
 // What a store finds that was given these.
 void keep(raft::Persist persist, raft::PersistentState& state) {
@@ -44,7 +30,7 @@ TEST(DurableJournal, finds_notes_that_were_cut_in_pieces) {
     raft::PersistentState state;
     DurableJournal journal(kSelf, {.piece_bytes = piece_bytes});
     ASSERT_TRUE(journal.recover(state));
-    keep(journal.append(std::vector{epoch(1), begun(), pages(std::byte{1})}), state);
+    keep(journal.append(std::vector{epoch(1), begun(true), pages(std::byte{1})}), state);
     DurableJournal next(kSelf, {.piece_bytes = piece_bytes});
     ASSERT_TRUE(next.recover(state));
     keep(next.append(std::vector{epoch(2), pages(std::byte{2})}), state);
@@ -62,7 +48,7 @@ TEST(DurableJournal, writes_everything_anew_when_it_has_grown) {
   ASSERT_TRUE(journal.recover(state));
   keep(journal.append(std::vector{epoch(1)}), state);
   EXPECT_FALSE(journal.has_grown());
-  keep(journal.append(std::vector{begun(), pages(std::byte{1})}), state);
+  keep(journal.append(std::vector{begun(true), pages(std::byte{1})}), state);
   EXPECT_TRUE(journal.has_grown());
   durable::Kept kept = *DurableJournal(kSelf).recover(state);
   const durable::DurableRegion region{kBlock, 1, 1, Epoch{1}};
@@ -80,7 +66,7 @@ TEST(DurableJournal, refuses_what_is_no_note) {
   raft::PersistentState state;
   DurableJournal journal(kSelf);
   ASSERT_TRUE(journal.recover(state));
-  keep(journal.append(std::vector{epoch(1), begun()}), state);
+  keep(journal.append(std::vector{epoch(1), begun(true)}), state);
   state.entries.back().data = std::make_shared<const raft::Bytes>(5, std::byte{200});
   const auto kept = journal.recover(state);
   ASSERT_FALSE(kept);
