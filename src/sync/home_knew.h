@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "sync/view.h"
 #include "wire/sync.h"
 
 namespace gallocy::sync {
@@ -29,5 +30,21 @@ constexpr HomeKnew home_knew(std::uint8_t mode) {
   if ((mode & wire::kSyncOwnerDied) != 0) return HomeKnew::kSuspect;
   return (mode & wire::kSyncWrite) != 0 ? HomeKnew::kOut : HomeKnew::kClean;
 }
+
+// The same of one lock, from the beginning of a move to its end.
+struct KnownByHome {
+  HomeKnew what = HomeKnew::kNothing;
+  std::uint16_t after = 0;  // so many moves
+
+  bool is_known() const { return what != HomeKnew::kNothing; }
+  // Registered by one that was the home; `m` says after how many moves.
+  void hear(const wire::SyncMessage& m) {
+    if (!is_known() || m.node >= after) *this = {home_knew(m.mode), m.node};
+  }
+  // Whoever had the lock may have died.
+  void view_changed(const Death& death) {
+    if (is_known() && (death.of_home || what == HomeKnew::kOut)) what = HomeKnew::kSuspect;
+  }
+};
 
 }  // namespace gallocy::sync

@@ -192,8 +192,7 @@ bool Mutex::passed(Context& context, SyncId id, NodeId from, const SyncMessage& 
 
 bool Mutex::registered(Context& context, NodeId from, const SyncMessage& m) {
   if (is_of_home(m.mode)) {
-    if (context.moving && (home_knew_ == HomeKnew::kNothing || m.node >= knew_after_))
-      home_knew_ = home_knew(m.mode), knew_after_ = m.node;
+    if (context.moving) home_knew_.hear(m);
     return true;
   }
   if (!chain_.empty()) return false;
@@ -241,8 +240,7 @@ void Mutex::view_changed(Context& context, SyncId, const Death& death) {
   requested_ = false;
   if (death.inherited || !chain_.empty()) orphan_ = true;
   context.cells.clear(chain_);
-  if (home_knew_ != HomeKnew::kNothing && (death.of_home || home_knew_ == HomeKnew::kOut))
-    home_knew_ = HomeKnew::kSuspect;
+  home_knew_.view_changed(death);
 }
 
 void Mutex::homes_move(Context& context, SyncId, bool was_home) {
@@ -250,26 +248,27 @@ void Mutex::homes_move(Context& context, SyncId, bool was_home) {
   local_turns_ = 0;
   requested_ = false;
   // Or has heard of it or inherited it in the middle of a move, without having become the home.
-  if (was_home || !chain_.empty() || (orphan_ && home_knew_ == HomeKnew::kNothing)) {
-    knew_after_ = context.moves_before;
-    home_knew_ = !chain_.empty() ? HomeKnew::kOut : orphan_ ? HomeKnew::kSuspect : HomeKnew::kClean;
+  if (was_home || !chain_.empty() || (orphan_ && !home_knew_.is_known())) {
+    const HomeKnew what = !chain_.empty() ? HomeKnew::kOut : orphan_ ? HomeKnew::kSuspect : HomeKnew::kClean;
+    home_knew_ = {what, context.moves_before};
   }
   orphan_ = false;
   context.cells.clear(chain_);
 }
 
 void Mutex::homes_moved(Context& context, SyncId id) {
-  if (home_knew_ == HomeKnew::kNothing) {
+  if (!home_knew_.is_known()) {
     orphan_ = orphan_ || (chain_.empty() && context.inherits(id));
   } else if (context.is_home(id)) {
-    orphan_ = chain_.empty() && home_knew_ == HomeKnew::kSuspect;
+    orphan_ = chain_.empty() && home_knew_.what == HomeKnew::kSuspect;
   }
-  home_knew_ = HomeKnew::kNothing;
+  home_knew_.what = HomeKnew::kNothing;
 }
 
 void Mutex::enroll(Context& context, SyncId id) {
-  if (home_knew_ != HomeKnew::kNothing && !context.is_home(id))
-    context.send_home(id, {.node = knew_after_, .verb = SyncVerb::kMutexRegister, .mode = mode_of(home_knew_)});
+  if (home_knew_.is_known() && !context.is_home(id))
+    context.send_home(id,
+                      {.node = home_knew_.after, .verb = SyncVerb::kMutexRegister, .mode = mode_of(home_knew_.what)});
   if (token_) context.send_home(id, {.ticket = ticket_, .verb = SyncVerb::kMutexRegister});
   request(context, id);
 }
@@ -294,8 +293,8 @@ void Mutex::check(const Context& context, SyncId id) const {
 }
 
 void Mutex::digest(const Context& context, StateDigest& digest) const {
-  digest.add(ticket_, next_ticket_, next_.value, local_turns_, token_, held_, requested_, suspect_, orphan_, home_knew_,
-             knew_after_);
+  digest.add(ticket_, next_ticket_, next_.value, local_turns_, token_, held_, requested_, suspect_, orphan_,
+             home_knew_.what, home_knew_.after);
   digest.add_queue(context.cells, waiters_);
   digest.add_queue(context.cells, chain_);
 }

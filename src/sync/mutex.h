@@ -90,8 +90,7 @@ class Mutex {
 
   Queue chain_;          // home: cells (node, ticket)
   bool orphan_ = false;  // home: if nobody has the token, it died with a node
-  HomeKnew home_knew_ = HomeKnew::kNothing;
-  std::uint16_t knew_after_ = 0;  // so many moves
+  KnownByHome home_knew_;
 };
 
 }  // namespace gallocy::sync

@@ -196,8 +196,7 @@ void RwLock::busy(Context& context, SyncId id, const SyncMessage& m) {
 
 bool RwLock::registered(Context& context, NodeId from, const SyncMessage& m) {
   if (is_of_home(m.mode)) {
-    if (context.moving && (home_knew_ == HomeKnew::kNothing || m.node >= knew_after_))
-      home_knew_ = home_knew(m.mode), knew_after_ = m.node;
+    if (context.moving) home_knew_.hear(m);
     return true;
   }
   const bool write = (m.mode & wire::kSyncWrite) != 0;
@@ -251,16 +250,15 @@ void RwLock::view_changed(Context& context, SyncId, const Death& death) {
   writer_out_ = false;
   context.cells.clear(queue_);
   context.cells.clear(holders_);
-  if (home_knew_ != HomeKnew::kNothing && (death.of_home || home_knew_ == HomeKnew::kOut))
-    home_knew_ = HomeKnew::kSuspect;
+  home_knew_.view_changed(death);
 }
 
 void RwLock::homes_move(Context& context, SyncId, bool was_home) {
   requested_ = false;
   recalled_ = false;
-  if (was_home || writer_out_ || (half_written_ && home_knew_ == HomeKnew::kNothing)) {  // as in Mutex
-    knew_after_ = context.moves_before;
-    home_knew_ = writer_out_ ? HomeKnew::kOut : half_written_ ? HomeKnew::kSuspect : HomeKnew::kClean;
+  if (was_home || writer_out_ || (half_written_ && !home_knew_.is_known())) {  // as in Mutex
+    const HomeKnew what = writer_out_ ? HomeKnew::kOut : half_written_ ? HomeKnew::kSuspect : HomeKnew::kClean;
+    home_knew_ = {what, context.moves_before};
   }
   half_written_ = false;
   writer_out_ = false;
@@ -269,19 +267,19 @@ void RwLock::homes_move(Context& context, SyncId, bool was_home) {
 }
 
 void RwLock::homes_moved(Context& context, SyncId id) {
-  if (home_knew_ == HomeKnew::kNothing) {
+  if (!home_knew_.is_known()) {
     half_written_ = half_written_ || (holders_.empty() && context.inherits(id));
   } else if (context.is_home(id) && !writer_out_) {
-    half_written_ = home_knew_ == HomeKnew::kSuspect;
+    half_written_ = home_knew_.what == HomeKnew::kSuspect;
   }
-  home_knew_ = HomeKnew::kNothing;
+  home_knew_.what = HomeKnew::kNothing;
 }
 
-void RwLock::given_back_late() { home_knew_ = HomeKnew::kSuspect; }
+void RwLock::given_back_late() { home_knew_.what = HomeKnew::kSuspect; }
 
 void RwLock::enroll(Context& context, SyncId id) {
-  if (home_knew_ != HomeKnew::kNothing && !context.is_home(id))
-    context.send_home(id, {.node = knew_after_, .verb = SyncVerb::kRwRegister, .mode = mode_of(home_knew_)});
+  if (home_knew_.is_known() && !context.is_home(id))
+    context.send_home(id, {.node = home_knew_.after, .verb = SyncVerb::kRwRegister, .mode = mode_of(home_knew_.what)});
   if (right_ != Right::kNone) {
     std::uint8_t mode = right_ == Right::kWrite ? wire::kSyncWrite : std::uint8_t{0};
     if (suspect_) mode |= wire::kSyncOwnerDied;
@@ -313,7 +311,7 @@ void RwLock::check(const Context& context, SyncId id) const {
 
 void RwLock::digest(const Context& context, StateDigest& digest) const {
   digest.add(ticket_, active_readers_, right_, writing_, requested_, recalled_, suspect_, half_written_, writer_out_,
-             home_knew_, knew_after_);
+             home_knew_.what, home_knew_.after);
   digest.add_queue(context.cells, waiters_);
   digest.add_queue(context.cells, queue_);
   digest.add_queue(context.cells, holders_);

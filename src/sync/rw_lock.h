@@ -80,12 +80,11 @@ class RwLock {
   bool recalled_ = false;
   bool suspect_ = false;  // the right came with the news that the data are half-written
 
-  HomeKnew home_knew_ = HomeKnew::kNothing;
-  std::uint16_t knew_after_ = 0;  // so many moves
-  bool half_written_ = false;     // home: a writer may have died inside, and none has repaired it since
-  bool writer_out_ = false;       // home: the one holder has the right to write
-  Queue queue_;                   // home: requests, cells (node, ticket, mode)
-  Queue holders_;                 // home: cells (node, mode kRecalled or 0)
+  KnownByHome home_knew_;
+  bool half_written_ = false;  // home: a writer may have died inside, and none has repaired it since
+  bool writer_out_ = false;    // home: the one holder has the right to write
+  Queue queue_;                // home: requests, cells (node, ticket, mode)
+  Queue holders_;              // home: cells (node, mode kRecalled or 0)
 };
 
 }  // namespace gallocy::sync
