@@ -23,57 +23,63 @@ Word* durable(gallocy::Node& node, std::size_t blocks) {
       or_exit(node.map({.name = "durable", .bytes = blocks * kBlockBytes, .durable_backups = 1})).data());
 }
 
-// The median of a commit that writes a word in each of two blocks, or twice in one: of the blocks where it is slowest,
-// which are those that this node keeps no copy of.
-Figures commit_latency(gallocy::Node& node, Size size, std::size_t apart) {
-  constexpr std::size_t kBlocks = 12;
-  const std::size_t commits = size(20, 500);
-  Word* const words = durable(node, kBlocks);
-  or_exit(node.barrier());
+constexpr std::size_t kBlocksTimed = 12;
+
+// `change(block, i)` makes the i-th change (from 1 on) and returns the microseconds that it took; `wrong_after(block,
+// n)` says what is wrong after n of them. The median, of the blocks where it is slowest, which are those that this node
+// keeps no copy of.
+Figures slowest_block(gallocy::Node& node, Size size, auto change, auto wrong_after) {
+  const std::size_t changes = size(20, 500);
   Figures figures;
-  for (std::size_t block = 0; block < kBlocks && node.id() == 0; ++block) {
-    Word* const first = words + block * kBlockWords;
-    Word* const second = words + (block + apart) % kBlocks * kBlockWords + 1;
+  or_exit(node.barrier());
+  for (std::size_t block = 0; block < kBlocksTimed && node.id() == 0; ++block) {
     std::vector<double> times;
-    for (std::size_t i = 1; i <= commits; ++i) {
-      gallocy::Transaction t;
-      t.write(first, i);
-      t.write(second, i);
-      const double before = now_us();
-      if (const auto done = t.commit(); !done) figures.wrong = done.error().message;
-      times.push_back(now_us() - before);
-    }
+    for (std::size_t i = 1; i <= changes; ++i) times.push_back(change(block, i));
     figures.values["us"] = std::max(figures.values["us"], median_of(times));
-    if (or_exit(gallocy::transact([&](gallocy::Transaction& t) { return t.read(second); })) != commits)
-      figures.wrong = "a commit was lost";
+    if (std::string wrong = wrong_after(block, changes); !wrong.empty()) figures.wrong = std::move(wrong);
   }
   or_exit(node.barrier());
   return figures;
 }
 
+// Commits that write a word in each of two blocks, or twice in one.
+Figures commit_latency(gallocy::Node& node, Size size, std::size_t apart) {
+  Word* const words = durable(node, kBlocksTimed);
+  const auto second = [&](std::size_t block) { return words + (block + apart) % kBlocksTimed * kBlockWords + 1; };
+  const auto change = [&](std::size_t block, std::size_t i) {
+    gallocy::Transaction t;
+    t.write(words + block * kBlockWords, i);
+    t.write(second(block), i);
+    const double before = now_us();
+    or_exit(t.commit());
+    return now_us() - before;
+  };
+  return slowest_block(node, size, change, [&](std::size_t block, std::size_t commits) -> std::string {
+    const auto read = [&](gallocy::Transaction& t) { return t.read(second(block)); };
+    return or_exit(gallocy::transact(read)) == commits ? "" : "a commit was lost";
+  });
+}
+
 }  // namespace
 
-// The median of a section that changes a word of a page, whose lock this node has, of the blocks where it is slowest.
+// Sections that change a word of a page, whose lock this node has.
 Figures measure_section(gallocy::Node& node, Size size) {
-  constexpr std::size_t kBlocks = 12, kPageBytes = 4096;
-  const std::size_t sections = size(20, 500);
-  Word* const words = durable(node, kBlocks);
-  or_exit(node.barrier());
-  Figures figures;
-  for (std::size_t block = 0; block < kBlocks && node.id() == 0; ++block) {
+  constexpr std::size_t kPageBytes = 4096;
+  Word* const words = durable(node, kBlocksTimed);
+  std::size_t lost = 0;
+  std::deque<gallocy::DurableLock> locks;
+  for (std::size_t block = 0; block < kBlocksTimed; ++block)
+    locks.emplace_back(words + block * kBlockWords, kPageBytes);
+  const auto change = [&](std::size_t block, std::size_t i) {
     Word* const word = words + block * kBlockWords;
-    const gallocy::DurableLock lock(word, kPageBytes);
-    std::vector<double> times;
-    for (std::size_t i = 1; i <= sections; ++i) {
-      const double before = now_us();
-      const auto was = gallocy::in_section({lock}, [&] { return std::exchange(*word, i); });
-      times.push_back(now_us() - before);
-      if (!was || *was != i - 1) figures.wrong = "a section was lost";
-    }
-    figures.values["us"] = std::max(figures.values["us"], median_of(times));
-  }
-  or_exit(node.barrier());
-  return figures;
+    const double before = now_us();
+    const auto was = gallocy::in_section({locks[block]}, [&] { return std::exchange(*word, i); });
+    const double after = now_us();
+    lost += !was || *was != i - 1;
+    return after - before;
+  };
+  return slowest_block(node, size, change,
+                       [&](std::size_t, std::size_t) { return lost == 0 ? "" : "a section was lost"; });
 }
 
 Figures measure_commit_in_one(gallocy::Node& node, Size size) { return commit_latency(node, size, 0); }

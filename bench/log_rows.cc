@@ -131,9 +131,8 @@ std::vector<Plan> log_plans(const Programs& programs, Scale scale) {
        "The closed connection tells of the death; then the locks are rebuilt in two rounds of messages.",
        figure("failover.worker"), nullptr},
       {"failover.stopped_ms", "ms", Goal::kReport, 0,
-       "A process that is only stopped keeps its connections: it is missed when its heartbeats are, and dead when most "
-       "of "
-       "the others say so.",
+       "A process that is only stopped keeps its connections: it is missed when its heartbeats are, and dead "
+       "when most of the others say so.",
        figure("failover.stopped"), nullptr},
   };
   plans.insert(plans.end(), failover.begin(), failover.end());

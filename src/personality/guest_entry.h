@@ -106,8 +106,7 @@ struct GuestThread {
   std::uint64_t clear_tid = 0;  // address of a word to clear and wake at the end
   std::uint64_t robust_list = 0;
   std::atomic<std::uint64_t> call_at_home{0};  // the ticket of a system call that the home makes for it; 0: none
-  // Where a SIGBUS of the kernel's was not believed, and after how many of PageLimits::times_of_kernel().
-  std::uint64_t disbelieved_at = 0;
+  std::uint64_t disbelieved_at = 0;            // see believes_bus_error
   std::uint32_t disbelieved_after = 0;
   bool is_forked_child = false;  // the kernel serves its system calls: mask and stacks are the kernel's
   bool in_vfork_child = false;   // a child process runs on this thread's memory
@@ -133,6 +132,14 @@ struct GuestThread {
   jmp_buf end;  // where enter_guest() was called: the thread goes on there when the program's part has ended
 
   static GuestThread* current();  // null in threads of the runtime
+
+  // Whether a SIGBUS at a page that is now the kernel's is the kernel's: the page may have become so since the fault
+  // (`times`: PageLimits::times_of_kernel() before it was looked up). If it was before, the same comes again.
+  bool believes_bus_error(std::uint64_t address, std::uint32_t times) {
+    const bool again = disbelieved_at == address && disbelieved_after == times;
+    disbelieved_at = address, disbelieved_after = times;
+    return again;
+  }
 };
 
 // Called by the stubs, with the runtime's fs and signals blocked.

@@ -46,11 +46,7 @@ void Process::signal(GuestThread* thread, int number, siginfo_t& info, ucontext_
     const std::uint32_t times = limits_.times_of_kernel();
     const bool of_kernel = bus_error && limits_.is_of_kernel(address);
     const bool page_fault = bus_error && !of_kernel;
-    // The page may have become the kernel's since the fault. If it was before, the same comes again.
-    if (of_kernel && thread != nullptr &&
-        std::pair(std::exchange(thread->disbelieved_at, address), std::exchange(thread->disbelieved_after, times)) !=
-            std::pair(address, times))
-      return;
+    if (of_kernel && thread != nullptr && !thread->believes_bus_error(address, times)) return;
     const bool write = (context.uc_mcontext.gregs[REG_ERR] & 2) != 0;
     if (of_runtime && number == SIGSEGV && info.si_code == SEGV_ACCERR && nodes_ > 1) {
       const PageLimits::Use use = write                                ? PageLimits::Use::kWrite

@@ -138,9 +138,12 @@ void Memory::fault_of_handler(PageId page, Access want, unsigned line) {
   carry_out();
   if (outcome == FaultOutcome::kLost) die_of_loss(page);
   if (outcome == FaultOutcome::kPending) kernel_waiters_[page] = std::max(kernel_waiters_[page], want);
-  if (outcome == FaultOutcome::kResolved && before >= want) {
-    protect_here(program_address(page), kPageBytes, protection(before), protection(before));
-  }
+  if (outcome == FaultOutcome::kResolved && before >= want) protect_again(page, before);
+}
+
+// See "Faults on accessible pages" in os/fault_engine.h. The page may have been lent since the fault.
+void Memory::protect_again(PageId page, Access mapped) {
+  protect_here(program_address(page), kPageBytes, protection(mapped), protection(mapped));
 }
 
 // Until the page is here with that access (and pinned, if so asked). False: no region is there.
@@ -155,10 +158,7 @@ bool Memory::wait_for_page(PageId page, Access want, unsigned line, bool pin_it)
       if (!first) std::erase(waiters_, &waiter);
       const Access before = core_.mapped(page);
       if ((before >= want && (!first || pin_it)) || ask(page, want, line)) {
-        if (before >= want && first) {  // see "Faults on accessible pages" in os/fault_engine.h
-          // It may have been lent since the fault.
-          protect_here(program_address(page), kPageBytes, protection(before), protection(before));
-        }
+        if (before >= want && first) protect_again(page, before);
         if (!first || pin_it) take_page(page, pin_it);
         return true;
       }

@@ -182,6 +182,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   std::byte* runtime_view(PageId page) REQUIRES(mu_);
   bool prefault_other(PageId page, Access access);
   void fault_of_handler(PageId page, Access want, unsigned line) REQUIRES(mu_);
+  void protect_again(PageId page, Access mapped) REQUIRES(mu_);
   bool wait_for_page(PageId page, Access want, unsigned line, bool pin_it);
   bool ask(PageId page, Access want, unsigned line) REQUIRES(mu_);
   void take_page(PageId page, bool pin_it) REQUIRES(mu_);
