@@ -28,6 +28,7 @@
 #include "base/result.h"
 #include "os/mutex.h"
 #include "personality/guest_clock.h"
+#include "personality/helper_watch.h"
 #include "personality/trace_ring.h"
 #include "runtime/waiting.h"
 
@@ -117,8 +118,11 @@ struct GuestThread {
   std::int64_t stay_ns = 0, leave_at_ns = 0;
   bool visits = false;
   NodeId belongs_on = kNoNode;  // where the program's threads are spread; it may be elsewhere for a while
-  int frames_of_node = 0;       // of signals that interrupted the kernel's vDSO, whose place differs from node to node
-  os::Mutex kick_mu;            // while a kick is sent
+  HelperState helper;
+  HelperWatch helper_watch;               // while it is on a node's list: guarded by that
+  std::atomic<std::int64_t> fault_ns{0};  // in page faults on this node; written by the thread itself
+  int frames_of_node = 0;  // of signals that interrupted the kernel's vDSO, whose place differs from node to node
+  os::Mutex kick_mu;       // while a kick is sent
   std::atomic<NodeId::value_type> move_to{kNoNode.value};  // where the thread is to go on (process_moves.cc)
   std::atomic<bool> must_end{false};                       // another thread executes a new program
 

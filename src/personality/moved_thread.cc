@@ -19,6 +19,7 @@ MovedThread MovedThread::take(GuestThread& thread, const ucontext_t& context) {
   moved.belongs_on = thread.belongs_on;
   moved.stay_ns = thread.stay_ns;
   moved.visits = thread.visits;
+  moved.helper = thread.helper;
   moved.mask = thread.guest_mask;
   moved.clear_tid = thread.clear_tid;
   moved.robust_list = thread.robust_list;
@@ -40,6 +41,7 @@ void MovedThread::give(GuestThread& thread) const {
   thread.belongs_on = belongs_on;
   thread.stay_ns = stay_ns;
   thread.visits = false;
+  thread.helper = helper;
   thread.leave_at_ns = visits ? os::monotonic_ns() + stay_ns : 0;
   thread.guest_mask = mask;
   thread.clear_tid = clear_tid;

@@ -25,6 +25,7 @@ struct MovedThread {
   std::int64_t processor_ns = 0;  // that it has used so far
   std::int64_t stay_ns = 0;       // see GuestThread
   bool visits = false;
+  HelperState helper;
   char name[16] = {};
   // Behind it: the vector registers, as in a signal frame.
 

@@ -382,8 +382,12 @@ class Process final : private GuestHandler, private ImageTarget {
   [[noreturn]] void shuffle_places(long period_ns);
   void tell_places(const Gathering::Places& places);
   SharingTotals sharing_of(NodeId node);
+  ThreadTimes times_of(const GuestThread& thread, std::int64_t now_ns) const;
   std::vector<std::byte> sharing_record();
   bool take_places(std::span<const std::byte> places);
+
+  // process_helpers.cc
+  void move_helpers();
 
   // process_children.cc: at the home
   // What the child maps from files itself.

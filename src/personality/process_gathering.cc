@@ -78,6 +78,7 @@ void Process::tell_places(const Gathering::Places& places) {
 SharingTotals Process::sharing_of(NodeId node) {
   std::vector<std::byte> record;
   if (node == self_) {
+    move_helpers();
     record = sharing_record();
   } else {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kSharing};
@@ -93,6 +94,12 @@ SharingTotals Process::sharing_of(NodeId node) {
   return totals;
 }
 
+ThreadTimes Process::times_of(const GuestThread& thread, std::int64_t now_ns) const {
+  return {.active_ns = thread.active.total_ns(now_ns),
+          .processor_ns = kernel_thread_time(thread.tid, kThreadTime) - thread.active.processor_began_ns,
+          .fault_ns = thread.fault_ns.load(std::memory_order_relaxed)};
+}
+
 // SharingTotals of this node, as words. On any thread, the poller too.
 std::vector<std::byte> Process::sharing_record() {
   std::vector<std::uint64_t> words(kSharingWords + nodes_);
@@ -101,8 +108,9 @@ std::vector<std::byte> Process::sharing_record() {
     const os::MutexLock lock(threads_mu_);
     std::int64_t active = active_ns_, processor = processor_ns_;
     for (const auto& [tid, thread] : threads_) {
-      active += thread->active.total_ns(now);
-      processor += kernel_thread_time(thread->tid, kThreadTime) - thread->active.processor_began_ns;
+      const ThreadTimes times = times_of(*thread, now);
+      active += times.active_ns;
+      processor += times.processor_ns;
     }
     words[0] = static_cast<std::uint64_t>(active);
     words[1] = static_cast<std::uint64_t>(processor) - runtime_.memory().fault_processor_ns();

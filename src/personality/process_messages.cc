@@ -289,6 +289,7 @@ bool Process::request(NodeId from, const wire::GuestRequest& request, std::span<
       reply(from, request.ticket, 0);
       return true;
     case Kind::kSharing:
+      move_helpers();
       reply(from, request.ticket, 0, sharing_record());
       return true;
     case Kind::kFatal: {

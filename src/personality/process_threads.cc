@@ -143,6 +143,8 @@ void Process::enlist(GuestThread& thread, std::uint64_t stack) {
   thread.active.began_ns = os::monotonic_ns();
   thread.active.paused_ns = 0;
   thread.active.processor_began_ns = os::thread_processor_ns();
+  thread.fault_ns = 0;
+  thread.helper_watch = HelperWatch(thread.active.began_ns);
   const os::MutexLock lock(threads_mu_);
   threads_[thread.guest_tid] = &thread;
   away_.erase(thread.guest_tid);

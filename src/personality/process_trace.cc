@@ -72,21 +72,23 @@ void Process::trace_call(GuestThread& thread, const Call& call, long result, std
   raw_system_call(SYS_write, 2, reinterpret_cast<long>(line.data()), static_cast<long>(line.size()));
 }
 
-// The fault engine's handler, and how long it took.
+// The fault engine's handler, and how long it took. In a thread of the runtime `thread` is null.
 void Process::serve_fault(const struct sigaction& engine, GuestThread* thread, int number, siginfo_t& info,
                           ucontext_t& context, bool write) {
-  TraceRing* const trace = thread == nullptr ? nullptr : thread->trace;
-  if (trace == nullptr) return engine.sa_sigaction(number, &info, &context);
+  if (thread == nullptr) return engine.sa_sigaction(number, &info, &context);
   const std::int64_t begin_ns = os::monotonic_ns();
   const auto address = reinterpret_cast<std::uint64_t>(info.si_addr);
   engine.sa_sigaction(number, &info, &context);
-  trace->add({.kind = write ? TraceKind::kWriteFault : TraceKind::kReadFault,
-              .number = 0,
-              .begin_ns = begin_ns,
-              .end_ns = os::monotonic_ns(),
-              .a = address,
-              .b = 0,
-              .result = 0});
+  const std::int64_t end_ns = os::monotonic_ns();
+  thread->fault_ns.fetch_add(end_ns - begin_ns, std::memory_order_relaxed);
+  if (thread->trace == nullptr) return;
+  thread->trace->add({.kind = write ? TraceKind::kWriteFault : TraceKind::kReadFault,
+                      .number = 0,
+                      .begin_ns = begin_ns,
+                      .end_ns = end_ns,
+                      .a = address,
+                      .b = 0,
+                      .result = 0});
 }
 
 // With the home's time.

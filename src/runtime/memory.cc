@@ -143,7 +143,14 @@ void Memory::fault_of_handler(PageId page, Access want, unsigned line) {
 
 // See "Faults on accessible pages" in os/fault_engine.h. The page may have been lent since the fault.
 void Memory::protect_again(PageId page, Access mapped) {
-  protect_here(program_address(page), kPageBytes, protection(mapped), protection(mapped));
+  coherence::PageSet pages = zeroed_.faulted(page);
+  const PageId first = first_page(block_of(page));
+  coherence::for_each(pages, [&](unsigned i) REQUIRES(mu_) {
+    if (core_.mapped(PageId{first.value + i}) != mapped) pages &= ~coherence::set_of(i);
+  });
+  coherence::for_each_run(pages, [&](unsigned i, unsigned length) REQUIRES(mu_) {
+    protect_here(program_address(PageId{first.value + i}), length * kPageBytes, protection(mapped), protection(mapped));
+  });
 }
 
 // Until the page is here with that access (and pinned, if so asked). False: no region is there.

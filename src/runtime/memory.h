@@ -28,6 +28,7 @@
 #include "os/mutex.h"
 #include "os/page_frames.h"
 #include "runtime/waiting.h"
+#include "runtime/zeroed_pages.h"
 #include "wire/atomic.h"
 
 namespace gallocy::runtime {
@@ -220,6 +221,7 @@ class Memory final : public os::FaultHandler, private coherence::Frames {
   coherence::Effects effects_ GUARDED_BY(mu_);
   std::vector<Region> regions_ GUARDED_BY(mu_);
   std::size_t last_region_ GUARDED_BY(mu_) = 0;
+  ZeroedPages zeroed_ GUARDED_BY(mu_);
   std::vector<Waiter*> waiters_ GUARDED_BY(mu_);  // until they have come back for their page
   // uffd-thread: faults whose threads sleep in the kernel. They are asked again when their page wakes.
   std::unordered_map<PageId, Access> kernel_waiters_ GUARDED_BY(mu_);

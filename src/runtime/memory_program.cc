@@ -197,7 +197,9 @@ void Memory::zero_here(std::uint64_t address, std::uint64_t bytes) {
   }
   const os::MutexLock lock(mu_);
   Region* const region = find(address);
-  if (region != nullptr) region->frames->discard(address - region->address, bytes);
+  if (region == nullptr) return;
+  region->frames->discard(address - region->address, bytes);
+  zeroed_.zeroed(page_of(address), bytes / kPageBytes);
 }
 
 }  // namespace gallocy::runtime
