@@ -44,6 +44,17 @@ Process::Process(runtime::Runtime& runtime, const ProcessOptions& options)
       self_(runtime.self()),
       nodes_(runtime.nodes()),
       limits_(runtime.memory()),
+      timers_(descriptors_, [this](int guest_tid, siginfo_t& info) { send_of_timer(guest_tid, info); }),
+      proxies_(
+          runtime.waiting(), program_name_,
+          [this](GuestThread& proxy, const CallFor& call, std::vector<std::byte>& answer) {
+            return call.with_data ? serve_with_data(proxy, call.call, call.data, answer)
+                                  : serve_at_home(&proxy, call.call);
+          },
+          [this](const CallFor& call, long result, const std::vector<std::byte>& answer) {
+            questions_.reply(call.node, call.ticket, result, answer);
+          }),
+      questions_(runtime),
       introductions_(nodes_),
       places_(nodes_to_use(options_.place, nodes_).value_or(std::vector{kHome}), self_, nodes_) {
   for (std::uint16_t n = 0; n < nodes_; ++n) runs_on_[n] = n;
@@ -71,7 +82,7 @@ Result<> Process::prepare() {
     for (int tries = 0; tries < (one_clock ? kOneClockTries : kClockTries); ++tries) {
       std::vector<std::byte> pid;
       const std::int64_t before = os::monotonic_ns();
-      const long home = ask(kHome, request, {}, &pid);
+      const long home = questions_.ask(kHome, request, {}, &pid);
       const std::int64_t after = os::monotonic_ns();
       if (pid.size() == sizeof home_pid_) std::memcpy(&home_pid_, pid.data(), sizeof home_pid_);
       one_clock = one_clock && before <= home && home <= after;
@@ -86,22 +97,21 @@ Result<> Process::prepare() {
     introductions_[0] = introduction;
   } else {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kIntroduce};
-    (void)ask(kHome, request, std::as_bytes(std::span(&introduction, 1)));
+    (void)questions_.ask(kHome, request, std::as_bytes(std::span(&introduction, 1)));
   }
   return runtime_.sync().meet();  // no node gets a thread or a change before it is ready
 }
 
 Result<> Process::run(const std::string& path, std::vector<std::string> arguments) {
   home_pid_ = ::getpid();
-  descriptors_ = options_.descriptors;
-  note_runtime_descriptors();
+  descriptors_.begin(options_.descriptors);
   if (std::getenv("GALLOCY_DEBUG") != nullptr) {
     const auto maps = [this] {
       const std::lock_guard lock(space_mu_);
       return space_->maps_text();
     };
     GALLOCY_ASSIGN(const int socket, serve_debugger(kFirstRuntimeDescriptor, maps));
-    keep_descriptor(socket);
+    descriptors_.keep(socket);
   }
   GALLOCY_TRY(open_trace());
   catch_ends();

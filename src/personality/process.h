@@ -29,7 +29,9 @@
 #include "personality/address_space.h"
 #include "personality/affinity.h"
 #include "personality/backtrace.h"
+#include "personality/call.h"
 #include "personality/call_table.h"
+#include "personality/descriptors.h"
 #include "personality/elf_image.h"
 #include "personality/file_pages.h"
 #include "personality/file_task.h"
@@ -44,9 +46,12 @@
 #include "personality/page_limits.h"
 #include "personality/patched_sites.h"
 #include "personality/processor_features.h"
+#include "personality/proxies.h"
+#include "personality/questions.h"
 #include "personality/signal_frame.h"
 #include "personality/task_texts.h"
 #include "personality/thread_places.h"
+#include "personality/timers.h"
 #include "personality/trace_ring.h"
 #include "runtime/runtime.h"
 #include "wire/guest.h"
@@ -54,9 +59,7 @@
 namespace gallocy::personality {
 
 inline constexpr NodeId kHome{0};
-// The runtime's descriptors at the home are out of the program's way, which counts from 0.
 inline constexpr std::uint64_t kOutsideBytes = std::uint64_t{4} << 30;  // the largest such executable
-inline constexpr int kFirstRuntimeDescriptor = 900;
 inline constexpr int kTidNodeShift = 22;  // guest tid: node << 22 | the kernel's tid; fits a futex word's 30 bits
 
 struct ProcessOptions {
@@ -73,14 +76,6 @@ enum class Records : std::uint64_t { kReport, kTrace };
 
 // Memory that goes along with a call in one message, each way; frames have a limit (wire/frame.h).
 inline constexpr std::size_t kMostTravelling = 128 << 10;
-
-// A system call as it came.
-struct Call {
-  long number = 0;
-  long arguments[6] = {};
-};
-
-inline std::uint64_t argument(const Call& call, int i) { return static_cast<std::uint64_t>(call.arguments[i]); }
 
 // What a process of one node has used.
 struct NodeUsage {
@@ -349,7 +344,6 @@ class Process final : private GuestHandler, private ImageTarget {
   void delist(GuestThread& thread);
   void withdraw(GuestThread& thread);
   void thread_ended(int guest_tid);
-  void end_proxy(int guest_tid);
   bool end_other_threads(int guest_tid);
   bool end_threads_here(int but_guest_tid);
   void enlist(GuestThread& thread, std::uint64_t stack);
@@ -412,22 +406,6 @@ class Process final : private GuestHandler, private ImageTarget {
                       const std::vector<std::string>& environment, GuestRegisters& registers);
   GuestRegisters replace_program(ProgramCall program);
 
-  // process_descriptors.cc: at the home
-  static std::vector<int> open_descriptors();  // of this process
-  void note_runtime_descriptors();
-  void close_runtime_descriptors(int but);
-  bool is_runtime_descriptor(long fd);
-  bool names_runtime_descriptor(const Call& call);
-  void keep_descriptor(int fd);
-  void close_descriptor(int fd);
-  long close_range(const Call& call);
-  long limit_of_descriptors(const Call& call);
-
-  // process_timers.cc: at the home
-  long timer_call(const Call& call);
-  long create_timer(const Call& call);
-  [[noreturn]] void run_timers();
-
   // process_signals.cc
   long signal_call(GuestThread& thread, const Call& call, ucontext_t& context);
   std::uint64_t pending_at_home();
@@ -436,6 +414,7 @@ class Process final : private GuestHandler, private ImageTarget {
   long set_action(const Call& call);
   void publish_action(int number, const GuestAction& action);
   long send_to_thread(int guest_tid, int number, const siginfo_t& info);
+  void send_of_timer(int guest_tid, siginfo_t& info);
   long deliver_here(int guest_tid, const PendingSignal& signal);
   void queue(GuestThread& thread, const PendingSignal& signal);
   void interrupt_at_home(const GuestThread& thread);
@@ -501,33 +480,22 @@ class Process final : private GuestHandler, private ImageTarget {
   void finish_trace();
 
   // process_messages.cc
-  struct Question;
   bool message(NodeId from, wire::MessageType type, std::span<const std::byte> body,
                std::span<const std::byte> payload);
-  void send(NodeId node, wire::MessageType type, std::span<const std::byte> head, std::span<const std::byte> trailing);
   bool request(NodeId from, const wire::GuestRequest& request, std::span<const std::byte> trailing);
-  long ask(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {},
-           std::vector<std::byte>* answer = nullptr);
-  void wait_for_all(const std::vector<std::unique_ptr<Question>>& questions);
-  void ask_all(wire::GuestRequest& request, std::span<const std::byte> trailing = {});  // the others
-  void post(NodeId node, wire::GuestRequest& request, std::span<const std::byte> trailing = {});
-  void reply(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});
   void reply_about_thread(NodeId node, const wire::GuestRequest& request, long result,
                           std::span<const std::byte> answer = {});
-  void answer(NodeId node, std::uint64_t ticket, long result, std::span<const std::byte> answer = {});  // or this one
-  void answered(std::uint64_t ticket, long result, std::span<const std::byte> answer);
   static wire::GuestRequest request_for(wire::GuestRequestKind kind, const GuestThread& thread, const Call& call);
   static Call call_in(const wire::GuestRequest& request);
-  void call_for(NodeId node, const wire::GuestRequest& request, std::span<const std::byte> data);
-  void interrupt_call(int guest_tid, std::uint64_t ticket);
-  std::uint64_t open_question(Question& question);
-  long close_question(std::uint64_t ticket, Question& question, std::vector<std::byte>* answer);
   long ask_home(GuestThread& thread, wire::GuestRequest& request, std::span<const std::byte> data = {},
                 std::vector<std::byte>* answer = nullptr);
+  NodeId node_of_caller(int guest_tid);
 
   // Whether there is something to say when the program ends.
   bool looks_inside() const { return options_.report || !options_.trace_file.empty() || options_.backtrace != nullptr; }
   bool is_home() const { return self_ == kHome; }
+  // Of this process, or of one of its threads on another node.
+  bool is_own_id(long id) const { return id == 0 || id == home_pid_ || id >> kTidNodeShift != 0; }
   bool in_guest(std::uint64_t address) const {
     return address - begin_ < end_ - begin_ || address - low_begin_ < low_end_ - low_begin_;
   }
@@ -556,10 +524,8 @@ class Process final : private GuestHandler, private ImageTarget {
   os::Mutex common_mu_;           // while pages become common
   std::set<int> common_files_;    // all mappings of these are
   std::set<int> nameless_files_;  // of shared memory without a file
-  rlimit descriptors_{};          // the limit that the program was started with, and its children get
-  os::Mutex descriptors_mu_;
-  std::set<int> runtime_descriptors_ GUARDED_BY(descriptors_mu_);  // of the home: not the program's to use
-  std::map<int, std::string> file_paths_;                          // of private mappings, which keep no descriptor
+  Descriptors descriptors_;
+  std::map<int, std::string> file_paths_;  // of private mappings, which keep no descriptor
   int next_file_ = 0;
   HeldLocks held_locks_;
   // Who waits until a page can be touched, or until nobody reads pages that it closes.
@@ -576,33 +542,8 @@ class Process final : private GuestHandler, private ImageTarget {
   std::once_flag watching_;
   std::atomic<bool> threads_elsewhere_{false};  // ever
 
-  struct Timer {
-    int fd = -1;
-    int signal = 0;  // 0: none
-    int thread = 0;  // guest tid; 0: the process
-    sigval value{};
-    int overruns = 0;
-  };
-  std::mutex timers_mu_;
-  std::map<int, Timer> timers_;
-  int timer_epoll_ = -1, next_timer_ = 0;
-
-  // A proxy makes the calls of one thread of another node.
-  struct Proxy {
-    std::mutex mu;
-    runtime::WaitFlag changed;
-    bool has_call = false, ended = false;
-    std::uint64_t ticket = 0;
-    NodeId node{};  // where the thread is
-    Call call;
-    std::vector<std::byte> data;  // of a call whose memory came with it
-    bool with_data = false;
-    GuestThread thread;  // so that a signal can interrupt it
-  };
-  std::mutex proxies_mu_;
-  std::unordered_map<int, std::shared_ptr<Proxy>> proxies_;  // by guest tid
-  void run_proxy(const std::shared_ptr<Proxy>& proxy);
-  NodeId node_of_caller(int guest_tid);
+  Timers timers_;
+  Proxies proxies_;
 
   os::Mutex threads_mu_;                                                   // taken with signals blocked
   std::unordered_map<int, GuestThread*> threads_ GUARDED_BY(threads_mu_);  // of this node, by guest tid
@@ -633,14 +574,7 @@ class Process final : private GuestHandler, private ImageTarget {
   os::Mutex sleeps_mu_;
   std::unordered_map<std::uint64_t, Sleep*> sleeps_ GUARDED_BY(sleeps_mu_);
 
-  struct Question {
-    runtime::WaitFlag flag;
-    long result = 0;
-    std::vector<std::byte> answer;
-  };
-  os::Mutex questions_mu_;
-  std::uint64_t next_ticket_ GUARDED_BY(questions_mu_) = 1;
-  std::unordered_map<std::uint64_t, Question*> questions_ GUARDED_BY(questions_mu_);
+  Questions questions_;
 
   std::atomic<std::uint64_t> threads_started_{0}, threads_moved_{0};
   std::vector<StackPlace> stacks_ GUARDED_BY(threads_mu_);  // of threads that began here, for the report

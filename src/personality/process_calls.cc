@@ -198,7 +198,7 @@ long Process::send_home(GuestThread& thread, const Call& call) {
 }
 
 long Process::serve_at_home(GuestThread* thread, const Call& call) {
-  if (names_runtime_descriptor(call)) return -EBADF;
+  if (names_descriptor(call.number) && descriptors_.is_runtimes(call.arguments[0])) return -EBADF;
   if (is_vector_call(call.number)) return vectors(thread, call);
   switch (call.number) {
     case SYS_mmap:
@@ -237,7 +237,7 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
     case SYS_timer_gettime:
     case SYS_timer_getoverrun:
     case SYS_timer_delete:
-      return timer_call(call);
+      return timers_.call(call);
     case SYS_mincore:
       return residency(call);
     case SYS_sendmmsg:
@@ -248,7 +248,8 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
     case SYS_getrlimit:
     case SYS_setrlimit:
     case SYS_prlimit64:
-      if (const long result = limit_of_descriptors(call); result != -ENOSYS) return result;
+      if (call.number == SYS_prlimit64 && !is_own_id(call.arguments[0])) break;
+      if (const long result = descriptors_.limit_call(call); result != -ENOSYS) return result;
       break;
     case SYS_mlock:
     case SYS_mlock2:
@@ -262,10 +263,10 @@ long Process::serve_at_home(GuestThread* thread, const Call& call) {
       return wait_in_kernel(*thread, call);
     case SYS_dup2:
     case SYS_dup3:
-      if (is_runtime_descriptor(call.arguments[1])) return -EBADF;
+      if (descriptors_.is_runtimes(call.arguments[1])) return -EBADF;
       break;
     case SYS_close_range:
-      return close_range(call);
+      return descriptors_.close_range(call);
     case SYS_sendmsg:
     case SYS_recvmsg:
       return messages(thread, call);

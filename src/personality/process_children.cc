@@ -148,7 +148,7 @@ long Process::serve_borrower(GuestThread& thread, const Call& call, ucontext_t& 
       const std::string file = file_to_use(program->path);
       rlimit raised{};
       ::getrlimit(RLIMIT_NOFILE, &raised);
-      ::setrlimit(RLIMIT_NOFILE, &descriptors_);
+      descriptors_.restore_limit();
       set_signal_mask(kernel_mask(thread.guest_mask));
       const long failed = raw_system_call(SYS_execve, reinterpret_cast<long>(file.c_str()),
                                           reinterpret_cast<long>(argv.data()), reinterpret_cast<long>(envp.data()));
@@ -215,13 +215,11 @@ long Process::fork_process(const ThreadStart& start, bool waits) {
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0) return -errno;
   const std::uint64_t mask = block_signals();
-  descriptors_mu_.lock();  // but this one, which the forking thread holds in both
-  const pid_t child = ::fork();
-  descriptors_mu_.unlock();
+  const pid_t child = descriptors_.fork();  // it may use these
   if (child == 0) {
     ::close(ready[0]);
     if (!copy_memory_to_child(file, file_begin, mappings)) ::_exit(127);
-    close_runtime_descriptors(ready[1]);
+    descriptors_.close_runtimes(ready[1]);
     if (::write(ready[1], "", 1) != 1) ::_exit(127);
     if (!waits) ::close(ready[1]);
     become_child(start);
@@ -248,7 +246,7 @@ void Process::become_child(const ThreadStart& start) {
   prepare_child_thread(thread);
   show_features();
   os::leave_processor_share();
-  ::setrlimit(RLIMIT_NOFILE, &descriptors_);
+  descriptors_.restore_limit();
   thread.is_forked_child = true;
   thread.guest_mask = start.mask;
   thread.guest_tid = thread.tid;

@@ -31,7 +31,7 @@ constexpr std::int64_t kShortestStayNs = 10'000'000, kLongestStayNs = 2'000'000'
 void Process::close_to_others(std::uint64_t begin, std::uint64_t end) {
   limits_.set_common(begin, end, Common::kElsewhere);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kCommon, .words = {begin, end, 1}};
-  ask_all(request);
+  questions_.ask_all(request);
 }
 
 // The part, of one area, becomes common. 0 or an errno, with which the area has to be unmapped.
@@ -83,7 +83,7 @@ void Process::end_common(std::uint64_t begin, std::uint64_t end) {
     in_kernel_.assign(from, to, false);
     limits_.set_common(from, to, Common::kNo);
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kCommon, .words = {from, to, 0}};
-    ask_all(request);
+    questions_.ask_all(request);
   }
 }
 
@@ -173,7 +173,7 @@ bool Process::touched_common(GuestThread* thread, ucontext_t& context, bool in_g
                              .words = {writes ? copy->to : copy->from, copy->bytes}};
   std::vector<std::byte> bytes(writes ? copy->bytes : 0), answer;
   if (writes && copy->from != 0 && !copy_in(bytes.data(), copy->from, bytes.size())) return end_failed_copy(context);
-  if (ask(kHome, request, bytes, &answer) != 0) return end_failed_copy(context);
+  if (questions_.ask(kHome, request, bytes, &answer) != 0) return end_failed_copy(context);
   if (!writes && (answer.size() != copy->bytes || !copy_out(copy->to, answer.data(), answer.size())))
     return end_failed_copy(context);
   finish_copy(context, copy->bytes);
@@ -208,10 +208,11 @@ void Process::send_visitors_back() {
 // At the home, on a thread of its own.
 void Process::copy_for(NodeId node, const wire::GuestRequest& request, std::span<const std::byte> bytes) {
   const std::uint64_t address = request.words[0];
-  if (!bytes.empty()) return reply(node, request.ticket, copy_out(address, bytes.data(), bytes.size()) ? 0 : -EFAULT);
+  if (!bytes.empty())
+    return questions_.reply(node, request.ticket, copy_out(address, bytes.data(), bytes.size()) ? 0 : -EFAULT);
   std::vector<std::byte> answer(std::min<std::uint64_t>(request.words[1], kPageBytes));
   const bool read = copy_in(answer.data(), address, answer.size());
-  reply(node, request.ticket, read ? 0 : -EFAULT, answer);
+  questions_.reply(node, request.ticket, read ? 0 : -EFAULT, answer);
 }
 
 }  // namespace gallocy::personality

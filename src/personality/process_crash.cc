@@ -77,7 +77,7 @@ void Process::die_of(GuestThread& thread, const PendingSignal& signal, const uco
     start_runtime_thread([this, crash] { end_by(crash); });  // this one's stack is small
   } else {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kFatal};
-    post(kHome, request, std::as_bytes(std::span(&crash, 1)));
+    questions_.post(kHome, request, std::as_bytes(std::span(&crash, 1)));
   }
   for (;;) ::pause();
 }

@@ -54,7 +54,7 @@ long Process::execute(GuestThread& thread, const Call& call, ucontext_t& context
   if (!is_home()) {
     wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, call);
     request.words[5] = thread.guest_mask;
-    if (const long failed = ask(kHome, request); failed != 0) return failed;
+    if (const long failed = questions_.ask(kHome, request); failed != 0) return failed;
     end_thread_quietly(thread);
   }
   auto program = program_of(call);
@@ -106,9 +106,7 @@ long Process::execute_at_home(const GuestThread& proxy, const Call& call) {
 // All other threads end. False: one does not.
 bool Process::make_way(int guest_tid) {
   if (!end_other_threads(guest_tid)) return false;
-  const std::lock_guard lock(timers_mu_);
-  for (const auto& [id, timer] : timers_) close_descriptor(timer.fd);
-  timers_.clear();
+  timers_.remove_all();
   return true;
 }
 
@@ -124,7 +122,7 @@ GuestRegisters Process::replace_program(ProgramCall program) {
   }
   forget_handlers();
   for (const int fd : open_descriptors()) {
-    if (!is_runtime_descriptor(fd) && (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0) ::close(fd);
+    if (!descriptors_.is_runtimes(fd) && (::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0) ::close(fd);
   }
   GuestRegisters registers;
   if (auto ready = load_image(program.path, std::move(program.arguments), program.environment, registers); !ready) {

@@ -87,7 +87,7 @@ void Process::agree() {
   std::memcpy(message.data(), &agreement, sizeof agreement);
   std::memcpy(message.data() + sizeof agreement, counts.data(), counts.size() * sizeof counts[0]);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kAgreement};
-  ask_all(request, message);
+  questions_.ask_all(request, message);
   CHECK(agree_to(message));
 }
 

@@ -55,15 +55,15 @@ bool Process::read_touched(std::uint64_t address, bool view_would_do) {
   for (;;) {
     std::vector<std::byte> answer;
     Question question;
-    const std::uint64_t ticket = open_question(question);
+    const std::uint64_t ticket = questions_.open(question);
     if (is_home()) {
       touch_file_page(kHome, ticket, address, view_would_do);
     } else {
       wire::GuestRequest request{.ticket = ticket, .kind = Kind::kTouch, .words = {address, view_would_do ? 1u : 0u}};
-      post(kHome, request);
+      questions_.post(kHome, request);
     }
-    (void)runtime_.waiting().wait(question.flag);
-    const long what = close_question(ticket, question, &answer);
+    questions_.wait(question);
+    const long what = questions_.close(ticket, question, &answer);
     if (what == kThere) return true;
     FileTask task;
     CHECK(answer.size() >= sizeof task, answer.size());
@@ -83,7 +83,7 @@ bool Process::read_touched(std::uint64_t address, bool view_would_do) {
     if (is_home()) {
       file_part_done(kHome, done);
     } else {
-      post(kHome, done);
+      questions_.post(kHome, done);
     }
     if (address < end) return true;
     if (what == kReadIt) return false;
@@ -140,20 +140,18 @@ void Process::forget_file(int file) {
 
 // All pieces are asked for at once.
 std::vector<std::byte> Process::contents_from_home(const FilePart& part) {
-  std::vector<std::unique_ptr<Question>> questions;
+  QuestionGroup group(questions_);
   for (std::uint64_t at = part.begin; at < part.end; at += kPieceBytes) {
-    questions.push_back(std::make_unique<Question>());
-    wire::GuestRequest request{.ticket = open_question(*questions.back()),
+    wire::GuestRequest request{.ticket = group.ticket(),
                                .kind = Kind::kFileBytes,
                                .words = {static_cast<std::uint64_t>(part.file), part.offset + (at - part.begin),
                                          std::min<std::uint64_t>(kPieceBytes, part.end - at)}};
-    post(kHome, request);
+    questions_.post(kHome, request);
   }
-  wait_for_all(questions);
   std::vector<std::byte> contents;
-  for (const auto& question : questions) {
-    contents.insert(contents.end(), question->answer.begin(), question->answer.end());
-    if (question->answer.size() != kPieceBytes) break;
+  for (const std::vector<std::byte>& piece : group.wait()) {
+    contents.insert(contents.end(), piece.begin(), piece.end());
+    if (piece.size() != kPieceBytes) break;
   }
   return contents;
 }
@@ -170,7 +168,7 @@ void Process::send_file_bytes(NodeId to, std::uint64_t ticket, int file, std::ui
   std::vector<std::byte> contents(std::min(bytes, kPieceBytes));
   const int fd = descriptor_of(file);
   contents.resize(fd < 0 ? 0 : read_file(fd, contents.data(), contents.size(), offset));
-  reply(to, ticket, 0, contents);
+  questions_.reply(to, ticket, 0, contents);
 }
 
 // On any thread, the poller too. The ticket is answered when the page is there, or has become the node's to read.
@@ -180,7 +178,7 @@ void Process::touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t a
   const FilePages::Answer answer = file_pages_.touch(address, node, view_would_do);
   switch (answer.kind) {
     case FilePages::Answer::Kind::kViewed:
-      return this->answer(node, ticket, kThere);
+      return questions_.answer(node, ticket, kThere);
     case FilePages::Answer::Kind::kWait:
       file_waiters_.push_back({.node = node, .ticket = ticket, .begin = address, .end = address + 1});
       return;
@@ -193,9 +191,9 @@ void Process::touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t a
       if (node == self_) {
         (void)change_here(request);
       } else {
-        post(node, request);
+        questions_.post(node, request);
       }
-      return this->answer(node, ticket, kThere);
+      return questions_.answer(node, ticket, kThere);
     }
     case FilePages::Answer::Kind::kView:
     case FilePages::Answer::Kind::kRead: {
@@ -206,7 +204,7 @@ void Process::touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t a
       const auto head = std::as_bytes(std::span(&task, 1)), viewers = std::as_bytes(std::span(answer.viewers));
       std::vector<std::byte> bytes(head.begin(), head.end());
       bytes.insert(bytes.end(), viewers.begin(), viewers.end());
-      return this->answer(node, ticket, answer.kind == FilePages::Answer::Kind::kView ? kViewIt : kReadIt, bytes);
+      return questions_.answer(node, ticket, answer.kind == FilePages::Answer::Kind::kView ? kViewIt : kReadIt, bytes);
     }
   }
 }
@@ -225,7 +223,7 @@ void Process::file_part_done(NodeId node, const wire::GuestRequest& request) {
 void Process::answer_file_waiters() {
   std::erase_if(file_waiters_, [&](const FileWaiter& waiter) {
     if (waiter.closes ? file_pages_.reading(waiter.begin, waiter.end) : file_pages_.waits(waiter.begin)) return false;
-    answer(waiter.node, waiter.ticket, kThere);
+    questions_.answer(waiter.node, waiter.ticket, kThere);
     return true;
   });
 }
@@ -234,7 +232,7 @@ void Process::answer_file_waiters() {
 void Process::close_file_pages(std::uint64_t begin, std::uint64_t end) {
   for (;;) {
     Question question;
-    const std::uint64_t ticket = open_question(question);
+    const std::uint64_t ticket = questions_.open(question);
     bool closed = false;
     {
       const os::MutexLock lock(file_pages_mu_);
@@ -242,8 +240,8 @@ void Process::close_file_pages(std::uint64_t begin, std::uint64_t end) {
       if (!closed)
         file_waiters_.push_back({.node = self_, .ticket = ticket, .begin = begin, .end = end, .closes = true});
     }
-    if (!closed) (void)runtime_.waiting().wait(question.flag);
-    (void)close_question(ticket, question, nullptr);
+    if (!closed) questions_.wait(question);
+    (void)questions_.close(ticket, question);
     if (closed) break;
   }
   std::vector<NodeId> viewers;
@@ -285,7 +283,7 @@ void Process::leave_unread(const FilePart& part) {
   }
   limits_.set_unread(part.begin, part.end);
   wire::GuestRequest request{.kind = Kind::kUnread, .words = {part.begin, part.end}};
-  ask_all(request);
+  questions_.ask_all(request);
   open_file_pages(part.begin, part.end);
 }
 

@@ -60,16 +60,15 @@ void Process::end_view(std::uint64_t begin, std::uint64_t end) {
 }
 
 void Process::end_views(std::uint64_t begin, std::uint64_t end, std::span<const NodeId> viewers) {
-  std::vector<std::unique_ptr<Question>> questions;
+  QuestionGroup group(questions_);
   for (const NodeId node : viewers) {
     if (node == self_) continue;
-    questions.push_back(std::make_unique<Question>());
     wire::GuestRequest request{
-        .ticket = open_question(*questions.back()), .kind = wire::GuestRequestKind::kEndView, .words = {begin, end}};
-    post(node, request);
+        .ticket = group.ticket(), .kind = wire::GuestRequestKind::kEndView, .words = {begin, end}};
+    questions_.post(node, request);
   }
   end_view(begin, end);
-  wait_for_all(questions);
+  (void)group.wait();
 }
 
 }  // namespace gallocy::personality

@@ -217,7 +217,7 @@ long Process::unlock_owned(GuestThread& thread, std::uint64_t address) {
 long Process::futex_request(wire::GuestRequest& request) {
   if (is_home()) return futex_at_home(kHome, request.words);
   request.kind = wire::GuestRequestKind::kFutex;
-  return ask(kHome, request);
+  return questions_.ask(kHome, request);
 }
 
 // Any thread of the home, the poller too.
@@ -254,7 +254,7 @@ long Process::futex_at_home(NodeId from, const std::uint64_t (&words)[8]) {
 void Process::wake(const FutexWaiter& waiter) {
   if (waiter.node == self_) return wake_here(waiter.ticket);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kWake, .words = {waiter.ticket}};
-  post(waiter.node, request);
+  questions_.post(waiter.node, request);
 }
 
 void Process::wake_here(std::uint64_t ticket) {
@@ -269,11 +269,7 @@ void Process::wake_here(std::uint64_t ticket) {
 long Process::futex_wait(GuestThread& thread, std::uint64_t address, std::uint32_t value, std::uint32_t bits,
                          std::int64_t deadline_ns) {
   Sleep sleep;
-  std::uint64_t ticket = 0;
-  {
-    const os::MutexLock lock(questions_mu_);
-    ticket = next_ticket_++;
-  }
+  const std::uint64_t ticket = questions_.new_ticket();
   {
     const os::MutexLock lock(sleeps_mu_);
     sleeps_[ticket] = &sleep;

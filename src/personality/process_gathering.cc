@@ -71,7 +71,7 @@ void Process::shuffle_places(long period_ns) {
 void Process::tell_places(const Gathering::Places& places) {
   const auto bytes = std::as_bytes(std::span(places));
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kPlaces};
-  ask_all(request, bytes);
+  questions_.ask_all(request, bytes);
   CHECK(take_places(bytes));
 }
 
@@ -82,7 +82,7 @@ SharingTotals Process::sharing_of(NodeId node) {
     record = sharing_record();
   } else {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kSharing};
-    (void)ask(node, request, {}, &record);
+    (void)questions_.ask(node, request, {}, &record);
   }
   SharingTotals totals{.received_bytes = std::vector<std::uint64_t>(nodes_)};
   std::vector<std::uint64_t> words(kSharingWords + nodes_);

@@ -141,7 +141,7 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
 int Process::keep_file(int fd) {
   const int own = ::fcntl(fd, F_DUPFD_CLOEXEC, kLeastDescriptor);
   if (own < 0) return kNoFile;
-  keep_descriptor(own);
+  descriptors_.keep(own);
   const os::MutexLock lock(files_mu_);
   files_[next_file_] = own;
   return next_file_++;
@@ -151,7 +151,7 @@ void Process::close_file(int file) {
   const os::MutexLock lock(files_mu_);
   const auto found = files_.find(file);
   if (found == files_.end()) return;
-  close_descriptor(found->second);
+  descriptors_.close(found->second);
   files_.erase(found);
 }
 
@@ -161,7 +161,7 @@ void Process::release_file(int file) {
   common_files_.erase(file);
   nameless_files_.erase(file);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kFileGone, .words = {static_cast<std::uint64_t>(file)}};
-  for (std::uint16_t n = 1; n < nodes_; ++n) post(NodeId{n}, request);
+  for (std::uint16_t n = 1; n < nodes_; ++n) questions_.post(NodeId{n}, request);
 }
 
 // Of some private mappings only the path is kept: programs map more files than they may have descriptors.
@@ -172,7 +172,7 @@ bool Process::reopen(int file) {
   const int own = fd < 0 ? -1 : ::fcntl(fd, F_DUPFD_CLOEXEC, kLeastDescriptor);
   if (fd >= 0) ::close(fd);
   if (own < 0) return false;
-  keep_descriptor(own);
+  descriptors_.keep(own);
   const os::MutexLock lock(files_mu_);
   files_[file] = own;
   return true;

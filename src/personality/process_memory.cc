@@ -147,7 +147,7 @@ void Process::protect_everywhere(std::uint64_t begin, std::uint64_t end, int pro
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kProtect,
                              .words = {begin, end, static_cast<std::uint64_t>(protection)}};
   (void)change_here(request);
-  if (nodes_ > 1) ask_all(request);
+  if (nodes_ > 1) questions_.ask_all(request);
 }
 
 // The pages read as zero, or are unread, from now on. Bytes of them may be on their way between any two nodes, as nodes
@@ -164,25 +164,22 @@ void Process::discard_everywhere(std::uint64_t begin, std::uint64_t end, const F
   if (unread == nullptr) limits_.set_read(begin, end);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kDiscard,
                              .words = {begin, end, unread != nullptr ? std::uint64_t{1} : 0}};
-  ask_all(request);
+  questions_.ask_all(request);
   runtime_.memory().thaw_here(begin, end - begin);
   unread != nullptr ? open_file_pages(begin, end) : remove_file_pages(begin, end);
 }
 
 // Asks all others to freeze the pages; each tells each other (kArrived), which tells the home.
 void Process::freeze_elsewhere(std::uint64_t begin, std::uint64_t end) {
-  std::vector<std::unique_ptr<Question>> questions;
-  const auto open = [&] {
-    questions.push_back(std::make_unique<Question>());
-    return open_question(*questions.back());
-  };
+  QuestionGroup group(questions_);
   for (std::uint16_t n = 1; n < nodes_; ++n) {
-    wire::GuestRequest request{.ticket = open(), .kind = wire::GuestRequestKind::kFreeze, .words = {begin, end}};
+    wire::GuestRequest request{
+        .ticket = group.ticket(), .kind = wire::GuestRequestKind::kFreeze, .words = {begin, end}};
     std::vector<std::uint64_t> arrivals;
-    for (std::uint16_t to = 1; to < nodes_; ++to) arrivals.push_back(to == n ? 0 : open());
-    post(NodeId{n}, request, std::as_bytes(std::span(arrivals)));
+    for (std::uint16_t to = 1; to < nodes_; ++to) arrivals.push_back(to == n ? 0 : group.ticket());
+    questions_.post(NodeId{n}, request, std::as_bytes(std::span(arrivals)));
   }
-  wait_for_all(questions);
+  (void)group.wait();
 }
 
 // On every node; at others than the home on the poller. False: the request makes no sense.
@@ -222,7 +219,7 @@ bool Process::allow_range(std::uint64_t begin, std::uint64_t end) {
   if (!place_outside(low, window, bytes)) return false;
   if (nodes_ > 1) {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kOutside, .words = {low, window, bytes}};
-    ask_all(request);
+    questions_.ask_all(request);
   }
   space_->add_range(low, low + bytes);
   return true;

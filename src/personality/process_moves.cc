@@ -46,7 +46,7 @@ long Process::ask_about_thread(int guest_tid, wire::GuestRequest& request, std::
   long result = -ESRCH;
   for (int i = 0; i < kTries; ++i) {
     if (answer != nullptr) answer->clear();
-    result = node == self_ ? found_here(guest_tid, here()) : ask(node, request, trailing, answer);
+    result = node == self_ ? found_here(guest_tid, here()) : questions_.ask(node, request, trailing, answer);
     const NodeId before = node;
     if (result <= kElsewhere) {
       node = NodeId{static_cast<std::uint16_t>(kElsewhere - result)};
@@ -108,7 +108,7 @@ bool Process::move_if_asked(GuestThread& thread, ucontext_t& context) {
   moved = MovedThread::take(thread, context);  // signals that come from now on are sent after it
   moved.affinity = affinity;
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kMove};
-  const long failed = ask(to, request, encode(moved, context_state(context)));
+  const long failed = questions_.ask(to, request, encode(moved, context_state(context)));
   if (failed != 0) come_back(thread, moved);
   {
     const os::MutexLock lock(threads_mu_);
@@ -156,7 +156,7 @@ bool Process::hold_all_threads(bool hold) {
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     if (NodeId{n} == self_) continue;
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kHoldThreads, .words = {hold ? 1u : 0u}};
-    done = ask(NodeId{n}, request) == 0 && done;
+    done = questions_.ask(NodeId{n}, request) == 0 && done;
   }
   return done;
 }
@@ -179,12 +179,12 @@ long Process::receive_thread(NodeId from, std::vector<std::byte> bytes) {
   const auto moved = decode_moved_thread(bytes, state);
   if (!moved) return -EINVAL;
   const NodeId origin = origin_of(moved->guest_tid);
-  if (is_home()) end_proxy(moved->guest_tid);
+  if (is_home()) proxies_.end(moved->guest_tid);
   if (origin == self_) return unpark(moved->guest_tid, std::move(bytes)) ? 0 : -ESRCH;
   if (origin != from) {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kAway,
                                .words = {static_cast<std::uint64_t>(moved->guest_tid), self_.value}};
-    (void)ask(origin, request);
+    (void)questions_.ask(origin, request);
   }
   const auto shared = std::make_shared<std::vector<std::byte>>(std::move(bytes));
   return make_thread([this, from, shared](StartReport& report) { run_moved_thread(from, *shared, report); });

@@ -87,7 +87,7 @@ void Process::patch(std::uint64_t call_at, long number) {
   if (!site) return;
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kSlot,
                              .words = {site->call_at, static_cast<std::uint32_t>(site->number)}};
-  const long slot = is_home() ? slot_for(*site) : ask(kHome, request);
+  const long slot = is_home() ? slot_for(*site) : questions_.ask(kHome, request);
   if (slot < 0) return;
   set_patched_site(static_cast<std::uint32_t>(slot), *site);
   auto patched = bytes;
@@ -131,7 +131,7 @@ PatchedSite Process::site_of(std::uint32_t slot) {
   if (site.call_at != 0) return site;
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kSite, .words = {slot}};
   std::vector<std::byte> answer;
-  (void)ask(kHome, request, {}, &answer);
+  (void)questions_.ask(kHome, request, {}, &answer);
   CHECK(answer.size() == sizeof site, slot);
   std::memcpy(&site, answer.data(), sizeof site);
   CHECK(site.call_at != 0, slot);

@@ -158,13 +158,13 @@ void Process::give_homes(std::uint64_t begin, std::uint64_t end, const MemoryPol
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kGiveHomes, .words = {begin, end}};
   for (std::uint16_t n = 0; n < nodes_; ++n) {
     const auto given = [&] {
-      return NodeId{n} == self_ ? give_homes_here(begin, end, policy) : ask(NodeId{n}, request, list) == 0;
+      return NodeId{n} == self_ ? give_homes_here(begin, end, policy) : questions_.ask(NodeId{n}, request, list) == 0;
     };
     while (!given() && os::monotonic_ns() < deadline) {
     }
   }
   request = {.kind = wire::GuestRequestKind::kTakeHomes, .words = {begin, end, moves_pages ? 1u : 0u}};
-  ask_all(request, list);
+  questions_.ask_all(request, list);
   take_homes_here(begin, end, policy, moves_pages);
 }
 
@@ -206,7 +206,7 @@ NodeId Process::home_of_page(int guest_tid, std::uint64_t address) {
   for (int i = 0; i < kHomeTries; ++i) {
     for (std::uint16_t n = 0; n < nodes_; ++n) {
       wire::GuestRequest request{.kind = wire::GuestRequestKind::kIsHome, .words = {address}};
-      if (NodeId{n} == self_ ? runtime_.memory().home_of(address) == self_ : ask(NodeId{n}, request) != 0)
+      if (NodeId{n} == self_ ? runtime_.memory().home_of(address) == self_ : questions_.ask(NodeId{n}, request) != 0)
         return NodeId{n};
     }
     const NodeId asking = node_of_caller(guest_tid);

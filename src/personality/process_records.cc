@@ -28,7 +28,7 @@ std::vector<std::byte> Process::records_of(NodeId node, Records which) {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kRecords,
                                .words = {static_cast<std::uint64_t>(which), all.size()}};
     piece.clear();
-    (void)ask(node, request, {}, &piece);
+    (void)questions_.ask(node, request, {}, &piece);
     all.insert(all.end(), piece.begin(), piece.end());
   } while (piece.size() == kPieceBytes);
   return all;
@@ -38,7 +38,7 @@ void Process::reply_with_records(NodeId node, std::uint64_t ticket, Records whic
   const std::lock_guard lock(records_mu_);
   if (offset == 0) records_ = records_here(which);
   const std::span<const std::byte> rest = std::span(records_).subspan(std::min<std::size_t>(offset, records_.size()));
-  reply(node, ticket, 0, rest.first(std::min(rest.size(), kPieceBytes)));
+  questions_.reply(node, ticket, 0, rest.first(std::min(rest.size(), kPieceBytes)));
 }
 
 ObjectMap Process::object_map(const std::vector<StackPlace>& stacks) {

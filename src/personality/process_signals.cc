@@ -121,7 +121,7 @@ void Process::interrupt_at_home(const GuestThread& thread) {
   if (call == 0) return;
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kInterrupt,
                              .words = {static_cast<std::uint64_t>(thread.guest_tid), call}};
-  post(kHome, request);
+  questions_.post(kHome, request);
 }
 
 // signal_pending tells whether there is something that is not blocked.
@@ -285,7 +285,7 @@ std::uint64_t Process::pending_at_home() {
   }
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kPending};
   std::vector<std::byte> answer;
-  (void)ask(kHome, request, {}, &answer);
+  (void)questions_.ask(kHome, request, {}, &answer);
   if (answer.size() == sizeof set) std::memcpy(&set, answer.data(), sizeof set);
   return set;
 }
@@ -374,7 +374,16 @@ void Process::publish_action(int number, const GuestAction& action) {
   }
   if (nodes_ == 1) return;
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kAction, .words = {static_cast<std::uint64_t>(number)}};
-  ask_all(request, std::as_bytes(std::span(&action, 1)));
+  questions_.ask_all(request, std::as_bytes(std::span(&action, 1)));
+}
+
+// To a thread, or to the process (0).
+void Process::send_of_timer(int guest_tid, siginfo_t& info) {
+  if (guest_tid != 0) {
+    (void)send_to_thread(guest_tid, info.si_signo, info);
+  } else {
+    raw_system_call(SYS_rt_sigqueueinfo, home_pid_, info.si_signo, reinterpret_cast<long>(&info));
+  }
 }
 
 long Process::send_to_thread(int guest_tid, int number, const siginfo_t& info) {

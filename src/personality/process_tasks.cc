@@ -82,7 +82,7 @@ std::vector<TaskFacts> Process::tasks() {
   for (std::uint16_t n = 1; n < nodes_; ++n) {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kTasks};
     std::vector<std::byte> answer;
-    (void)ask(NodeId{n}, request, {}, &answer);
+    (void)questions_.ask(NodeId{n}, request, {}, &answer);
     std::vector<TaskFacts> more(answer.size() / sizeof(TaskFacts));
     if (!more.empty()) std::memcpy(more.data(), answer.data(), more.size() * sizeof(TaskFacts));
     for (TaskFacts& task : more) {
@@ -147,10 +147,7 @@ std::string Process::name_file(int guest_tid) {
     const os::MutexLock lock(threads_mu_);
     if (const auto found = threads_.find(guest_tid); found != threads_.end()) tid = found->second->tid;
   }
-  if (tid == 0) {
-    const std::lock_guard lock(proxies_mu_);
-    if (const auto found = proxies_.find(guest_tid); found != proxies_.end()) tid = found->second->thread.tid;
-  }
+  if (tid == 0) tid = proxies_.kernel_tid(guest_tid);
   return tid != 0 ? fmt::format("/proc/self/task/{}/comm", tid) : "";
 }
 
@@ -167,7 +164,7 @@ std::string Process::write_own_directory(const OwnFile& file) {
     std::vector<int> open = open_descriptors();
     std::ranges::reverse(open);  // a memory file system lists the newest first, and /proc the lowest
     for (const int fd : open) {
-      if (is_runtime_descriptor(fd)) continue;
+      if (descriptors_.is_runtimes(fd)) continue;
       std::filesystem::create_symlink(std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", fd), error),
                                       path / std::to_string(fd), error);
     }
@@ -195,7 +192,7 @@ std::optional<std::string> Process::own_file_to_use(const OwnFile& file) {
   if (file.name.starts_with("fd/")) {
     int fd = -1;
     std::from_chars(file.name.data() + 3, file.name.data() + file.name.size(), fd);
-    if (is_runtime_descriptor(fd)) return "";
+    if (descriptors_.is_runtimes(fd)) return "";
     return std::nullopt;
   }
   if (file.name == "comm" && file.guest_tid != 0) return name_file(file.guest_tid);
@@ -223,7 +220,7 @@ long Process::thread_name(GuestThread& thread, const Call& call) {
   }
   if (!is_home()) {
     wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, call);
-    return ask(kHome, request);
+    return questions_.ask(kHome, request);
   }
   raw_system_call(SYS_prctl, PR_GET_NAME, reinterpret_cast<long>(name));
   return copy_out(argument(call, 1), name, sizeof name) ? 0 : -EFAULT;
@@ -233,7 +230,7 @@ long Process::name_proxy(const GuestThread& thread, const char (&name)[16]) {
   Call at_home{.number = SYS_prctl, .arguments = {PR_SET_NAME}};
   std::memcpy(&at_home.arguments[1], name, sizeof name);
   wire::GuestRequest request = request_for(wire::GuestRequestKind::kCall, thread, at_home);
-  return ask(kHome, request);
+  return questions_.ask(kHome, request);
 }
 
 // On the proxy.

@@ -83,14 +83,14 @@ long Process::clone(GuestThread& thread, const Call& call, const ucontext_t& con
 long Process::fork_anywhere(const ThreadStart& start, bool waits) {
   if (is_home()) return fork_process(start, waits);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kFork, .words = {waits ? 1u : 0u}};
-  return ask(kHome, request, std::as_bytes(std::span(&start, 1)));
+  return questions_.ask(kHome, request, std::as_bytes(std::span(&start, 1)));
 }
 
 long Process::start_thread(NodeId node, const ThreadStart& start) {
   if (node == self_) return start_thread_here(start);
   note_threads_elsewhere();
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kStart};
-  return ask(node, request, std::as_bytes(std::span(&start, 1)));
+  return questions_.ask(node, request, std::as_bytes(std::span(&start, 1)));
 }
 
 // Its id, or an error.
@@ -172,8 +172,8 @@ void Process::delist(GuestThread& thread) {
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kEnded,
                              .words = {static_cast<std::uint64_t>(thread.guest_tid)}};
   if (is_home() && thread.guest_tid != home_pid_) forget_policy(thread.guest_tid);  // that one's is the others', too
-  if (!is_home()) post(kHome, request);
-  if (origin != self_ && origin != kHome) post(origin, request);
+  if (!is_home()) questions_.post(kHome, request);
+  if (origin != self_ && origin != kHome) questions_.post(origin, request);
 }
 
 // A thread of another node. On the poller.
@@ -181,17 +181,7 @@ void Process::thread_ended(int guest_tid) {
   (void)unpark(guest_tid, {});
   if (!is_home()) return;
   if (guest_tid != home_pid_) forget_policy(guest_tid);
-  end_proxy(guest_tid);
-}
-
-void Process::end_proxy(int guest_tid) {
-  const std::lock_guard lock(proxies_mu_);
-  const auto found = proxies_.find(guest_tid);
-  if (found == proxies_.end()) return;
-  const std::lock_guard proxy_lock(found->second->mu);
-  found->second->ended = true;
-  found->second->changed.set();
-  proxies_.erase(found);
+  proxies_.end(guest_tid);
 }
 
 void Process::run_thread(const ThreadStart& start, StartReport& report) {
@@ -239,7 +229,7 @@ bool Process::end_other_threads(int guest_tid) {
     if (NodeId{n} == self_) continue;
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kEndThreads,
                                .words = {static_cast<std::uint64_t>(guest_tid)}};
-    done = ask(NodeId{n}, request) == 0;
+    done = questions_.ask(NodeId{n}, request) == 0;
   }
   done = done && end_threads_here(guest_tid);
   (void)hold_all_threads(false);
@@ -321,7 +311,7 @@ void Process::leave(int status) {
     if (NodeId{n} == self_) continue;
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kExit,
                                .words = {static_cast<std::uint64_t>(static_cast<unsigned>(status))}};
-    post(NodeId{n}, request);
+    questions_.post(NodeId{n}, request);
   }
   runtime_.leave_at_once(is_home() ? status & 0xff : 0);
 }

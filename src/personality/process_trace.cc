@@ -35,7 +35,7 @@ Result<> Process::open_trace() {
   }
   trace_fd_ = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirstRuntimeDescriptor);
   ::close(fd);
-  keep_descriptor(trace_fd_);
+  descriptors_.keep(trace_fd_);
   return {};
 }
 

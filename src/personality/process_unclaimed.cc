@@ -43,7 +43,7 @@ void Process::hand_over(int number) {
   if (taker_here(number) != 0) return;  // the kernel gives it to that one
   for (std::uint16_t n = 1; n < nodes_; ++n) {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kTaker, .words = {static_cast<std::uint64_t>(number)}};
-    const long taker = ask(NodeId{n}, request);
+    const long taker = questions_.ask(NodeId{n}, request);
     if (taker == 0) continue;
     const std::uint64_t set = bit(number);
     const timespec at_once{};
@@ -72,7 +72,7 @@ GuestAction Process::take_action(int number) {
                                .words = {static_cast<std::uint64_t>(number)}};
     std::vector<std::byte> answer;
     GuestAction taken;
-    (void)ask(kHome, request, {}, &answer);
+    (void)questions_.ask(kHome, request, {}, &answer);
     if (answer.size() == sizeof taken) std::memcpy(&taken, answer.data(), sizeof taken);
     return taken;
   }
@@ -86,7 +86,7 @@ GuestAction Process::take_action(int number) {
   }
   for (std::uint16_t n = 1; n < nodes_; ++n) {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kAction, .words = {static_cast<std::uint64_t>(number)}};
-    post(NodeId{n}, request, std::as_bytes(std::span(&left, 1)));
+    questions_.post(NodeId{n}, request, std::as_bytes(std::span(&left, 1)));
   }
   return taken;
 }
@@ -98,7 +98,7 @@ void Process::stop_process() {
     return;
   }
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kStop};
-  post(kHome, request);
+  questions_.post(kHome, request);
 }
 
 }  // namespace gallocy::personality

@@ -67,7 +67,7 @@ NodeUsage Process::usage_of_all() {
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kUsage};
     std::vector<std::byte> answer;
     NodeUsage one;
-    (void)ask(NodeId{n}, request, {}, &answer);
+    (void)questions_.ask(NodeId{n}, request, {}, &answer);
     if (answer.size() != sizeof one) continue;
     std::memcpy(&one, answer.data(), sizeof one);
     add(all.resources, one.resources);

@@ -62,7 +62,7 @@ MachineView& Process::machine() {
     }
     wire::GuestRequest request{.kind = wire::GuestRequestKind::kFacts};
     std::vector<std::byte> answer;
-    (void)ask(NodeId{n}, request, {}, &answer);
+    (void)questions_.ask(NodeId{n}, request, {}, &answer);
     facts[n] = decode(answer).value_or(MachineFacts{});
   }
   for (MachineFacts& node : facts) node.cpuinfo = hide(hidden_features_, node.cpuinfo);

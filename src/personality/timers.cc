@@ -1,7 +1,6 @@
-// POSIX timers (timer_create(2)), at the home: a timer is a timerfd, and one thread of the runtime sends what they
-// give. So a timer may signal a thread on any node.
+#include "personality/timers.h"
+
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -13,8 +12,8 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "personality/guest_entry.h"
 #include "personality/guest_memory.h"
-#include "personality/process.h"
 
 namespace gallocy::personality {
 namespace {
@@ -27,10 +26,10 @@ int timer_clock(long clock) {
 
 }  // namespace
 
-long Process::timer_call(const Call& call) {
-  const auto at = [&](int i) { return static_cast<std::uint64_t>(call.arguments[i]); };
-  if (call.number == SYS_timer_create) return create_timer(call);
-  const std::lock_guard lock(timers_mu_);
+long Timers::call(const Call& call) {
+  const auto at = [&](int i) { return argument(call, i); };
+  if (call.number == SYS_timer_create) return create(call);
+  const std::lock_guard lock(mu_);
   const auto found = timers_.find(static_cast<int>(call.arguments[0]));
   if (found == timers_.end()) return -EINVAL;
   Timer& timer = found->second;
@@ -51,7 +50,7 @@ long Process::timer_call(const Call& call) {
     case SYS_timer_getoverrun:
       return timer.overruns;
     case SYS_timer_delete:
-      close_descriptor(timer.fd);
+      descriptors_.close(timer.fd);
       timers_.erase(found);
       return 0;
     default:
@@ -59,7 +58,7 @@ long Process::timer_call(const Call& call) {
   }
 }
 
-long Process::create_timer(const Call& call) {
+long Timers::create(const Call& call) {
   sigevent event{};
   event.sigev_notify = SIGEV_SIGNAL;
   event.sigev_signo = SIGALRM;
@@ -67,12 +66,12 @@ long Process::create_timer(const Call& call) {
   if (event_at != 0 && !copy_in(&event, event_at, sizeof event)) return -EFAULT;
   const bool signals = event.sigev_notify == SIGEV_SIGNAL || event.sigev_notify == SIGEV_THREAD_ID;
   if (!signals && event.sigev_notify != SIGEV_NONE) return -EINVAL;
-  const std::lock_guard lock(timers_mu_);
+  const std::lock_guard lock(mu_);
   if (timers_.size() >= kMostTimers) return -EAGAIN;
-  if (timer_epoll_ < 0) {
-    timer_epoll_ = ::fcntl(::epoll_create1(EPOLL_CLOEXEC), F_DUPFD_CLOEXEC, kFirstRuntimeDescriptor);
-    keep_descriptor(timer_epoll_);
-    start_runtime_thread([this] { run_timers(); });
+  if (epoll_ < 0) {
+    epoll_ = ::fcntl(::epoll_create1(EPOLL_CLOEXEC), F_DUPFD_CLOEXEC, kFirstRuntimeDescriptor);
+    descriptors_.keep(epoll_);
+    start_runtime_thread([this] { run(); });
   }
   const int low = ::timerfd_create(timer_clock(call.arguments[0]), TFD_CLOEXEC | TFD_NONBLOCK);
   if (low < 0) return -errno;
@@ -80,25 +79,31 @@ long Process::create_timer(const Call& call) {
   ::close(low);
   timer.signal = event.sigev_notify == SIGEV_NONE ? 0 : event.sigev_signo;
   timer.thread = event.sigev_notify == SIGEV_THREAD_ID ? event._sigev_un._tid : 0;
-  const int id = next_timer_++;
+  const int id = next_++;
   if (event_at == 0) event.sigev_value.sival_int = id;
   timer.value = event.sigev_value;
   if (timer.fd < 0 || !store(static_cast<std::uint64_t>(call.arguments[2]), id)) return -EFAULT;
-  keep_descriptor(timer.fd);
+  descriptors_.keep(timer.fd);
   epoll_event interest{.events = EPOLLIN, .data = {.u64 = static_cast<std::uint64_t>(id)}};
-  CHECK(::epoll_ctl(timer_epoll_, EPOLL_CTL_ADD, timer.fd, &interest) == 0, errno);
+  CHECK(::epoll_ctl(epoll_, EPOLL_CTL_ADD, timer.fd, &interest) == 0, errno);
   timers_[id] = timer;
   return 0;
 }
 
-void Process::run_timers() {
+void Timers::remove_all() {
+  const std::lock_guard lock(mu_);
+  for (const auto& [id, timer] : timers_) descriptors_.close(timer.fd);
+  timers_.clear();
+}
+
+void Timers::run() {
   for (;;) {
     epoll_event event;
-    if (::epoll_wait(timer_epoll_, &event, 1, -1) != 1) continue;
+    if (::epoll_wait(epoll_, &event, 1, -1) != 1) continue;
     siginfo_t info{};
     int thread = 0;
     {
-      const std::lock_guard lock(timers_mu_);
+      const std::lock_guard lock(mu_);
       const auto found = timers_.find(static_cast<int>(event.data.u64));
       if (found == timers_.end()) continue;
       std::uint64_t count = 0;
@@ -111,12 +116,7 @@ void Process::run_timers() {
       info.si_value = found->second.value;
       thread = found->second.thread;
     }
-    if (info.si_signo == 0) continue;
-    if (thread != 0) {
-      (void)send_to_thread(thread, info.si_signo, info);
-    } else {
-      raw_system_call(SYS_rt_sigqueueinfo, home_pid_, info.si_signo, reinterpret_cast<long>(&info));
-    }
+    if (info.si_signo != 0) send_(thread, info);
   }
 }
 
