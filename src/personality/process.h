@@ -40,6 +40,7 @@
 #include "personality/guest_entry.h"
 #include "personality/held_locks.h"
 #include "personality/machine_view.h"
+#include "personality/mapped_files.h"
 #include "personality/memory_policy.h"
 #include "personality/moved_thread.h"
 #include "personality/object_map.h"
@@ -278,10 +279,7 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_mappings.cc: at the home
   long map_file(const Call& call);
-  int keep_file(int fd);
-  void close_file(int file);
   void release_file(int file);
-  bool reopen(int file);
   void reload(const FilePart& part);
   int map_in_kernel(const FilePart& part);
   bool move_in_kernel(std::uint64_t begin, std::uint64_t end, std::uint64_t to);
@@ -311,7 +309,6 @@ class Process final : private GuestHandler, private ImageTarget {
   int reach_file(const FileTask& task);
   void forget_file(int file);
   std::vector<std::byte> contents_from_home(const FilePart& part);
-  int descriptor_of(int file);
   void send_file_bytes(NodeId to, std::uint64_t ticket, int file, std::uint64_t offset, std::size_t bytes);
   void touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t address, bool view_would_do);
   void file_part_done(NodeId node, const wire::GuestRequest& request);
@@ -517,16 +514,13 @@ class Process final : private GuestHandler, private ImageTarget {
   // The home's.
   std::mutex space_mu_;
   std::unique_ptr<AddressSpace> space_;
-  os::Mutex files_mu_;
-  std::map<int, int> files_ GUARDED_BY(files_mu_);  // of mappings: our descriptor by id
   // What the kernel maps itself: on one node all that is of a file, on several what is common.
   IntervalMap<bool> in_kernel_{false};
   os::Mutex common_mu_;           // while pages become common
   std::set<int> common_files_;    // all mappings of these are
   std::set<int> nameless_files_;  // of shared memory without a file
   Descriptors descriptors_;
-  std::map<int, std::string> file_paths_;  // of private mappings, which keep no descriptor
-  int next_file_ = 0;
+  MappedFiles files_{descriptors_};
   HeldLocks held_locks_;
   // Who waits until a page can be touched, or until nobody reads pages that it closes.
   struct FileWaiter {

@@ -41,7 +41,7 @@ std::vector<Process::ChildMapping> Process::mappings_of_child() {
   space_->visit(0, end_, [&](const Area& area) {
     if (area.file == kNoFile || in_kernel_.at(area.begin)) return;
     const ChildMapping all{.part = {.begin = area.begin, .end = area.end, .file = area.file, .offset = area.offset},
-                           .descriptor = descriptor_of(area.file),
+                           .descriptor = files_.descriptor(area.file),
                            .protection = area.protection,
                            .flags = area.shared ? MAP_SHARED : MAP_PRIVATE};
     if (area.shared) return mappings.push_back(all);

@@ -52,7 +52,7 @@ int Process::make_common(const FilePart& part, Bytes bytes) {
 
 // What the pages hold goes to the file. Nobody can touch them.
 void Process::write_pages(const FilePart& part) {
-  const int fd = descriptor_of(part.file);
+  const int fd = files_.descriptor(part.file);
   struct stat status {};
   if (fd < 0 || ::fstat(fd, &status) != 0) return;
   const auto size = static_cast<std::uint64_t>(status.st_size);
@@ -120,19 +120,19 @@ void Process::share_with_child() {
 
 // What nobody can write through a mapping is as good as private.
 bool Process::may_be_common(int file) {
-  const int fd = descriptor_of(file);
+  const int fd = files_.descriptor(file);
   return fd >= 0 && (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
 }
 
 // The area's file is mapped elsewhere in the program too: what is written through one is to be seen through the other.
 bool Process::joins_alias(const FilePart& part) {
   struct stat own {};
-  if (::fstat(descriptor_of(part.file), &own) != 0) return false;
+  if (::fstat(files_.descriptor(part.file), &own) != 0) return false;
   std::vector<FilePart> others;
   space_->visit(0, end_, [&](const Area& area) {
     struct stat other {};
     if (area.shared && area.file != kNoFile && area.file != part.file &&
-        ::fstat(descriptor_of(area.file), &other) == 0 && own.st_dev == other.st_dev && own.st_ino == other.st_ino)
+        ::fstat(files_.descriptor(area.file), &other) == 0 && own.st_dev == other.st_dev && own.st_ino == other.st_ino)
       others.push_back({.begin = area.begin, .end = area.end, .file = area.file, .offset = area.offset});
   });
   const bool written = std::ranges::any_of(others, [&](const FilePart& other) { return may_be_common(other.file); });
@@ -148,7 +148,7 @@ bool Process::joins_alias(const FilePart& part) {
 int Process::nameless_file(std::uint64_t bytes) {
   const int fd = ::memfd_create("gallocy-shared", MFD_CLOEXEC);
   if (fd < 0) return kNoFile;
-  const int file = ::ftruncate(fd, static_cast<off_t>(bytes)) == 0 ? keep_file(fd) : kNoFile;
+  const int file = ::ftruncate(fd, static_cast<off_t>(bytes)) == 0 ? files_.keep(fd) : kNoFile;
   ::close(fd);
   if (file != kNoFile) nameless_files_.insert(file);
   return file;

@@ -158,15 +158,9 @@ std::vector<std::byte> Process::contents_from_home(const FilePart& part) {
 
 // ---------------------------------------------------------------------------------------------- at the home
 
-int Process::descriptor_of(int file) {
-  const os::MutexLock lock(files_mu_);
-  const auto found = files_.find(file);
-  return found != files_.end() ? found->second : -1;
-}
-
 void Process::send_file_bytes(NodeId to, std::uint64_t ticket, int file, std::uint64_t offset, std::size_t bytes) {
   std::vector<std::byte> contents(std::min(bytes, kPieceBytes));
-  const int fd = descriptor_of(file);
+  const int fd = files_.descriptor(file);
   contents.resize(fd < 0 ? 0 : read_file(fd, contents.data(), contents.size(), offset));
   questions_.reply(to, ticket, 0, contents);
 }
@@ -197,8 +191,10 @@ void Process::touch_file_page(NodeId node, std::uint64_t ticket, std::uint64_t a
     }
     case FilePages::Answer::Kind::kView:
     case FilePages::Answer::Kind::kRead: {
-      FileTask task{
-          .part = answer.part, .home_pid = home_pid_, .descriptor = descriptor_of(answer.part.file), .machine = own};
+      FileTask task{.part = answer.part,
+                    .home_pid = home_pid_,
+                    .descriptor = files_.descriptor(answer.part.file),
+                    .machine = own};
       struct stat status {};
       if (::fstat(task.descriptor, &status) == 0) task.device = status.st_dev, task.inode = status.st_ino;
       const auto head = std::as_bytes(std::span(&task, 1)), viewers = std::as_bytes(std::span(answer.viewers));

@@ -2,7 +2,6 @@
 // when they are touched (process_file_pages.cc).
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -19,14 +18,6 @@ namespace gallocy::personality {
 namespace {
 
 constexpr std::size_t kPieceBytes = 256 << 10;
-constexpr int kLeastDescriptor = 1000;
-constexpr int kSpareDescriptors = 256;  // for what else the runtime needs
-
-std::string path_of(int fd) {
-  char path[4096];
-  const ssize_t length = ::readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), path, sizeof path);
-  return length > 0 ? std::string(path, static_cast<std::size_t>(length)) : std::string();
-}
 
 bool is_zero_device(const struct stat& status) {
   return S_ISCHR(status.st_mode) && status.st_rdev == ::makedev(1, 5);  // mem(4)
@@ -46,12 +37,6 @@ bool is_all(const IntervalMap<bool>& map, std::uint64_t begin, std::uint64_t end
   bool all = true;
   map.visit(begin, end, [&](std::uint64_t, std::uint64_t, bool value) { all = all && value; });
   return all;
-}
-
-// Whether there are descriptors left to keep one for each such mapping.
-bool is_spare(int fd) {
-  rlimit limit{};
-  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && static_cast<rlim_t>(fd) + kSpareDescriptors < limit.rlim_cur;
 }
 
 }  // namespace
@@ -80,7 +65,7 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
     if (shared && (protection & PROT_WRITE) != 0 && access != O_RDWR) return -EACCES;
     if (is_zero_device(status)) {
       flags |= MAP_ANONYMOUS;
-    } else if ((file = keep_file(fd)) == kNoFile) {
+    } else if ((file = files_.keep(fd)) == kNoFile) {
       return -ENFILE;
     }
     common = file != kNoFile && (!S_ISREG(status.st_mode) || (shared && is_meant_for_others(named)));
@@ -122,7 +107,7 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
     error = make_common(part, Bytes::kInFile);
   } else {
     leave_unread(part);
-    if (!is_spare(descriptor_of(file))) read_all(part.begin, part.end);
+    if (files_.is_scarce(file)) read_all(part.begin, part.end);
   }
   if (error != 0) {
     changes.clear();
@@ -130,52 +115,16 @@ long Process::map(std::uint64_t address, std::uint64_t bytes, int protection, in
     carry_out(changes);
     return -error;
   }
-  if (!shared && !common && !is_spare(descriptor_of(file))) {
-    file_paths_[file] = path_of(fd);
-    close_file(file);
-  }
+  if (!shared && !common && files_.is_scarce(file)) files_.keep_path(file);
   return result;
 }
 
-// The id of the file behind a descriptor of the program, which may close it.
-int Process::keep_file(int fd) {
-  const int own = ::fcntl(fd, F_DUPFD_CLOEXEC, kLeastDescriptor);
-  if (own < 0) return kNoFile;
-  descriptors_.keep(own);
-  const os::MutexLock lock(files_mu_);
-  files_[next_file_] = own;
-  return next_file_++;
-}
-
-void Process::close_file(int file) {
-  const os::MutexLock lock(files_mu_);
-  const auto found = files_.find(file);
-  if (found == files_.end()) return;
-  descriptors_.close(found->second);
-  files_.erase(found);
-}
-
 void Process::release_file(int file) {
-  close_file(file);
-  file_paths_.erase(file);
+  files_.forget(file);
   common_files_.erase(file);
   nameless_files_.erase(file);
   wire::GuestRequest request{.kind = wire::GuestRequestKind::kFileGone, .words = {static_cast<std::uint64_t>(file)}};
   for (std::uint16_t n = 1; n < nodes_; ++n) questions_.post(NodeId{n}, request);
-}
-
-// Of some private mappings only the path is kept: programs map more files than they may have descriptors.
-bool Process::reopen(int file) {
-  if (descriptor_of(file) >= 0) return true;
-  const auto path = file_paths_.find(file);
-  const int fd = path == file_paths_.end() ? -1 : ::open(path->second.c_str(), O_RDONLY | O_CLOEXEC);
-  const int own = fd < 0 ? -1 : ::fcntl(fd, F_DUPFD_CLOEXEC, kLeastDescriptor);
-  if (fd >= 0) ::close(fd);
-  if (own < 0) return false;
-  descriptors_.keep(own);
-  const os::MutexLock lock(files_mu_);
-  files_[file] = own;
-  return true;
 }
 
 // The pages have the file's bytes again. Other threads may read them all the time: they are to see what the pages held
@@ -185,8 +134,8 @@ void Process::reload(const FilePart& part) {
   if (is_all(in_kernel_, part.begin, part.end) &&
       ::madvise(reinterpret_cast<void*>(part.begin), part.end - part.begin, MADV_DONTNEED) == 0)
     return;
-  const bool kept = descriptor_of(part.file) >= 0;
-  const bool there = reopen(part.file);
+  const bool kept = files_.descriptor(part.file) >= 0;
+  const bool there = files_.open(part.file);
   if (nodes_ == 1 || common_files_.contains(part.file)) {
     discard_everywhere(part.begin, part.end);
     if (there) (void)(nodes_ == 1 ? map_in_kernel(part) : make_common(part, Bytes::kInFile));
@@ -194,13 +143,13 @@ void Process::reload(const FilePart& part) {
     discard_everywhere(part.begin, part.end, there ? &part : nullptr);
     if (there && !kept) read_all(part.begin, part.end);
   }
-  if (!kept) close_file(part.file);
+  if (!kept) files_.close(part.file);
 }
 
 // 0 or an errno.
 int Process::map_in_kernel(const FilePart& part) {
   const Area* const area = space_->find(part.begin);
-  const int fd = descriptor_of(part.file);
+  const int fd = files_.descriptor(part.file);
   CHECK(area != nullptr && fd >= 0, part.begin, part.file);
   // A shared mapping that cannot be written is as good as a private one, which the runtime can patch.
   const bool shared = area->shared && (nodes_ > 1 || (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR);
@@ -244,7 +193,7 @@ void Process::end_kernel_mappings(std::uint64_t begin, std::uint64_t end) {
 // What is unread was not written to; what the kernel maps it writes; nobody reads a file without a name.
 void Process::write_back(const Change& change) {
   if (nodes_ == 1 || common_files_.contains(change.file) || nameless_files_.contains(change.file)) return;
-  const int fd = descriptor_of(change.file);
+  const int fd = files_.descriptor(change.file);
   struct stat status {};
   if (fd < 0 || ::fstat(fd, &status) != 0) return;
   const auto size = static_cast<std::uint64_t>(status.st_size);
