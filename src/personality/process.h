@@ -15,7 +15,6 @@
 #include <sys/resource.h>
 
 #include <atomic>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -52,6 +51,7 @@
 #include "personality/signal_frame.h"
 #include "personality/task_texts.h"
 #include "personality/thread_places.h"
+#include "personality/thread_traces.h"
 #include "personality/timers.h"
 #include "personality/trace_ring.h"
 #include "runtime/runtime.h"
@@ -467,13 +467,10 @@ class Process final : private GuestHandler, private ImageTarget {
 
   // process_trace.cc
   Result<> open_trace();
-  void begin_trace(GuestThread& thread);
-  void end_trace(GuestThread& thread);
   static std::int64_t trace_time(const GuestThread& thread) { return thread.trace == nullptr ? 0 : os::monotonic_ns(); }
   void trace_call(GuestThread& thread, const Call& call, long result, std::int64_t begin_ns) const;
   static void serve_fault(const struct sigaction& engine, GuestThread* thread, int number, siginfo_t& info,
                           ucontext_t& context, bool write);
-  std::vector<std::byte> trace_records();
   void finish_trace();
 
   // process_messages.cc
@@ -572,15 +569,8 @@ class Process final : private GuestHandler, private ImageTarget {
 
   std::atomic<std::uint64_t> threads_started_{0}, threads_moved_{0};
   std::vector<StackPlace> stacks_ GUARDED_BY(threads_mu_);  // of threads that began here, for the report
-  struct ThreadTrace {
-    explicit ThreadTrace(int tid) : guest_tid(tid), begin_ns(os::monotonic_ns()) {}
-    const int guest_tid;
-    const std::int64_t begin_ns;
-    std::int64_t end_ns = 0;  // 0: it runs
-    TraceRing ring;
-  };
-  std::deque<ThreadTrace> traces_ GUARDED_BY(threads_mu_);  // of threads that began here, for --trace
-  int trace_fd_ = -1;                                       // of the home
+  ThreadTraces traces_;
+  int trace_fd_ = -1;  // of the home
   std::mutex records_mu_;
   std::vector<std::byte> records_;                           // that the home is asking for, piece by piece
   std::array<std::atomic<std::uint32_t>, 512> forwarded_{};  // by number

@@ -16,7 +16,7 @@ std::vector<std::byte> Process::records_here(Records which) {
     case Records::kReport:
       return report_records();
     case Records::kTrace:
-      return trace_records();
+      return traces_.records(clock_offset());
   }
   return {};
 }

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "base/check.h"
 #include "personality/guest_memory.h"
@@ -139,7 +140,7 @@ void Process::enlist(GuestThread& thread, std::uint64_t stack) {
   if (thread.guest_tid == 0) thread.guest_tid = thread.tid | self_.value << kTidNodeShift;
   if (thread.belongs_on == kNoNode) thread.belongs_on = self_;
   if (nodes_ > 1) thread.lock_counts = held_locks_.counts();
-  begin_trace(thread);
+  if (!options_.trace_file.empty()) thread.trace = traces_.begin(thread.guest_tid);
   thread.active.began_ns = os::monotonic_ns();
   thread.active.paused_ns = 0;
   thread.active.processor_began_ns = os::thread_processor_ns();
@@ -154,7 +155,7 @@ void Process::enlist(GuestThread& thread, std::uint64_t stack) {
 
 // The thread stops being one of this node's.
 void Process::withdraw(GuestThread& thread) {
-  end_trace(thread);
+  if (thread.trace != nullptr) traces_.end(*std::exchange(thread.trace, nullptr));
   let_held_pages_go(thread);
   const os::MutexLock lock(threads_mu_);
   active_ns_ += thread.active.total_ns(os::monotonic_ns());

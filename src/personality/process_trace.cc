@@ -4,8 +4,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <iterator>
 
 #include "os/clock.h"
 #include "os/os_error.h"
@@ -13,18 +14,6 @@
 #include "personality/trace_text.h"
 
 namespace gallocy::personality {
-namespace {
-
-constexpr std::size_t kMostTraced = 4096;  // threads of a node; later ones are not traced
-
-// In a node's records before the events of a thread.
-struct TrackHead {
-  int guest_tid = 0, reserved = 0;
-  std::uint64_t dropped = 0, events = 0;
-};
-
-}  // namespace
-
 // At the beginning, so that a file that cannot be written is no surprise at the end.
 Result<> Process::open_trace() {
   if (options_.trace_file.empty()) return {};
@@ -37,22 +26,6 @@ Result<> Process::open_trace() {
   ::close(fd);
   descriptors_.keep(trace_fd_);
   return {};
-}
-
-void Process::begin_trace(GuestThread& thread) {
-  if (options_.trace_file.empty()) return;
-  const os::MutexLock lock(threads_mu_);
-  if (traces_.size() == kMostTraced) return;
-  thread.trace = &traces_.emplace_back(thread.guest_tid).ring;
-}
-
-void Process::end_trace(GuestThread& thread) {
-  if (thread.trace == nullptr) return;
-  const os::MutexLock lock(threads_mu_);
-  for (ThreadTrace& trace : traces_) {
-    if (&trace.ring == thread.trace) trace.end_ns = os::monotonic_ns();
-  }
-  thread.trace = nullptr;
 }
 
 void Process::trace_call(GuestThread& thread, const Call& call, long result, std::int64_t begin_ns) const {
@@ -92,53 +65,12 @@ void Process::serve_fault(const struct sigaction& engine, GuestThread* thread, i
 }
 
 // With the home's time.
-std::vector<std::byte> Process::trace_records() {
-  std::vector<std::byte> records;
-  const auto put = [&](const auto& value) {
-    const auto bytes = std::as_bytes(std::span(&value, 1));
-    records.insert(records.end(), bytes.begin(), bytes.end());
-  };
-  const os::MutexLock lock(threads_mu_);
-  const std::int64_t now = os::monotonic_ns(), offset = clock_offset();
-  for (const ThreadTrace& trace : traces_) {
-    TrackHead head{.guest_tid = trace.guest_tid};
-    const std::vector<TraceEvent> events = trace.ring.events(head.dropped);
-    std::int64_t end_ns = trace.end_ns != 0 ? trace.end_ns : now;
-    if (!events.empty()) end_ns = std::max(end_ns, events.back().end_ns);
-    head.events = events.size() + 1;
-    put(head);
-    put(TraceEvent{.kind = TraceKind::kLife,
-                   .number = 0,
-                   .begin_ns = trace.begin_ns + offset,
-                   .end_ns = end_ns + offset,
-                   .a = 0,
-                   .b = 0,
-                   .result = 0});
-    for (TraceEvent event : events) {
-      event.begin_ns += offset;
-      event.end_ns += offset;
-      put(event);
-    }
-  }
-  return records;
-}
-
 // At the home, when the program has ended.
 void Process::finish_trace() {
   if (trace_fd_ < 0) return;
   std::vector<TraceTrack> tracks;
   for (std::uint16_t n = 0; n < nodes_; ++n) {
-    const std::vector<std::byte> records = records_of(NodeId{n}, Records::kTrace);
-    std::span<const std::byte> rest = records;
-    for (TrackHead head; rest.size() >= sizeof head;) {
-      std::memcpy(&head, rest.data(), sizeof head);
-      rest = rest.subspan(sizeof head);
-      TraceTrack track{.node = n, .guest_tid = head.guest_tid, .dropped = head.dropped};
-      track.events.resize(std::min<std::uint64_t>(head.events, rest.size() / sizeof(TraceEvent)));
-      std::memcpy(track.events.data(), rest.data(), track.events.size() * sizeof(TraceEvent));
-      rest = rest.subspan(track.events.size() * sizeof(TraceEvent));
-      tracks.push_back(std::move(track));
-    }
+    std::ranges::move(ThreadTraces::tracks(n, records_of(NodeId{n}, Records::kTrace)), std::back_inserter(tracks));
   }
   const ObjectMap objects = object_map({});
   bool failed = false;
