@@ -1,6 +1,7 @@
 #include "personality/descriptors.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,6 +32,14 @@ void Descriptors::begin(const rlimit& limit) {
   for (const int fd : open_descriptors()) {
     if (fd >= kFirstRuntimeDescriptor) keep(fd);
   }
+}
+
+int Descriptors::raise(int fd) {
+  if (fd < 0) return -1;
+  const int raised = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirstRuntimeDescriptor);
+  ::close(fd);
+  if (raised >= 0) keep(raised);
+  return raised;
 }
 
 void Descriptors::keep(int fd) {

@@ -26,6 +26,9 @@ class Descriptors {
   // Before the program begins: what is open from kFirstRuntimeDescriptor on is the runtime's. `limit`: RLIMIT_NOFILE
   // as this process was started with; the kernel's was raised for the runtime.
   void begin(const rlimit& limit);
+  // What the runtime has just opened is kept as one of its own, out of the program's way; -1: there are too many, and
+  // it is closed. fd may be -1.
+  int raise(int fd);
   // It is the runtime's from now on, or was and is closed.
   void keep(int fd);
   void close(int fd);

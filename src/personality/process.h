@@ -60,7 +60,7 @@
 namespace gallocy::personality {
 
 inline constexpr NodeId kHome{0};
-inline constexpr std::uint64_t kOutsideBytes = std::uint64_t{4} << 30;  // the largest such executable
+inline constexpr std::uint64_t kOutsideBytes = std::uint64_t{4} << 30;  // the largest executable with fixed addresses
 inline constexpr int kTidNodeShift = 22;  // guest tid: node << 22 | the kernel's tid; fits a futex word's 30 bits
 
 struct ProcessOptions {

@@ -14,6 +14,7 @@
 #include "personality/trace_text.h"
 
 namespace gallocy::personality {
+
 // At the beginning, so that a file that cannot be written is no surprise at the end.
 Result<> Process::open_trace() {
   if (options_.trace_file.empty()) return {};
@@ -22,9 +23,7 @@ Result<> Process::open_trace() {
     return fail(ErrorCode::kNotPermitted,
                 fmt::format("cannot write {}: {}", options_.trace_file, os::os_error_text(errno)));
   }
-  trace_fd_ = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirstRuntimeDescriptor);
-  ::close(fd);
-  descriptors_.keep(trace_fd_);
+  trace_fd_ = descriptors_.raise(fd);
   return {};
 }
 
@@ -45,7 +44,8 @@ void Process::trace_call(GuestThread& thread, const Call& call, long result, std
   raw_system_call(SYS_write, 2, reinterpret_cast<long>(line.data()), static_cast<long>(line.size()));
 }
 
-// The fault engine's handler, and how long it took. In a thread of the runtime `thread` is null.
+// The fault engine's handler, and how long it took (for HelperWatch, and the trace). In a thread of the runtime
+// `thread` is null.
 void Process::serve_fault(const struct sigaction& engine, GuestThread* thread, int number, siginfo_t& info,
                           ucontext_t& context, bool write) {
   if (thread == nullptr) return engine.sa_sigaction(number, &info, &context);
@@ -64,7 +64,6 @@ void Process::serve_fault(const struct sigaction& engine, GuestThread* thread, i
                       .result = 0});
 }
 
-// With the home's time.
 // At the home, when the program has ended.
 void Process::finish_trace() {
   if (trace_fd_ < 0) return;

@@ -1,6 +1,5 @@
 #include "personality/timers.h"
 
-#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -62,28 +61,28 @@ long Timers::create(const Call& call) {
   sigevent event{};
   event.sigev_notify = SIGEV_SIGNAL;
   event.sigev_signo = SIGALRM;
-  const auto event_at = static_cast<std::uint64_t>(call.arguments[1]);
+  const std::uint64_t event_at = argument(call, 1);
   if (event_at != 0 && !copy_in(&event, event_at, sizeof event)) return -EFAULT;
   const bool signals = event.sigev_notify == SIGEV_SIGNAL || event.sigev_notify == SIGEV_THREAD_ID;
   if (!signals && event.sigev_notify != SIGEV_NONE) return -EINVAL;
   const std::lock_guard lock(mu_);
   if (timers_.size() >= kMostTimers) return -EAGAIN;
   if (epoll_ < 0) {
-    epoll_ = ::fcntl(::epoll_create1(EPOLL_CLOEXEC), F_DUPFD_CLOEXEC, kFirstRuntimeDescriptor);
-    descriptors_.keep(epoll_);
+    epoll_ = descriptors_.raise(::epoll_create1(EPOLL_CLOEXEC));
+    if (epoll_ < 0) return -EAGAIN;
     start_runtime_thread([this] { run(); });
   }
-  const int low = ::timerfd_create(timer_clock(call.arguments[0]), TFD_CLOEXEC | TFD_NONBLOCK);
-  if (low < 0) return -errno;
-  Timer timer{.fd = ::fcntl(low, F_DUPFD_CLOEXEC, kFirstRuntimeDescriptor)};
-  ::close(low);
+  Timer timer{.fd = descriptors_.raise(::timerfd_create(timer_clock(call.arguments[0]), TFD_CLOEXEC | TFD_NONBLOCK))};
+  if (timer.fd < 0) return -EAGAIN;
   timer.signal = event.sigev_notify == SIGEV_NONE ? 0 : event.sigev_signo;
   timer.thread = event.sigev_notify == SIGEV_THREAD_ID ? event._sigev_un._tid : 0;
   const int id = next_++;
   if (event_at == 0) event.sigev_value.sival_int = id;
   timer.value = event.sigev_value;
-  if (timer.fd < 0 || !store(static_cast<std::uint64_t>(call.arguments[2]), id)) return -EFAULT;
-  descriptors_.keep(timer.fd);
+  if (!store(argument(call, 2), id)) {
+    descriptors_.close(timer.fd);
+    return -EFAULT;
+  }
   epoll_event interest{.events = EPOLLIN, .data = {.u64 = static_cast<std::uint64_t>(id)}};
   CHECK(::epoll_ctl(epoll_, EPOLL_CTL_ADD, timer.fd, &interest) == 0, errno);
   timers_[id] = timer;

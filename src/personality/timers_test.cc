@@ -88,6 +88,7 @@ TEST(Timers, those_that_are_removed_are_no_more) {
   World& world = World::make();
   sigevent event{};
   event.sigev_notify = SIGEV_NONE;
+  const std::vector<int> before = open_descriptors();
   int deleted = -1, removed = -1;
   ASSERT_EQ(world.create(event, deleted), 0);
   ASSERT_EQ(world.create(event, removed), 0);
@@ -102,6 +103,9 @@ TEST(Timers, those_that_are_removed_are_no_more) {
   EXPECT_EQ(world.get(removed, left), 0);
   world.timers().remove_all();
   EXPECT_EQ(world.get(removed, left), -EINVAL);
+  std::vector<int> programs = open_descriptors();
+  std::erase_if(programs, [](int fd) { return fd >= kFirstRuntimeDescriptor; });
+  EXPECT_EQ(programs, before) << "the timers' own take none of the program's numbers";
 }
 
 TEST(Timers, nonsense_is_refused) {
